@@ -1,0 +1,10 @@
+/** Limits of the storage package. */
+
+/** Longest key in bytes. lmdb refuses above 1,978. */
+export const KEY_BYTES_MAX = 1024
+/** Longest value in bytes. */
+export const VALUE_BYTES_MAX = 64 * 1024 * 1024
+/** Maps in one environment. */
+export const MAPS_MAX = 64
+/** Changes in one write batch. */
+export const BATCH_CHANGES_MAX = 4_194_304

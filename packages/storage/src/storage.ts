@@ -1,0 +1,68 @@
+/**
+ * The storage port: ordered byte maps in one environment, one atomic write at a time, durable when it resolves.
+ *
+ *   write(batch) --> visible to reads --> promise settles     (in one of two orders)
+ *                \-> durable on disk  --> promise settles
+ *
+ * Terms: *visible* = reads return it; *durable* = it survives power loss. The only promise the port makes is that a
+ * write that has succeeded is both. A read may see a write that has not succeeded yet, and after a crash a write
+ * that never succeeded may be there whole: callers must accept a longer prefix than was acknowledged, never a torn one.
+ *
+ * Invariant: a batch is applied whole or not at all, in submission order. After a failed write the handle is dead and
+ * every later call fails with `StorageDead`.
+ */
+import { Context, type Effect } from "effect"
+import type { StorageError } from "./errors.ts"
+
+/** Name of a map, declared when the environment is opened. */
+export type MapName = string
+
+/** One change of a write batch. A batch is plain data: nothing can throw while it is being written. */
+export type Change =
+  | { readonly tag: "put"; readonly map: MapName; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly tag: "remove"; readonly map: MapName; readonly key: Uint8Array }
+
+/** Bounds of an ordered scan: start inclusive, end exclusive; for a reverse scan start is the upper bound, inclusive. */
+export interface ScanRange {
+  readonly start?: Uint8Array
+  readonly end?: Uint8Array
+  readonly reverse?: boolean
+  readonly limit?: number
+}
+
+export interface Entry {
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+}
+
+/** Sizes of the environment in bytes. `bytesFree` is what is left on the volume, where the implementation knows it. */
+export interface StorageInfo {
+  readonly bytesUsed: number
+  readonly bytesFree: number | undefined
+}
+
+/** An open environment. Keys compare as byte strings; `KEY_BYTES_MAX` and `VALUE_BYTES_MAX` bound them. */
+export interface StorageShape {
+  /**
+   * Value of a key, or undefined. Synchronous: reads are memory-mapped. The array belongs to the caller.
+   * Throws `StorageDead` or `StorageReadFailed` as a defect-free tagged error.
+   */
+  readonly get: (map: MapName, key: Uint8Array) => Uint8Array | undefined
+  /** Entries in key order, read to the end before this returns, so that no cursor outlives the call. */
+  readonly scan: (map: MapName, range: ScanRange) => ReadonlyArray<Entry>
+  /** Brings the pages of these keys into memory without blocking the event loop. Says nothing about presence. */
+  readonly prefetch: (map: MapName, keys: ReadonlyArray<Uint8Array>) => Effect.Effect<void, StorageError>
+  /**
+   * Writes a batch atomically; succeeds when it is durable.
+   *
+   * Concurrency: writes are queued and made durable in call order. Values are borrowed until the effect ends.
+   * Cancellation: uninterruptible once started. Errors: any failure kills the handle.
+   */
+  readonly write: (changes: ReadonlyArray<Change>) => Effect.Effect<void, StorageError>
+  /** Copies a consistent snapshot into an existing empty directory. */
+  readonly backup: (directory: string) => Effect.Effect<void, StorageError>
+  readonly info: () => StorageInfo
+}
+
+/** The storage service: one environment, closed with its scope. */
+export class Storage extends Context.Service<Storage, StorageShape>()("@coppice/storage/Storage") {}
