@@ -1,0 +1,54 @@
+/**
+ * What consensus knows of a block.
+ *
+ * Terms: the *context* is what consensus hands out for one attempt; the block carries the copy it was proposed under (the
+ * *embedded context*). An *anchor* names one block by height, round and digest; its round is that of the embedded context.
+ *
+ * Invariant: a block's digest covers its height, parent, context and every state commitment. Recovery trusts that context.
+ */
+import type { ByteReader, ByteWriter } from "@coppice/codec"
+import type { Digest } from "@coppice/crypto"
+import type { Height, Round, View } from "./coordinates.ts"
+
+/** Consensus data of one attempt. `parent.digest` is the block this attempt builds on, certified or final. */
+export interface ConsensusContext {
+  readonly round: Round
+  /** Ed25519 identity key of the round's leader, 32 bytes. */
+  readonly leader: Uint8Array
+  readonly parent: { readonly view: View; readonly digest: Digest }
+}
+
+/** The least a block must say. Applications add what they like, as long as the digest covers it. */
+export interface Block {
+  readonly height: Height
+  /** Digest of the parent block; 32 zero bytes for genesis. */
+  readonly parent: Digest
+  readonly context: ConsensusContext
+  readonly digest: Digest
+}
+
+/**
+ * Bounded, canonical encoding of blocks.
+ *
+ * Bounds: at most `bytesMax` bytes. Errors: `read` throws `DecodeError`; it recomputes the digest and never trusts one
+ * from the wire.
+ */
+export interface BlockCodec<B extends Block> {
+  readonly bytesMax: number
+  readonly write: (writer: ByteWriter, block: B) => void
+  readonly read: (reader: ByteReader) => B
+}
+
+/** Names one block. The round is that of the block's embedded context. */
+export interface Anchor {
+  readonly height: Height
+  readonly round: Round
+  readonly digest: Digest
+}
+
+/** Anchor of a block. */
+export const anchorOf = (block: Block): Anchor => ({
+  height: block.height,
+  round: block.context.round,
+  digest: block.digest,
+})
