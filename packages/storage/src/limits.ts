@@ -1,7 +1,7 @@
 /** Limits of the storage package. */
 
-/** Longest key in bytes. lmdb refuses above 1,978. */
-export const KEY_BYTES_MAX = 1024
+/** Longest key in bytes: what LMDB accepts with its default page size. */
+export const KEY_BYTES_MAX = 1978
 /** Longest value in bytes. */
 export const VALUE_BYTES_MAX = 64 * 1024 * 1024
 /** Maps in one environment. */
