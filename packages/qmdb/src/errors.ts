@@ -1,0 +1,73 @@
+/** Errors of the database package. Plain tagged classes: the core is synchronous and uses no Effect. */
+
+/** A batch or layer was used whose branch is closed or does not descend from the tip. Nothing changed. */
+export class StaleBatch extends Error {
+  readonly _tag = "StaleBatch"
+  readonly operation: string
+  readonly layer: number
+  constructor(operation: string, layer: number) {
+    super(`${operation}: layer ${layer} is closed or does not descend from the tip`)
+    this.operation = operation
+    this.layer = layer
+  }
+}
+
+/** A key is longer than `KEY_BYTES_MAX`. The batch is unchanged. */
+export class KeyTooLong extends Error {
+  readonly _tag = "KeyTooLong"
+  readonly actual: number
+  readonly allowed: number
+  constructor(actual: number, allowed: number) {
+    super(`a key of ${actual} bytes; at most ${allowed} are allowed`)
+    this.actual = actual
+    this.allowed = allowed
+  }
+}
+
+/** A value is longer than `VALUE_BYTES_MAX`. The batch is unchanged. */
+export class ValueTooLong extends Error {
+  readonly _tag = "ValueTooLong"
+  readonly actual: number
+  readonly allowed: number
+  constructor(actual: number, allowed: number) {
+    super(`a value of ${actual} bytes; at most ${allowed} are allowed`)
+    this.actual = actual
+    this.allowed = allowed
+  }
+}
+
+/** A batch would hold more writes than `BATCH_WRITES_MAX`. The batch is unchanged. */
+export class BatchTooLarge extends Error {
+  readonly _tag = "BatchTooLarge"
+  readonly allowed: number
+  constructor(allowed: number) {
+    super(`a batch holds at most ${allowed} writes`)
+    this.allowed = allowed
+  }
+}
+
+/** What lies in storage is not a database this code wrote, or rows of it are missing. */
+export class MemberCorrupt extends Error {
+  readonly _tag = "MemberCorrupt"
+  readonly member: number
+  readonly detail: string
+  constructor(member: number, detail: string) {
+    super(`member ${member}: ${detail}`)
+    this.member = member
+    this.detail = detail
+  }
+}
+
+/** A proof was asked for operations that are not there. */
+export class ProofUnavailable extends Error {
+  readonly _tag = "ProofUnavailable"
+  readonly reason: "start beyond size" | "size beyond log" | "not a commit boundary" | "pruned"
+  readonly start: number
+  readonly size: number
+  constructor(reason: ProofUnavailable["reason"], start: number, size: number) {
+    super(`no proof from location ${start} at size ${size}: ${reason}`)
+    this.reason = reason
+    this.start = start
+    this.size = size
+  }
+}

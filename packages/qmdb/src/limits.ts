@@ -1,0 +1,16 @@
+/** Limits of the database package. */
+
+/** Longest application key in bytes. */
+export const KEY_BYTES_MAX = 1024
+/** Longest encoded value in bytes. */
+export const VALUE_BYTES_MAX = 1 << 20
+/** Writes in one batch. */
+export const BATCH_WRITES_MAX = 1 << 20
+/** Keys that can be active in one database: a slot number has 30 bits. */
+export const SLOTS_MAX = 2 ** 30
+/** Operations whose index changes may be missing from the stored index, and so are replayed at open. */
+export const INDEX_REPLAY_OPS_MAX = 1 << 18
+/** Operations returned with one range proof. */
+export const PROOF_OPS_MAX = 4096
+/** Un-flushed layers of one database. */
+export const LAYERS_MAX = 4096

@@ -1,0 +1,122 @@
+/**
+ * The shape that every authenticated database has: batches, layers, one flush.
+ *
+ *   openBatch(parent) --> put, remove --> seal --> Layer --> openBatch(layer) ...      (fork: many children)
+ *                                                   |
+ *                          consensus finalizes it: apply --> flush --> durable         (siblings are closed)
+ *
+ * Terms: a *member* is one database of a set. A *layer* is a sealed batch: new operations, new Merkle nodes, changed index
+ * entries, root; immutable. The *tip* is the newest applied layer, or what lies in storage when none is un-flushed.
+ * *Apply* moves the tip; *flush* makes everything applied durable. A layer is *closed* when its branch lost or when its
+ * caller drops it.
+ *
+ * Invariant: a batch reads exactly the state of its parent layer plus its own writes, whatever other branches do
+ * (INV-36). Using a batch or layer that is closed, or that does not descend from the tip, throws `StaleBatch`: the
+ * check compares the layers themselves, so equal sizes never make a sibling acceptable.
+ *
+ * Everything here is synchronous. The caller holds one storage environment for the whole set and writes the changes of
+ * all members, with the anchor they stand at, in one atomic write.
+ */
+import type { Digest, Hasher, HashJob } from "@coppice/crypto"
+import type { Location } from "@coppice/merkle"
+import type { Change, StorageShape } from "@coppice/storage"
+
+/**
+ * What a block header commits to for one member.
+ *
+ * `root` is the operations root over `end` operations; `start` is the inactivity floor. For families with a canonical
+ * root beside the operations root, see their spec.
+ */
+export interface SyncTarget {
+  readonly root: Digest
+  readonly start: Location
+  readonly end: Location
+}
+
+/** A sealed batch, or the state in storage. Identity matters: two layers with equal contents are different branches. */
+export interface Layer {
+  /** Number unique within its member and process. */
+  readonly id: number
+  /** What a header commits to for this state. */
+  readonly target: SyncTarget
+  /** Bytes of memory this layer holds until it is flushed or closed. */
+  readonly bytes: number
+}
+
+/**
+ * One step of sealing: a hash job to run before resuming, or undefined where the work may pause.
+ *
+ * The driver runs `hasher.run(job)`, awaits it when it is a promise, and may return to the event loop between steps.
+ * Whatever happens to other layers in between is safe.
+ */
+export type SealStep = HashJob | undefined
+
+/** The changes that make all applied layers durable, as of the moment it was made. */
+export interface Flush {
+  /** To be written in one atomic storage write, together with the other members' and the anchor. Borrowed until settled. */
+  readonly changes: ReadonlyArray<Change>
+  /** The state that is durable once the write succeeds. */
+  readonly target: SyncTarget
+  /** Number of layers it covers. */
+  readonly layers: number
+  /** Call once the write has succeeded: memory of the covered layers is released. */
+  readonly settled: () => void
+}
+
+/** One open database. `B` is its batch type, `R` its reader type. */
+export interface Member<B, R> {
+  /** The newest applied state. */
+  readonly tip: Layer
+  /** Bytes held by all layers, applied and pending. */
+  readonly bytes: number
+  /** Un-flushed and un-closed layers, the storage layer not counted. */
+  readonly layers: number
+  /** Opens a batch over a layer. Throws `StaleBatch`. */
+  readonly openBatch: (parent: Layer) => B
+  /**
+   * Seals a batch: resolves its writes, raises the floor, computes the root. Consumes the batch.
+   *
+   * Returns the layer from the generator. Throws `StaleBatch` at any step at which the branch has lost. Abandoning the
+   * generator (`return()`) leaves no trace.
+   */
+  readonly seal: (batch: B) => Generator<SealStep, Layer, void>
+  /** Discards an open batch; later use throws `StaleBatch`. Closing twice is fine. */
+  readonly closeBatch: (batch: B) => void
+  /**
+   * Moves the tip to a layer that descends from it, through all ancestors between. Every layer and batch that neither is
+   * nor descends from the new tip is closed in the same call. Throws `StaleBatch` and changes nothing otherwise.
+   */
+  readonly apply: (layer: Layer) => void
+  /** Closes a pending layer and every layer over it. Throws on the tip or its ancestors. Closing twice is fine. */
+  readonly close: (layer: Layer) => void
+  /** Starts a flush of everything applied, in slices; undefined when nothing is. At most one is unsettled at a time. */
+  readonly flush: () => Generator<undefined, Flush, void> | undefined
+  /** A view of the tip at each call: reads and proofs, no writes. */
+  readonly reader: R
+}
+
+/** Where a member lives: its place in the set's environment and the hasher it uses. */
+export interface MemberHome {
+  readonly storage: StorageShape
+  /** Position in the set, 0 .. 7. With `incarnation` it is the prefix of every storage key of this member. */
+  readonly member: number
+  readonly incarnation: number
+  readonly hasher: Hasher
+  /** How many of the newest commits keep undo records. */
+  readonly rewindCommits: number
+}
+
+/** Description of a database: what `Qmdb.any(...)` returns. Pure; opening it needs a home. */
+export interface MemberSpec<B, R> {
+  /** Canonical text of everything that fixes the format: family, structure, codecs. Kept in the root record and compared at open. */
+  readonly format: string
+  /** Target of a freshly created database: it holds one commit. Genesis blocks commit to it (INV-39). */
+  readonly initialTarget: (hasher: Hasher) => SyncTarget
+  /** Changes that create the database in an empty place. Written with the set's root record. */
+  readonly create: (home: MemberHome) => ReadonlyArray<Change>
+  /** Opens what `create` or a flush left. Throws `MemberCorrupt` or a storage error. */
+  readonly open: (home: MemberHome) => Member<B, R>
+}
+
+/** Storage maps that members need; the set opens its environment with these and its own. */
+export const MEMBER_MAPS = ["log", "nodes", "owners", "slots", "keys", "meta"] as const
