@@ -1,0 +1,80 @@
+/**
+ * Databases that move together: one fork, one verdict, one durable write.
+ *
+ *   pending layers        C  C'  D          one per speculative block
+ *   applied layers     B1 <- B2             finalized, readable, flush in flight
+ *   storage            at the durable anchor
+ *
+ * Terms: the *set* is the named members of an application. A *sealed set* is one layer of every member, made by the same
+ * block. The *anchor row* of a height keeps {digest, round, targets} of a finalized block for the rewind window.
+ *
+ * Invariant: the members of a set and their anchor become durable in one storage write, or none of them does. The tip of
+ * every member belongs to the same block.
+ */
+import type { Anchor, Height } from "@coppice/consensus"
+import type { MemberSpec, StaleBatch } from "@coppice/qmdb"
+import type { StorageError } from "@coppice/storage"
+import type { Effect } from "effect"
+import type { BatchOf, ReaderOf, Targets } from "./application.ts"
+
+/** Named member descriptions, one to eight. */
+// biome-ignore lint/suspicious/noExplicitAny: a set holds members of any batch and reader type
+export type Databases = { readonly [name: string]: MemberSpec<any, any> }
+
+/** One open batch per member, by name. */
+export type Batches<M extends Databases> = { readonly [K in keyof M]: BatchOf<M[K]> }
+
+/** One reader per member, by name. */
+export type Readers<M extends Databases> = { readonly [K in keyof M]: ReaderOf<M[K]> }
+
+/** The state after one block: one layer of every member. Identity matters. */
+export interface SealedSet<M extends Databases> {
+  /** Number unique within its set and process. */
+  readonly id: number
+  readonly targets: Targets<M>
+  /** Bytes of memory held until it is flushed or closed. */
+  readonly bytes: number
+}
+
+/** What the rewind window keeps of one finalized height. */
+export interface AnchorRow<M extends Databases> extends Anchor {
+  readonly targets: Targets<M>
+}
+
+/** The open databases of an application. All calls but `seal` and `flush` are synchronous. */
+export interface DatabaseSet<M extends Databases> {
+  /** State of the newest applied block. */
+  readonly tip: SealedSet<M>
+  /** The newest applied block. */
+  readonly anchor: Anchor
+  /** The newest block whose state is durable. */
+  readonly durable: Anchor
+  /** Bytes held by all un-flushed layers. */
+  readonly bytes: number
+  /** Un-flushed layers, applied and pending. */
+  readonly layers: number
+  /** Opens one batch per member over a state. Throws `StaleBatch`. */
+  readonly openBatches: (parent: SealedSet<M>) => Batches<M>
+  /** Seals the batches of one `openBatches`, all members, in slices. Consumes them. Interruptible without trace. */
+  readonly seal: (batches: Batches<M>) => Effect.Effect<SealedSet<M>, StaleBatch>
+  /** Discards open batches. Closing twice, or after sealing, is fine. */
+  readonly closeBatches: (batches: Batches<M>) => void
+  /** True when every member's target equals the given one, byte for byte. */
+  readonly matches: (sealed: SealedSet<M>, targets: Targets<M>) => boolean
+  /**
+   * Makes a sealed set that descends from the tip the new tip, as the state of `anchor`. Everything that does not descend
+   * from it is closed in the same call. Not durable. Throws `StaleBatch` and changes nothing otherwise.
+   */
+  readonly apply: (sealed: SealedSet<M>, anchor: Anchor) => void
+  /** Closes a pending sealed set and everything over it. Closing twice is fine. */
+  readonly close: (sealed: SealedSet<M>) => void
+  /**
+   * Makes everything applied when it starts durable, in one write with the anchor and its row; succeeds with the anchor
+   * that is durable now. At most one runs at a time. A failure is final: the environment is dead.
+   */
+  readonly flush: Effect.Effect<Anchor, StorageError>
+  /** Row of a height inside the rewind window. */
+  readonly row: (height: Height) => AnchorRow<M> | undefined
+  /** Every read outside the executor goes through here. `read` sees the applied tip for the length of `fn`, synchronously. */
+  readonly use: <A>(capability: "read", fn: (readers: Readers<M>, anchor: Anchor) => A) => A
+}
