@@ -1,4 +1,11 @@
-/** Public surface of the consensus package: coordinates, blocks, the executor port. */
+/** Public surface of the consensus package. `@coppice/consensus/finalization` is its browser-safe part. */
 export * from "./block.ts"
 export * from "./coordinates.ts"
+export * from "./encoding.ts"
+export * from "./errors.ts"
+export * from "./finalization.ts"
+export { PENDING_ACKS_MAX } from "./limits.ts"
+export { MARSHAL_MAPS, makeMarshal } from "./marshal/actor.ts"
+export * from "./marshal/marshal.ts"
+export * from "./marshal/transport.ts"
 export * from "./port.ts"

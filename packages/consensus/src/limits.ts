@@ -1,0 +1,30 @@
+/** Limits of the consensus package. */
+
+/** Finalized blocks delivered and not yet acknowledged, unless the composer of a node says otherwise. */
+export const PENDING_ACKS_MAX = 16
+/** Largest window of unacknowledged blocks that can be asked for: the executor keeps an undo record for each. */
+export const PENDING_ACKS_LIMIT = 1024
+/** Certificates kept while their block is being fetched; beyond it the lowest round gives way, its block is an ancestor. */
+export const AWAITED_FINALIZATIONS_MAX = 64
+/** Missing finalized heights asked for at once by height, lowest first. */
+export const REPAIR_HEIGHTS_MAX = 16
+/** Blocks waiting in one gap's downward walk before they are made durable. */
+export const REPAIR_WALK_MAX = 256
+/** Fetches under way at once. Others wait their turn. */
+export const FETCHES_MAX = 64
+/** Answer time of one peer before the next one is asked. */
+export const FETCH_TIMEOUT_MS = 2_000
+/** Pause after every peer was asked in vain, doubled each time from the first to the second figure, and jittered. */
+export const FETCH_PAUSE_MS = 100
+/** Longest pause between two rounds of asking. */
+export const FETCH_PAUSE_MS_MAX = 5_000
+/** Requests that callers may have in the marshal's mailbox; more of them wait outside. */
+export const MAILBOX_REQUESTS_MAX = 256
+/** Rounds of verified and notarized blocks kept below the newest acknowledged block. */
+export const ROUND_RETENTION = 64
+/** Expired rows removed with one write. */
+export const EXPIRED_ROWS_MAX = 64
+/** Decoded blocks kept in memory. */
+export const RECENT_BLOCKS_MAX = 64
+/** Longest chain id in bytes of UTF-8. */
+export const CHAIN_ID_BYTES_MAX = 64

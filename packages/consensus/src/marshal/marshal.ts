@@ -1,0 +1,79 @@
+/**
+ * The marshal: turns a lossy, unordered supply of blocks and certificates into an ordered, durable, at-least-once stream.
+ *
+ *   engine -- proposed / verified / notarized / report --> marshal -- finalized + ack --> executor
+ *   peers  <-- request / serve ------------------------->    |    <-- block lookups ----- executor
+ *                                                        storage
+ *
+ * Terms: *processed* = acknowledged by the executor and recorded durably. *Tip* = the highest finalized block held here.
+ *
+ * Invariant: a block is delivered once per lifetime, in height order after the executor's anchor, only after it is
+ * durable here, with at most `pendingAcksMax` acknowledgements outstanding (CONS-13, CONS-14, CONS-16).
+ */
+import type { Digest } from "@coppice/crypto"
+import type { Effect } from "effect"
+import type { Anchor, Block, BlockCodec } from "../block.ts"
+import type { Height, Round } from "../coordinates.ts"
+import type { InvalidFinalization, MarshalFailure, MarshalStopped } from "../errors.ts"
+import type { Finalization } from "../finalization.ts"
+import type { Ancestry, BlockSource, ExecutorPort, TipUpdate } from "../port.ts"
+import type { BlockRequest, BlockTransport } from "./transport.ts"
+
+/** What a marshal is made of besides its environment. */
+export interface MarshalOptions<B extends Block> {
+  /** Name of the network: it separates signatures and environments. At most `CHAIN_ID_BYTES_MAX` bytes. */
+  readonly chainId: string
+  readonly genesis: B
+  readonly codec: BlockCodec<B>
+  /** Whether a finalization's certificate is good. Pure; see `finalizationVerifier`. */
+  readonly verify: (finalization: Finalization) => boolean
+  readonly transport: BlockTransport
+  /** Window of unacknowledged blocks, default `PENDING_ACKS_MAX`. */
+  readonly pendingAcksMax?: number
+}
+
+/** A running marshal. Reads never touch the network; after a stop the reads of `BlockSource` stay pending. */
+export interface Marshal<B extends Block> extends BlockSource<B> {
+  /**
+   * Begins delivery with the block after `deliverAfter`, the block whose state is durable in the executor. Once.
+   *
+   * Errors: `AnchorMismatch` when another block is final at that height, `DeliveryHole` when a processed height after it
+   * is no longer held here. Both stop the marshal.
+   */
+  readonly start: (
+    executor: ExecutorPort<B>,
+    options: { readonly deliverAfter: Anchor },
+  ) => Effect.Effect<void, MarshalFailure | MarshalStopped>
+  /** Ends with the marshal: succeeds after a clean stop (a cancelled ack, a stopped executor), fails with its failure. */
+  readonly stopped: Effect.Effect<void, MarshalFailure>
+  /** Stores our own proposal; succeeds when it is durable. The first block of a round wins; a later one is ignored. */
+  readonly proposed: (round: Round, block: B) => Effect.Effect<void, MarshalStopped>
+  /** Stores a block we are about to vote for; as `proposed`, and in the same place. */
+  readonly verified: (round: Round, block: B) => Effect.Effect<void, MarshalStopped>
+  /** Stores a block that a quorum voted for. Apart from `verified`: an equivocating leader can make the two differ. */
+  readonly notarized: (round: Round, block: B) => Effect.Effect<void, MarshalStopped>
+  /** The block that `proposed` or `verified` stored first for a round. */
+  readonly verifiedAt: (round: Round) => Effect.Effect<B | undefined>
+  /**
+   * Takes a finalization in, in any order and repeatedly; succeeds when it is durable. An unknown block is fetched.
+   * Errors: `InvalidFinalization` when its certificate does not verify; nothing is stored.
+   */
+  readonly report: (finalization: Finalization) => Effect.Effect<void, InvalidFinalization | MarshalStopped>
+  /** Certificate of a finalized height; undefined also for a block that became final through a descendant. */
+  readonly finalizationAt: (height: Height) => Effect.Effect<Finalization | undefined>
+  /** The highest finalized block held here. */
+  readonly tip: Effect.Effect<TipUpdate>
+  /** The newest certificate ever taken in, its block held or not; undefined before the first. */
+  readonly newestFinalization: Effect.Effect<Finalization | undefined>
+  /** The highest round of any block or certificate in the environment: an engine resumes above it. */
+  readonly highestRound: Effect.Effect<Round>
+  /**
+   * Waits for a block by digest. `fetch` also asks peers: only for blocks known to be certified, never for a candidate
+   * (CONS-19). Ends only with the block, the caller or the marshal (CONS-17).
+   */
+  readonly subscribe: (digest: Digest, supply: "wait" | "fetch") => Effect.Effect<B, MarshalStopped>
+  /** Walks from `start`, included, to genesis, fetching what is missing. `start` must be accepted: to build on or to judge. */
+  readonly ancestry: (start: B) => Ancestry<B>
+  /** Answers a peer's request from what is durable here; undefined: not held. */
+  readonly serve: (request: BlockRequest) => Effect.Effect<Uint8Array | undefined>
+}
