@@ -78,46 +78,40 @@ const bit = (n: number, i: number): number => Math.floor(n / 2 ** i) % 2
 const make = (
   name: FamilyName,
   leavesMax: number,
-  arithmetic: {
-    readonly size: (leaves: number) => number
-    readonly position: (start: number, height: number) => number
-    readonly birth: (start: number, height: number) => number
-    readonly count: (leaves: number, height: number) => number
+  arithmetic: Pick<Family, "size" | "position" | "birth" | "count"> & {
     readonly peakHeights: (leaves: number) => ReadonlyArray<number>
   },
 ): Family => {
-  const { size, position, peakHeights } = arithmetic
+  const { peakHeights, ...functions } = arithmetic
+  const { size, position } = functions
   return {
     name,
     leavesMax: leavesMax as Location,
-    size: size as Family["size"],
-    position: position as Family["position"],
-    birth: arithmetic.birth as Family["birth"],
-    count: arithmetic.count,
+    ...functions,
     peaks: (leaves) => {
-      let start = 0
+      let next = 0
       return peakHeights(leaves).map((height) => {
-        const peak = { start: start as Location, height, position: position(start, height) as Position }
-        start += 2 ** height
-        return peak
+        const start = next as Location
+        next += 2 ** height
+        return { start, height, position: position(start, height) }
       })
     },
     leavesOfSize: (nodes) => {
-      // A size is less than two nodes per leaf by at most 53, so the walk takes at most 27 steps.
+      // A tree of n leaves has at least 2n - 53 nodes, so the walk takes at most 27 steps.
       let leaves = Math.floor(nodes / 2)
-      while (leaves < leavesMax && size(leaves + 1) <= nodes) leaves++
+      while (leaves < leavesMax && size((leaves + 1) as Location) <= nodes) leaves++
       return leaves as Location
     },
   }
 }
 
-const mmrSize = (leaves: number): number => 2 * leaves - ones(leaves)
+const mmrSize = (leaves: number): Position => (2 * leaves - ones(leaves)) as Position
 
 /** Merkle Mountain Range: a leaf completes every subtree that it can, at once. */
 export const mmr: Family = /* @__PURE__ */ make("mmr", (POSITION_MAX + 1) / 2, {
   size: mmrSize,
-  position: (start, height) => mmrSize(start) + 2 * 2 ** height - 2,
-  birth: (start, height) => start + 2 ** height,
+  position: (start, height) => (mmrSize(start) + 2 * 2 ** height - 2) as Position,
+  birth: (start, height) => (start + 2 ** height) as Location,
   count: (leaves, height) => Math.floor(leaves / 2 ** height),
   peakHeights: (leaves) => {
     const heights: Array<number> = []
@@ -126,13 +120,14 @@ export const mmr: Family = /* @__PURE__ */ make("mmr", (POSITION_MAX + 1) / 2, {
   },
 })
 
-const mmbSize = (leaves: number): number => 2 * leaves - ilog2(leaves + 1)
+const mmbSize = (leaves: number): Position => (2 * leaves - ilog2(leaves + 1)) as Position
 
 /** Merkle Mountain Belt: a leaf creates at most one parent, so merges are delayed. */
 export const mmb: Family = /* @__PURE__ */ make("mmb", (POSITION_MAX + 1) / 2 + 25, {
   size: mmbSize,
-  position: (start, height) => (height === 0 ? mmbSize(start) : mmbSize(start + 1.5 * 2 ** height - 2) + 1),
-  birth: (start, height) => (height === 0 ? start + 1 : start + 1.5 * 2 ** height - 1),
+  position: (start, height) =>
+    height === 0 ? mmbSize(start) : ((mmbSize(start + 1.5 * 2 ** height - 2) + 1) as Position),
+  birth: (start, height) => (height === 0 ? start + 1 : start + 1.5 * 2 ** height - 1) as Location,
   count: (leaves, height) =>
     height === 0 ? leaves : Math.max(Math.floor((leaves + 1 - 2 ** (height - 1)) / 2 ** height), 0),
   peakHeights: (leaves) => {

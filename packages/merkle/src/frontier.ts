@@ -20,15 +20,19 @@ export interface Frontier {
 /** The frontier of the tree without leaves. */
 export const emptyFrontier = (family: Family): Frontier => ({ family, leaves: Location(0), peaks: [] })
 
+/** A leaf count that the family allows. Throws `RangeError` on any other number. */
+export const requireLeaves = (family: Family, leaves: number): Location => {
+  if (!(leaves <= family.leavesMax)) throw new RangeError(`${family.name}: ${leaves} leaves exceed ${family.leavesMax}`)
+  return Location(leaves)
+}
+
 /** Positions of the pins that pruning to a location keeps, oldest first. */
 export const pinPositions = (family: Family, location: Location): ReadonlyArray<Position> =>
-  family.peaks(location).map((peak) => peak.position)
+  family.peaks(requireLeaves(family, location)).map((peak) => peak.position)
 
 /** The frontier that pins stand for. Throws `RangeError` on a wrong count or a pin that is not a digest. */
 export const frontierFromPins = (family: Family, location: Location, pins: ReadonlyArray<Digest>): Frontier => {
-  if (location > family.leavesMax)
-    throw new RangeError(`${family.name} has at most ${family.leavesMax} leaves, got ${location}`)
-  const expected = family.peaks(location).length
+  const expected = pinPositions(family, location).length
   if (pins.length !== expected) throw new RangeError(`${location} leaves have ${expected} pins, got ${pins.length}`)
   if (pins.some((pin) => pin.length !== DIGEST_BYTES)) throw new RangeError(`a pin is ${DIGEST_BYTES} bytes`)
   return { family, leaves: location, peaks: pins }

@@ -3,8 +3,9 @@
  */
 export * from "./append.ts"
 export * from "./family.ts"
-export * from "./frontier.ts"
+export { emptyFrontier, type Frontier, frontierFromPins, pinPositions } from "./frontier.ts"
 export * from "./limits.ts"
 export * from "./location.ts"
 export * from "./range-proof.ts"
-export * from "./root.ts"
+export { type Bagging, root } from "./root.ts"
+export * from "./verify.ts"

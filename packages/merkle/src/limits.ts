@@ -2,13 +2,13 @@
 
 /** Largest node position: the last integer that a double holds exactly. It fixes the leaf maximum of each family. */
 export const POSITION_MAX = Number.MAX_SAFE_INTEGER
-/** Peaks of any tree. Spec merkle §8 allows 64; below 2^53 nodes there are at most 53. */
-export const PEAKS_MAX = 53
+/** Peaks of any tree. Spec merkle §8 allows 64; below 2^53 nodes there are at most 52. */
+export const PEAKS_MAX = 52
 /** Leaves in one append. Keeps the node buffer of an append below 256 MiB and its offsets within 32 bits. */
 export const APPEND_LEAVES_MAX = 4_194_304
 /** Preimages in one hash job, so that a slice stays about a millisecond. */
 export const HASH_JOB_PREIMAGES_MAX = 2_048
 /** Bytes of input in one hash job, unless a single preimage is longer. */
 export const HASH_JOB_BYTES_MAX = 262_144
-/** Proof digests that one proven element can need, spec merkle §6.4. */
-export const PROOF_DIGESTS_PER_ELEMENT_MAX = 122
+/** Digests in a range proof: at most 51 peaks beside the range and 51 siblings on each of its two sides. */
+export const RANGE_PROOF_DIGESTS_MAX = 153

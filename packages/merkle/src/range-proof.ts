@@ -1,9 +1,19 @@
 /**
- * Range proofs. (Bodies follow; the signatures stand.)
+ * Range proofs: that consecutive elements stand at `[start, end)` of a tree.
+ *
+ * The proof of an earlier tree is built by giving its leaf count and its inactive count: every node that it asks for
+ * still stands at the same position of the grown tree (spec merkle §7).
+ *
+ * Invariant: a proof is `{leaves, inactivePeaks, digests}` and nothing else; range, elements and bagging come from
+ * the verifier, and a proof made for another bagging leads to another root.
  */
-import type { Codec } from "@coppice/codec"
-import type { Digest, Hasher } from "@coppice/crypto"
+import { Bytes, type Codec, List, varintBytes } from "@coppice/codec"
+import { DIGEST_BYTES, type Digest, type Hasher } from "@coppice/crypto"
 import type { Family } from "./family.ts"
+import { requireLeaves } from "./frontier.ts"
+import { foldBackward, foldForward } from "./internal/digests.ts"
+import { layoutOf } from "./internal/layout.ts"
+import { PEAKS_MAX, RANGE_PROOF_DIGESTS_MAX } from "./limits.ts"
 import type { Location, Position } from "./location.ts"
 import type { Bagging } from "./root.ts"
 
@@ -14,7 +24,7 @@ export interface RangeProof {
   readonly digests: ReadonlyArray<Digest>
 }
 
-/** What fixes the root of a tree besides its peaks; an earlier tree is proven by giving its leaves (spec merkle §7). */
+/** What fixes the root of a tree besides its peaks. */
 export interface TreeShape {
   readonly leaves: Location
   readonly inactivePeaks: number
@@ -27,82 +37,76 @@ export interface LocationRange {
   readonly end: Location
 }
 
-/** What a verifier supplies: the claim `elements` stand from `start` on in the tree of `proof`. */
-export interface RangeClaim {
-  readonly family: Family
-  readonly bagging: Bagging
-  readonly proof: RangeProof
-  readonly start: Location
-  readonly elements: ReadonlyArray<Uint8Array>
+const requireRange = (family: Family, { leaves, inactivePeaks }: TreeShape, { start, end }: LocationRange): void => {
+  const peaks = family.peaks(requireLeaves(family, leaves)).length
+  if (!(start >= 0 && start < end && end <= leaves))
+    throw new RangeError(`cannot prove [${start}, ${end}) of ${leaves} leaves`)
+  if (!(inactivePeaks >= 0 && inactivePeaks <= peaks))
+    throw new RangeError(`a tree with ${peaks} peaks cannot have ${inactivePeaks} inactive ones`)
 }
 
-/** Why a proof is refused, with the evidence. */
-export type ProofRejection =
-  | { readonly _tag: "LeavesAboveMax"; readonly leaves: number; readonly max: number }
-  | { readonly _tag: "RangeOutsideTree"; readonly start: number; readonly end: number; readonly leaves: number }
-  | { readonly _tag: "InactivePeaksAbovePeaks"; readonly inactivePeaks: number; readonly peaks: number }
-  | { readonly _tag: "DigestCount"; readonly expected: number; readonly actual: number }
-  | { readonly _tag: "DigestLength"; readonly index: number; readonly length: number }
-  | { readonly _tag: "RootMismatch"; readonly expected: Digest; readonly actual: Digest }
-  | { readonly _tag: "PinCount"; readonly expected: number; readonly actual: number }
-  | { readonly _tag: "PinMismatch"; readonly index: number }
+/** Positions of the nodes that `rangeProof` reads, each once: what to prefetch. Throws `RangeError` as it does. */
+export const rangeProofPositions = (
+  family: Family,
+  shape: TreeShape,
+  range: LocationRange,
+): ReadonlyArray<Position> => {
+  requireRange(family, shape, range)
+  const { prefix, activePrefix, after, suffix, siblings } = layoutOf(family, shape, range)
+  return [...prefix, ...activePrefix, ...after, ...suffix, ...siblings].map((node) => node.position)
+}
 
-/** The root that a proof leads to, or why it leads to none. */
-export type Reconstruction = { readonly _tag: "Root"; readonly root: Digest } | ProofRejection
-
-/** Positions of the nodes that `rangeProof` will ask for, in the order it does. */
-export const rangeProofPositions: (family: Family, shape: TreeShape, range: LocationRange) => ReadonlyArray<Position> =
-  () => {
-    throw new Error("unbuilt")
-  }
-
-/** Builds a range proof. Throws `RangeError` for a range or an inactive count outside the tree. */
-export const rangeProof: (
+/**
+ * Builds a range proof from the nodes of a tree.
+ *
+ * Shape: `node` gives the digest at a position below `size(shape.leaves)`, of a tree with at least that many leaves.
+ * Errors: throws `RangeError` for an empty range, one outside the tree, or more inactive peaks than there are peaks.
+ * Cost: reads at most `RANGE_PROOF_DIGESTS_MAX` nodes whatever the range; hashes only to fold peaks.
+ */
+export const rangeProof = (
   hasher: Hasher,
   family: Family,
   shape: TreeShape,
   range: LocationRange,
   node: (position: Position) => Digest,
-) => RangeProof = () => {
-  throw new Error("unbuilt")
+): RangeProof => {
+  requireRange(family, shape, range)
+  const { prefix, activePrefix, after, suffix, siblings } = layoutOf(family, shape, range)
+  const read = ({ position }: { readonly position: Position }): Digest => node(position)
+  return {
+    leaves: shape.leaves,
+    inactivePeaks: shape.inactivePeaks,
+    digests: [
+      ...(prefix.length === 0 ? [] : [foldForward(hasher, prefix.map(read))]),
+      ...activePrefix.map(read),
+      ...after.map(read),
+      ...(suffix.length === 0 ? [] : [foldBackward(hasher, suffix.map(read))]),
+      ...siblings.map(read),
+    ],
+  }
 }
 
-/** The root that a proof and its elements lead to. */
-export const reconstructRoot: (hasher: Hasher, claim: RangeClaim) => Reconstruction = () => {
-  throw new Error("unbuilt")
-}
-
-/** Why a claim does not hold against a trusted root; undefined when it holds. */
-export const checkRangeProof: (hasher: Hasher, claim: RangeClaim, root: Digest) => ProofRejection | undefined = () => {
-  throw new Error("unbuilt")
-}
-
-/** Whether a claim holds against a trusted root. */
-export const verifyRangeProof: (hasher: Hasher, claim: RangeClaim, root: Digest) => boolean = () => {
-  throw new Error("unbuilt")
-}
-
-/** Like `checkRangeProof`, and proves the pins at the start of the range too (spec merkle §8.1). */
-export const checkRangeWithPins: (
-  hasher: Hasher,
-  claim: RangeClaim,
-  pins: ReadonlyArray<Digest>,
-  root: Digest,
-) => ProofRejection | undefined = () => {
-  throw new Error("unbuilt")
-}
-
-/** Whether a claim and the pins at its start hold against a trusted root (spec merkle §8.1). */
-export const verifyRangeWithPins: (
-  hasher: Hasher,
-  claim: RangeClaim,
-  pins: ReadonlyArray<Digest>,
-  root: Digest,
-) => boolean = () => {
-  throw new Error("unbuilt")
-}
-
-/** Codec of a range proof of a family, with at most so many digests (spec merkle §6.4). */
-export const rangeProofCodec: (family: Family, digestsMax: number) => Codec<RangeProof> = () => {
-  throw new Error("unbuilt")
+/**
+ * Codec of the proofs of a family: `varint(leaves) varint(inactivePeaks) varint(count) digest*`.
+ *
+ * Bounds: leaves up to the family's maximum, inactive peaks up to `PEAKS_MAX`, digests up to `digestsMax`.
+ * Source: spec merkle §6.4.
+ */
+export const rangeProofCodec = (family: Family, digestsMax: number = RANGE_PROOF_DIGESTS_MAX): Codec<RangeProof> => {
+  const digests = List(Bytes(DIGEST_BYTES), digestsMax)
+  return {
+    name: `rangeProof(${family.name}, ${digestsMax})`,
+    size: undefined,
+    sizeMax: varintBytes(family.leavesMax) + varintBytes(PEAKS_MAX) + digests.sizeMax,
+    write: (writer, proof) => {
+      if (!(proof.inactivePeaks <= PEAKS_MAX)) throw new RangeError(`no tree has ${proof.inactivePeaks} inactive peaks`)
+      writer.varint(requireLeaves(family, proof.leaves)).varint(proof.inactivePeaks)
+      digests.write(writer, proof.digests)
+    },
+    read: (reader) => ({
+      leaves: reader.varintSafe(family.leavesMax) as Location,
+      inactivePeaks: reader.varintSafe(PEAKS_MAX),
+      digests: digests.read(reader),
+    }),
+  }
 }
