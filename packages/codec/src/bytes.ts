@@ -10,41 +10,14 @@
 const CHUNK_BYTES = 4096
 
 // Digests are most of what is looked up. With 32 arguments spelled out the call is 3 times faster than `apply` (34 ns
-// against 110 ns), and no faster with a Buffer's `latin1Slice`.
+// against 110 ns); a Buffer's `latin1Slice` is no faster.
+// biome-ignore format: a line per eight bytes
 const digestKey = (b: Uint8Array): string =>
   String.fromCharCode(
-    b[0]!,
-    b[1]!,
-    b[2]!,
-    b[3]!,
-    b[4]!,
-    b[5]!,
-    b[6]!,
-    b[7]!,
-    b[8]!,
-    b[9]!,
-    b[10]!,
-    b[11]!,
-    b[12]!,
-    b[13]!,
-    b[14]!,
-    b[15]!,
-    b[16]!,
-    b[17]!,
-    b[18]!,
-    b[19]!,
-    b[20]!,
-    b[21]!,
-    b[22]!,
-    b[23]!,
-    b[24]!,
-    b[25]!,
-    b[26]!,
-    b[27]!,
-    b[28]!,
-    b[29]!,
-    b[30]!,
-    b[31]!,
+    b[0]!, b[1]!, b[2]!, b[3]!, b[4]!, b[5]!, b[6]!, b[7]!,
+    b[8]!, b[9]!, b[10]!, b[11]!, b[12]!, b[13]!, b[14]!, b[15]!,
+    b[16]!, b[17]!, b[18]!, b[19]!, b[20]!, b[21]!, b[22]!, b[23]!,
+    b[24]!, b[25]!, b[26]!, b[27]!, b[28]!, b[29]!, b[30]!, b[31]!,
   )
 
 const chunkKey = (bytes: Uint8Array): string => String.fromCharCode.apply(null, bytes as unknown as number[])
