@@ -14,3 +14,5 @@ export const INDEX_REPLAY_OPS_MAX = 1 << 18
 export const PROOF_OPS_MAX = 4096
 /** Un-flushed layers of one database. */
 export const LAYERS_MAX = 4096
+/** Commits of one database that keep undo records at most. */
+export const REWIND_COMMITS_MAX = 4096

@@ -1,0 +1,460 @@
+/**
+ * The `any` database, unordered: a key had a value at some point of the log.
+ *
+ *   put/remove --> KeyedBatch --seal--> Layer --apply--> tip --flush--> storage
+ *
+ * Terms: see member.ts. The *floor* is the location below which no operation is active.
+ *
+ * Invariant: roots, operations and proofs equal Commonware's, byte for byte (spec qmdb §1 to §4, §7).
+ */
+import { type Codec, decode, encode } from "@coppice/codec"
+import type { Hasher } from "@coppice/crypto"
+import {
+  appendLeaves,
+  emptyFrontier,
+  type FamilyName,
+  type Frontier,
+  family as familyOf,
+  frontierFromPins,
+  inactivePeaks,
+  Location,
+  pinPositions,
+  type RangeProof,
+  rangeProof,
+  runJobs,
+  root as treeRoot,
+} from "@coppice/merkle"
+import type { Change, StorageError } from "@coppice/storage"
+import { Effect } from "effect"
+import { MemberCorrupt, ProofUnavailable } from "./errors.ts"
+import { type Branch, Branches } from "./internal/branches.ts"
+import { KeyIndex } from "./internal/key-index.ts"
+import { type KeyText, keyTextOf } from "./internal/key-shape.ts"
+import { type BatchSource, KeyedBatch } from "./internal/keyed-batch.ts"
+import {
+  commitFloor,
+  commitOperation,
+  type Encoding,
+  type KeyedFormat,
+  keyedFormat,
+  operationKey,
+  operationValue,
+} from "./internal/keyed-format.ts"
+import {
+  dropUndo,
+  headChange,
+  KEYED_VERSION,
+  type KeyedContent,
+  type KeyedHead,
+  type KeyedState,
+  type RetainedCommit,
+  readHead,
+  undoChanges,
+} from "./internal/keyed-state.ts"
+import { Kind, OperationLog, ownerKind, ownerOf, ownerSlot } from "./internal/operation-log.ts"
+import { type SealTrace, sealUnordered, Touched } from "./internal/seal-unordered.ts"
+import { INACTIVE, SlotIndex } from "./internal/slot-index.ts"
+import { PackedRecords, PackedVariable, Space } from "./internal/space.ts"
+import { Sweep } from "./internal/sweep.ts"
+import { PROOF_OPS_MAX } from "./limits.ts"
+import type { Flush, Layer, Member, MemberHome, MemberSpec, SealStep, SyncTarget } from "./member.ts"
+
+/** How an `any` database is declared. */
+export interface AnyOptions<K, V> {
+  readonly key: Codec<K>
+  readonly value: Codec<V>
+  /** Merkle family; MMB when not given. */
+  readonly family?: FamilyName
+  /** Operation encoding; fixed when both codecs have one size, else variable. */
+  readonly encoding?: Encoding
+}
+
+/** Consecutive operations with the proof that they stand at `start` in a log of `proof.leaves` operations. */
+export interface OperationsProof {
+  readonly start: Location
+  readonly operations: ReadonlyArray<Uint8Array>
+  readonly proof: RangeProof
+}
+
+/** Reads of the newest applied state. Synchronous; every call sees one state whole. */
+export interface KeyedReader<K, V> {
+  /** What a header commits to for this state. */
+  readonly target: SyncTarget
+  /** Active keys. */
+  readonly active: number
+  readonly get: (key: K) => V | undefined
+  readonly getMany: (keys: ReadonlyArray<K>) => ReadonlyArray<V | undefined>
+  /** Location of the operation that gave a key its value. */
+  readonly locate: (key: K) => Location | undefined
+  /**
+   * Operations `[start, start + max)` with their proof, at this state or at an earlier commit of log size `size`.
+   * Bounds: at most `PROOF_OPS_MAX` operations. Errors: `ProofUnavailable`.
+   */
+  readonly prove: (start: Location, max: number, size?: Location) => OperationsProof
+  /** Brings what `get` of these keys will read into memory, without blocking. */
+  readonly prefetch: (keys: ReadonlyArray<K>) => Effect.Effect<void, StorageError>
+}
+
+/** Declares an `any` database, unordered. */
+export const any = <K, V>(options: AnyOptions<K, V>): MemberSpec<KeyedBatch<K, V>, KeyedReader<K, V>> => {
+  const { key, value } = options
+  const fixed = key.size !== undefined && value.size !== undefined
+  const encoding = options.encoding ?? (fixed ? "fixed" : "variable")
+  const family = options.family ?? "mmb"
+  const format = keyedFormat(key, value, encoding)
+  return {
+    format: `any/unordered/${family}/${encoding}/${key.name}/${value.name}`,
+    initialTarget: (hasher) => targetOf(genesis(format, family, hasher).state),
+    create: (home) => createRows(format, family, home),
+    open: (home) => new AnyMember(format, family, home),
+  }
+}
+
+const genesis = <K, V>(format: KeyedFormat<K, V>, name: FamilyName, hasher: Hasher) => {
+  const operation = commitOperation(format, undefined, 0)
+  const source = { count: 1, bytes: operation, offsets: Uint32Array.of(0, operation.length) }
+  const { frontier, nodes } = runJobs(syncOnly(hasher), appendLeaves(emptyFrontier(familyOf(name)), source))
+  const root = treeRoot(hasher, frontier, 0, "backward")
+  const state: KeyedState = { size: 1, floor: 0, root, frontier, slots: 0, freedUsed: 0, active: 0 }
+  return { operation, nodes, state }
+}
+
+const syncOnly = (hasher: Hasher): Hasher => ({
+  ...hasher,
+  run: (job) => {
+    for (let i = 0; i < job.count; i++) {
+      const preimage = job.input.subarray(job.inputOffsets[i]!, job.inputOffsets[i + 1]!)
+      job.output.set(hasher.hash(preimage), job.outputOffsets[i]!)
+    }
+  },
+})
+
+const targetOf = (state: KeyedState): SyncTarget => ({
+  root: state.root,
+  start: Location(state.floor),
+  end: Location(state.size),
+})
+
+const createRows = <K, V>(format: KeyedFormat<K, V>, family: FamilyName, home: MemberHome): ReadonlyArray<Change> => {
+  const space = new Space(home)
+  const { operation, nodes, state } = genesis(format, family, home.hasher)
+  const changes: Array<Change> = []
+  if (format.operationBytes === undefined) new PackedVariable(space, "log").append(0, [operation], changes)
+  else new PackedRecords(space, "log", format.operationBytes).append(0, [operation], changes)
+  const owner = new Uint8Array(Uint32Array.of(ownerOf(0, Kind.commit)).buffer)
+  new PackedRecords(space, "owners", 4).append(0, [owner], changes)
+  new PackedRecords(space, "nodes", 32).append(0, [nodes], changes)
+  changes.push(headChange(space, headOf(state, 1, [])))
+  return changes
+}
+
+const headOf = (state: KeyedState, checkpoint: number, commits: ReadonlyArray<RetainedCommit>): KeyedHead => ({
+  version: KEYED_VERSION,
+  size: state.size,
+  floor: state.floor,
+  root: state.root,
+  slots: state.slots,
+  active: state.active,
+  checkpoint,
+  commits,
+})
+
+class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, BatchSource<K, V> {
+  readonly reader: KeyedReader<K, V>
+  private readonly format: KeyedFormat<K, V>
+  private readonly home: MemberHome
+  private readonly space: Space
+  private readonly branches: Branches<KeyedContent>
+  private readonly log: OperationLog<KeyedContent>
+  private readonly slots = new SlotIndex()
+  private readonly keys: KeyIndex
+  private readonly sweep: Sweep
+  private commits: ReadonlyArray<RetainedCommit>
+  private flushing = false
+
+  constructor(format: KeyedFormat<K, V>, family: FamilyName, home: MemberHome) {
+    this.format = format
+    this.home = home
+    this.space = new Space(home)
+    this.keys = new KeyIndex(this.space)
+    const head = readHead(this.space)
+    const leaves = Location(head.size)
+    const storedNodes = familyOf(family).size(leaves)
+    const nodes = new PackedRecords(this.space, "nodes", 32)
+    const pins = pinPositions(familyOf(family), leaves).map((position) => nodes.read(position).slice())
+    const frontier = frontierFromPins(familyOf(family), leaves, pins)
+    this.checkRoot(head, frontier)
+    const { size, floor, root, slots, active } = head
+    const state: KeyedState = { size, floor, root, frontier, slots, active, freedUsed: 0 }
+    const content: KeyedContent = { state, log: undefined, index: undefined }
+    this.branches = new Branches(targetOf(state), content, (branch) => this.forget(branch))
+    this.log = new OperationLog(this.space, this.branches, format.operationBytes, size, storedNodes)
+    this.sweep = new Sweep(head.checkpoint)
+    this.commits = head.commits
+    this.loadIndex(head)
+    this.reader = this.makeReader()
+  }
+
+  private checkRoot(head: KeyedHead, frontier: Frontier): void {
+    const inactive = inactivePeaks(frontier.family, frontier.leaves, Location(head.floor))
+    const root = treeRoot(this.home.hasher, frontier, inactive, "backward")
+    if (Buffer.compare(root, head.root) !== 0)
+      throw new MemberCorrupt(this.home.member, "stored nodes do not give the stored root")
+  }
+
+  /** Loads the swept index and replays the log from the checkpoint over it. */
+  private loadIndex(head: KeyedHead): void {
+    for (const { key, value } of this.space.storage.scan("slots", {
+      start: this.space.rowKey(0),
+      end: this.space.end,
+    })) {
+      this.slots.load(Buffer.from(key.buffer, key.byteOffset, key.byteLength).readUIntBE(5, 6), value)
+    }
+    const stored = this.branches.stored
+    for (let location = head.checkpoint; location < head.size; location++) {
+      const owner = this.log.owner(location, stored)
+      const kind = ownerKind(owner)
+      if (kind === Kind.commit) continue
+      const slot = ownerSlot(owner)
+      this.slots.store(slot, kind === Kind.delete ? INACTIVE : location)
+      if (kind === Kind.update) continue
+      const key = operationKey(this.format, this.log.operation(location, stored))
+      if (kind === Kind.create) this.keys.replayCreate(key, slot)
+      else this.keys.mergeDelete(key)
+    }
+    this.slots.rebuildFreed(head.slots)
+  }
+
+  get tip(): Layer {
+    return this.branches.tip
+  }
+
+  get bytes(): number {
+    return this.branches.bytes
+  }
+
+  get layers(): number {
+    return this.branches.count
+  }
+
+  keyText(key: K): KeyText {
+    return keyTextOf(this.format.key, key)
+  }
+
+  encode(value: V): Uint8Array {
+    return encode(this.format.value, value)
+  }
+
+  decode(bytes: Uint8Array): V {
+    return decode(this.format.value, bytes)
+  }
+
+  private locateText(key: KeyText, branch: Branch<KeyedContent>): number {
+    const slot = this.keys.slotOf(key, branch)
+    return slot === undefined ? INACTIVE : this.slots.locate(slot, branch)
+  }
+
+  read(key: KeyText, branch: Branch<KeyedContent>): Uint8Array | undefined {
+    const location = this.locateText(key, branch)
+    if (location === INACTIVE) return undefined
+    return operationValue(this.format, this.log.operation(location, branch))
+  }
+
+  requireUsable(operation: string, branch: Branch<KeyedContent>): void {
+    this.branches.requireUsable(operation, branch)
+  }
+
+  prefetch(keys: ReadonlyArray<KeyText>, branch: Branch<KeyedContent>): Effect.Effect<void, StorageError> {
+    const { storage } = this.home
+    return Effect.suspend(() =>
+      Effect.andThen(
+        storage.prefetch(
+          "keys",
+          keys.map((key) => this.space.textKey(key)),
+        ),
+        Effect.suspend(() => {
+          const locations = keys.map((key) => this.locateText(key, branch)).filter((l) => l !== INACTIVE)
+          return storage.prefetch("log", this.log.rowKeys(locations))
+        }),
+      ),
+    )
+  }
+
+  private branchOf(layer: Layer): Branch<KeyedContent> {
+    return layer as Branch<KeyedContent>
+  }
+
+  openBatch(parent: Layer): KeyedBatch<K, V> {
+    const branch = this.branchOf(parent)
+    this.branches.requireUsable("openBatch", branch)
+    return new KeyedBatch<K, V>(this, branch)
+  }
+
+  closeBatch(batch: KeyedBatch<K, V>): void {
+    batch.open = false
+  }
+
+  *seal(batch: KeyedBatch<K, V>): Generator<SealStep, Layer, void> {
+    batch.requireOpen("seal")
+    batch.open = false
+    const { parent } = batch
+    const branch = this.branches.begin(parent, parent.content!.state.size)
+    const trace: SealTrace = { touched: new Touched(), created: [], deleted: [] }
+    const home = { format: this.format, hasher: this.home.hasher, log: this.log, slots: this.slots, keys: this.keys }
+    try {
+      const content = yield* sealUnordered(home, parent, branch, batch.writes, batch.metadata, trace)
+      branch.sealed(targetOf(content.state), content, contentBytes(content), "pending")
+      return branch
+    } finally {
+      if (branch.state !== "pending" && branch.state !== "applied") {
+        this.undoTrace(branch, trace)
+        if (branch.state === "sealing") this.branches.close(branch)
+      }
+    }
+  }
+
+  private undoTrace(branch: Branch<KeyedContent>, trace: SealTrace): void {
+    for (const slot of trace.touched.touched) this.slots.forget(slot, branch)
+    for (const key of trace.created) this.keys.forget(key, branch)
+  }
+
+  /** A closed layer leaves the shared indexes. One that was still being sealed is undone by its own `finally`. */
+  private forget(branch: Branch<KeyedContent>): void {
+    const index = branch.content?.index
+    if (index === undefined) return
+    for (const slot of index.touched) this.slots.forget(slot, branch)
+    for (const key of index.created) this.keys.forget(key, branch)
+  }
+
+  apply(layer: Layer): void {
+    this.branches.apply(this.branchOf(layer))
+  }
+
+  close(layer: Layer): void {
+    this.branches.close(this.branchOf(layer))
+  }
+
+  flush(): Generator<undefined, Flush, void> | undefined {
+    if (this.flushing) throw new Error("a flush is not settled yet")
+    const covered = this.branches.applied()
+    if (covered.length === 0) return undefined
+    this.flushing = true
+    return this.prepareFlush(covered)
+  }
+
+  private *prepareFlush(covered: ReadonlyArray<Branch<KeyedContent>>): Generator<undefined, Flush, void> {
+    const last = covered.at(-1)!
+    const { state } = last.content!
+    const changes: Array<Change> = []
+    this.log.append(
+      covered.map((branch) => branch.content!.log!),
+      changes,
+    )
+    yield undefined
+    const commits = [...this.commits]
+    let parent = this.branches.stored.content!.state
+    for (const branch of covered) {
+      const { index, state: after } = branch.content!
+      commits.push(undoChanges(this.space, parent, after.size, index!, changes))
+      yield* this.mergeIndex(branch)
+      parent = after
+    }
+    const retained = commits.slice(Math.max(0, commits.length - this.home.rewindCommits))
+    for (const commit of commits.slice(0, commits.length - retained.length)) dropUndo(this.space, commit, changes)
+    const operations = state.size - this.log.storedSize
+    const swept = yield* this.sweep.advance(this.space, this.slots, this.keys, state.size, operations, changes)
+    changes.push(headChange(this.space, headOf(state, this.sweep.checkpoint, retained)))
+    const settled = (): void => {
+      this.log.storedSize = state.size
+      this.log.storedNodes = state.frontier.family.size(state.frontier.leaves)
+      this.commits = retained
+      swept.keys.forEach((key, i) => void this.keys.swept(key, swept.slots[i]!))
+      this.branches.settle(last, { state, log: undefined, index: undefined })
+      if (this.branches.count === 0) this.slots.shrink()
+      this.flushing = false
+    }
+    return { changes, target: last.target, layers: covered.length, settled }
+  }
+
+  private *mergeIndex(branch: Branch<KeyedContent>): Generator<undefined, void, void> {
+    const { index, state } = branch.content!
+    this.slots.consumeFreed(state.freedUsed)
+    const { touched, created, deleted } = index!
+    for (let i = 0; i < touched.length; i++) {
+      this.slots.merge(touched[i]!, branch)
+      if (i % 8192 === 8191) yield undefined
+    }
+    for (let i = 0; i < created.length; i++) {
+      this.keys.mergeCreate(created[i]!, branch)
+      if (i % 4096 === 4095) yield undefined
+    }
+    for (const key of deleted) this.keys.mergeDelete(key)
+  }
+
+  private makeReader(): KeyedReader<K, V> {
+    const member = this
+    return {
+      get target() {
+        return member.branches.tip.target
+      },
+      get active() {
+        return member.branches.tip.content!.state.active
+      },
+      get: (key) => this.readValue(key),
+      getMany: (keys) => keys.map((key) => this.readValue(key)),
+      locate: (key) => {
+        const location = this.locateText(this.keyText(key), this.branches.tip)
+        return location === INACTIVE ? undefined : Location(location)
+      },
+      prove: (start, max, size) => this.prove(start, max, size),
+      prefetch: (keys) =>
+        this.prefetch(
+          keys.map((key) => this.keyText(key)),
+          this.branches.tip,
+        ),
+    }
+  }
+
+  private readValue(key: K): V | undefined {
+    const bytes = this.read(this.keyText(key), this.branches.tip)
+    return bytes === undefined ? undefined : this.decode(bytes)
+  }
+
+  private prove(start: Location, max: number, size?: Location): OperationsProof {
+    const { tip } = this.branches
+    const { state } = tip.content!
+    const leaves = size ?? Location(state.size)
+    if (leaves > state.size || leaves < 1) throw new ProofUnavailable("size beyond log", start, leaves)
+    if (start >= leaves) throw new ProofUnavailable("start beyond size", start, leaves)
+    const floor = commitFloor(this.format, this.log.operation(leaves - 1, tip))
+    if (floor === undefined) throw new ProofUnavailable("not a commit boundary", start, leaves)
+    const { family } = state.frontier
+    const end = Location(Math.min(leaves, start + Math.max(1, Math.min(max, PROOF_OPS_MAX))))
+    const operations: Array<Uint8Array> = []
+    for (let location = start as number; location < end; location++) {
+      operations.push(this.log.operation(location, tip).slice())
+    }
+    const shape = {
+      leaves,
+      inactivePeaks: inactivePeaks(family, leaves, Location(floor)),
+      bagging: "backward" as const,
+    }
+    const proof = rangeProof(this.home.hasher, family, shape, { start, end }, (position) =>
+      this.log.node(position, tip),
+    )
+    return { start, operations, proof }
+  }
+}
+
+const contentBytes = (content: KeyedContent): number => {
+  const { log, index } = content
+  const createdBytes = index!.created.reduce((sum, key) => sum + key.length + 80, 0)
+  return (
+    log!.operations.byteLength +
+    log!.offsets.byteLength +
+    log!.owners.byteLength +
+    log!.nodes.byteLength +
+    index!.touched.length * 32 +
+    createdBytes
+  )
+}

@@ -1,0 +1,197 @@
+/**
+ * The tree of layers: who descends from whom, and who is still alive.
+ *
+ *   stored <- applied <- applied (tip) <- pending <- pending
+ *                                     \<- pending              closed when its sibling is applied
+ *
+ * Terms: the *path* of a layer is the list of ids of its un-flushed ancestors and itself, by depth. Depth counts layers
+ * since the process started.
+ *
+ * Invariant: a layer points at its ancestors by id alone, so no sealed layer keeps a flushed one alive. `a` is an ancestor
+ * of `b` iff `b.path` holds `a`'s id at `a`'s depth: one array read, however long the chain is.
+ */
+import { StaleBatch } from "../errors.ts"
+import { LAYERS_MAX } from "../limits.ts"
+import type { Layer, SyncTarget } from "../member.ts"
+
+/** Where a layer is in its life. Only `pending`, `applied` and `stored` layers can be built on. */
+export type LayerState = "sealing" | "pending" | "applied" | "stored" | "closed"
+
+/** A layer with its place in the tree; `content` is what a family keeps in it and is dropped once flushed or closed. */
+export class Branch<C> implements Layer {
+  readonly id: number
+  readonly depth: number
+  /** Ids by depth, from `pathDepth` up to and with this layer's own. */
+  readonly path: Uint32Array
+  readonly pathDepth: number
+  /** Log size before each layer of the path. */
+  readonly starts: Float64Array
+  state: LayerState
+  content: C | undefined
+  private sealedTarget: SyncTarget | undefined
+  private heldBytes = 0
+
+  constructor(id: number, depth: number, path: Uint32Array, starts: Float64Array, state: LayerState) {
+    this.id = id
+    this.depth = depth
+    this.path = path
+    this.pathDepth = depth - path.length + 1
+    this.starts = starts
+    this.state = state
+  }
+
+  /** Id of the layer of this path that holds the operation at a location; the location is not flushed. */
+  holderOf(location: number): number {
+    let low = 0
+    let high = this.starts.length - 1
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1
+      if (this.starts[middle]! <= location) low = middle
+      else high = middle - 1
+    }
+    return this.path[low]!
+  }
+
+  get target(): SyncTarget {
+    if (this.sealedTarget === undefined) throw new Error("a layer has no target before it is sealed")
+    return this.sealedTarget
+  }
+
+  get bytes(): number {
+    return this.heldBytes
+  }
+
+  /** Whether the layer of that id and depth is this one or an un-flushed ancestor. */
+  sees(id: number, depth: number): boolean {
+    return this.path[depth - this.pathDepth] === id
+  }
+
+  /** Fills in what sealing computed. */
+  sealed(target: SyncTarget, content: C, bytes: number, state: LayerState): void {
+    this.sealedTarget = target
+    this.content = content
+    this.heldBytes = bytes
+    this.state = state
+  }
+
+  /** Drops the content. */
+  release(state: "stored" | "closed"): void {
+    this.state = state
+    this.content = undefined
+    this.heldBytes = 0
+  }
+}
+
+/** All live layers of one member. `onClose` undoes what a closed layer left in shared indexes. */
+export class Branches<C> {
+  /** The newest state that a settled flush covers. */
+  stored: Branch<C>
+  /** The newest applied state. */
+  tip: Branch<C>
+  private readonly live = new Map<number, Branch<C>>()
+  private readonly onClose: (branch: Branch<C>) => void
+  private nextId = 1
+
+  constructor(target: SyncTarget, content: C, onClose: (branch: Branch<C>) => void) {
+    this.stored = new Branch(0, 0, Uint32Array.of(0), Float64Array.of(0), "stored")
+    this.stored.sealed(target, content, 0, "stored")
+    this.tip = this.stored
+    this.onClose = onClose
+  }
+
+  /** Un-flushed layers. */
+  get count(): number {
+    return this.live.size
+  }
+
+  /** Bytes held by un-flushed layers. */
+  get bytes(): number {
+    let sum = 0
+    for (const branch of this.live.values()) sum += branch.bytes
+    return sum
+  }
+
+  /** An un-flushed layer by id. */
+  byId(id: number): Branch<C> | undefined {
+    return this.live.get(id)
+  }
+
+  /** Whether a new batch may build on a layer, or an open one be used. */
+  usable(branch: Branch<C>): boolean {
+    if (branch.state === "closed" || branch.state === "sealing") return false
+    return branch === this.tip || this.descends(branch, this.tip)
+  }
+
+  /** Throws `StaleBatch` unless the layer is usable. */
+  requireUsable(operation: string, branch: Branch<C>): void {
+    if (!this.usable(branch)) throw new StaleBatch(operation, branch.id)
+  }
+
+  /** Whether `branch` is built on `ancestor`, which is the tip or un-flushed. */
+  private descends(branch: Branch<C>, ancestor: Branch<C>): boolean {
+    if (branch.depth <= ancestor.depth || branch.state === "stored") return false
+    return ancestor === this.stored || branch.sees(ancestor.id, ancestor.depth)
+  }
+
+  /** Registers a layer that is being sealed over `parent`, whose log has `start` operations. */
+  begin(parent: Branch<C>, start: number): Branch<C> {
+    if (this.live.size >= LAYERS_MAX) throw new RangeError(`more than ${LAYERS_MAX} un-flushed layers`)
+    const id = this.nextId++
+    const kept = parent.state === "stored" ? 0 : Math.min(parent.path.length, parent.depth - this.stored.depth)
+    const path = new Uint32Array(kept + 1)
+    path.set(parent.path.subarray(parent.path.length - kept))
+    path[kept] = id
+    const starts = new Float64Array(kept + 1)
+    starts.set(parent.starts.subarray(parent.starts.length - kept))
+    starts[kept] = start
+    const branch = new Branch<C>(id, parent.depth + 1, path, starts, "sealing")
+    this.live.set(id, branch)
+    return branch
+  }
+
+  /** Closes a layer and everything over it. */
+  close(branch: Branch<C>): void {
+    if (branch.state === "closed") return
+    if (branch.state === "applied" || branch.state === "stored") throw new Error("an applied layer cannot be closed")
+    for (const other of [...this.live.values()]) {
+      if (other === branch || other.sees(branch.id, branch.depth)) this.drop(other)
+    }
+  }
+
+  private drop(branch: Branch<C>): void {
+    this.live.delete(branch.id)
+    this.onClose(branch)
+    branch.release("closed")
+  }
+
+  /** Moves the tip forward and closes every layer that is neither below nor above the new one. */
+  apply(branch: Branch<C>): void {
+    if (branch.state !== "pending" || !this.usable(branch)) throw new StaleBatch("apply", branch.id)
+    for (const other of [...this.live.values()]) {
+      if (branch.sees(other.id, other.depth)) other.state = "applied"
+      else if (!other.sees(branch.id, branch.depth)) this.drop(other)
+    }
+    this.tip = branch
+  }
+
+  /** Applied and un-flushed layers, oldest first. */
+  applied(): ReadonlyArray<Branch<C>> {
+    const layers: Array<Branch<C>> = []
+    for (const id of this.tip.path) {
+      const branch = this.live.get(id)
+      if (branch !== undefined) layers.push(branch)
+    }
+    return layers
+  }
+
+  /** A flush of everything up to `branch` has settled. The last of them stays as the stored state. */
+  settle(branch: Branch<C>, content: C): void {
+    for (const other of [...this.live.values()]) {
+      if (!branch.sees(other.id, other.depth)) continue
+      this.live.delete(other.id)
+      other.release("stored")
+    }
+    branch.content = content
+    this.stored = branch
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * Which slot names a key: created keys by branch, unswept changes, then storage.
+ *
+ *   created (layer, slot) --flush--> unswept: slot or deleted --sweep--> storage rows key -> slot
+ *
+ * Terms: *unswept* changes are flushed in the log but not yet in the stored map; a *sweep* writes a part of them, in key
+ * order, with each flush. Only creates and deletes of keys ever come here: updates and moves change no row.
+ *
+ * Invariant: asking created keys (nearest ancestor first), then unswept changes, then storage gives the slot of every
+ * key. An unswept change leaves memory only once the write that carries it is visible.
+ */
+import type { Change } from "@coppice/storage"
+import type { Branch } from "./branches.ts"
+import type { KeyText } from "./key-shape.ts"
+import { orderByText } from "./order.ts"
+import type { Space } from "./space.ts"
+
+const MAP = "keys"
+
+/** The unswept value of a deleted key. */
+export const DELETED = -1
+
+interface Created {
+  readonly layer: number
+  readonly depth: number
+  readonly slot: number
+  readonly older: Created | undefined
+}
+
+/** The key table of one member. */
+export class KeyIndex {
+  private readonly space: Space
+  private readonly created = new Map<KeyText, Created>()
+  private readonly unswept = new Map<KeyText, number>()
+
+  constructor(space: Space) {
+    this.space = space
+  }
+
+  /** Creates and deletes not yet in the stored map. */
+  get unsweptCount(): number {
+    return this.unswept.size
+  }
+
+  /** Slot of a key as a layer sees it; the key may still be inactive there. Undefined when it has none. */
+  slotOf(key: KeyText, branch: Branch<unknown>): number | undefined {
+    for (let c = this.created.get(key); c !== undefined; c = c.older) {
+      if (branch.sees(c.layer, c.depth)) return c.slot
+    }
+    const unswept = this.unswept.get(key)
+    if (unswept !== undefined) return unswept === DELETED ? undefined : unswept
+    return this.stored(key)
+  }
+
+  private stored(key: KeyText): number | undefined {
+    const row = this.space.storage.get(MAP, this.space.textKey(key))
+    if (row === undefined) return undefined
+    return (row[0]! | (row[1]! << 8) | (row[2]! << 16) | (row[3]! << 24)) >>> 0
+  }
+
+  /** Names a key in a layer that is being sealed. */
+  create(key: KeyText, branch: Branch<unknown>, slot: number): void {
+    this.created.set(key, { layer: branch.id, depth: branch.depth, slot, older: this.created.get(key) })
+  }
+
+  /** Forgets what a closed layer created. */
+  forget(key: KeyText, branch: Branch<unknown>): void {
+    this.unlink(key, branch)
+  }
+
+  /** Moves a flushed layer's create among the unswept changes. */
+  mergeCreate(key: KeyText, branch: Branch<unknown>): void {
+    const created = this.unlink(key, branch)
+    if (created !== undefined) this.unswept.set(key, created.slot)
+  }
+
+  /** Records a flushed layer's delete. */
+  mergeDelete(key: KeyText): void {
+    this.unswept.set(key, DELETED)
+  }
+
+  /** Records a flushed create while the log is replayed. */
+  replayCreate(key: KeyText, slot: number): void {
+    this.unswept.set(key, slot)
+  }
+
+  private unlink(key: KeyText, branch: Branch<unknown>): Created | undefined {
+    let found: Created | undefined
+    const rebuilt = (c: Created | undefined): Created | undefined => {
+      if (c === undefined) return undefined
+      if (c.layer === branch.id) {
+        found = c
+        return c.older
+      }
+      const older = rebuilt(c.older)
+      return older === c.older ? c : { ...c, older }
+    }
+    const head = rebuilt(this.created.get(key))
+    if (found === undefined) return undefined
+    if (head === undefined) this.created.delete(key)
+    else this.created.set(key, head)
+    return found
+  }
+
+  /** The unswept keys in key order, for one round of sweeping. */
+  unsweptKeys(): Array<KeyText> {
+    const keys = [...this.unswept.keys()]
+    return Array.from(orderByText(keys), (index) => keys[index]!)
+  }
+
+  /** Adds the change that brings the stored row of a key up to date; undefined when nothing is unswept for it. */
+  sweep(key: KeyText, changes: Array<Change>): number | undefined {
+    const slot = this.unswept.get(key)
+    if (slot === undefined) return undefined
+    const row = this.space.textKey(key)
+    if (slot === DELETED) changes.push({ tag: "remove", map: MAP, key: row })
+    else {
+      const value = Buffer.allocUnsafe(4)
+      value.writeUInt32LE(slot, 0)
+      changes.push({ tag: "put", map: MAP, key: row, value })
+    }
+    return slot
+  }
+
+  /** The write that carried a swept change is visible: it leaves memory unless it has changed since. */
+  swept(key: KeyText, slot: number): void {
+    if (this.unswept.get(key) === slot) this.unswept.delete(key)
+  }
+
+  /** Brings the row of a key into memory. */
+  storageKey(key: KeyText): Uint8Array {
+    return this.space.textKey(key)
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * What a layer of a keyed database keeps, and the record of the stored state.
+ *
+ *   head row   version, size, floor, root, slots, active keys, checkpoint, retained commits
+ *   undo rows  per retained commit: (slot, distance back to its previous location) for every slot it touched
+ *
+ * Invariant: the head row is written by every flush, in the same write as the rows it speaks of.
+ */
+import { Bytes, type Codec, DecodeError, decode, encode, List, Struct, U8, Varint } from "@coppice/codec"
+import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
+import type { Frontier } from "@coppice/merkle"
+import type { Change } from "@coppice/storage"
+import { REWIND_COMMITS_MAX } from "../limits.ts"
+import type { KeyText } from "./key-shape.ts"
+import type { LogPart } from "./operation-log.ts"
+import { ROW_BYTES, type Space } from "./space.ts"
+
+/** The state after a commit, in a few numbers. */
+export interface KeyedState {
+  readonly size: number
+  readonly floor: number
+  readonly root: Digest
+  readonly frontier: Frontier
+  /** Slots ever handed out on this branch. */
+  readonly slots: number
+  /** Freed slots that this branch has used, as a position in the queue. */
+  readonly freedUsed: number
+  /** Active keys. */
+  readonly active: number
+}
+
+/** How a layer changed the index, for merging, closing and undoing it. */
+export interface IndexPart {
+  /** Slots touched, each once, and their location before the layer. */
+  readonly touched: Uint32Array
+  readonly previous: Float64Array
+  readonly created: ReadonlyArray<KeyText>
+  readonly deleted: ReadonlyArray<KeyText>
+}
+
+/** The content of a layer. A stored layer keeps its state alone. */
+export interface KeyedContent {
+  readonly state: KeyedState
+  readonly log: LogPart | undefined
+  readonly index: IndexPart | undefined
+}
+
+/** Version of the rows of a keyed member. */
+export const KEYED_VERSION = 1
+
+/** A commit that can be rewound: its log size, what the state before it had, and its undo rows. */
+export interface RetainedCommit {
+  readonly size: number
+  readonly parentSize: number
+  readonly parentSlots: number
+  readonly parentActive: number
+  readonly undoRows: number
+}
+
+/** The head row of a keyed member. */
+export interface KeyedHead {
+  readonly version: number
+  readonly size: number
+  readonly floor: number
+  readonly root: Digest
+  readonly slots: number
+  readonly active: number
+  readonly checkpoint: number
+  readonly commits: ReadonlyArray<RetainedCommit>
+}
+
+const RetainedCommitCodec: Codec<RetainedCommit> = Struct({
+  size: Varint,
+  parentSize: Varint,
+  parentSlots: Varint,
+  parentActive: Varint,
+  undoRows: Varint,
+})
+
+const KeyedHeadCodec: Codec<KeyedHead> = Struct({
+  version: U8,
+  size: Varint,
+  floor: Varint,
+  root: Bytes(DIGEST_BYTES),
+  slots: Varint,
+  active: Varint,
+  checkpoint: Varint,
+  commits: List(RetainedCommitCodec, REWIND_COMMITS_MAX),
+})
+
+const META = "meta"
+
+/** The change that writes the head row. */
+export const headChange = (space: Space, head: KeyedHead): Change => ({
+  tag: "put",
+  map: META,
+  key: space.textKey("h"),
+  value: encode(KeyedHeadCodec, head),
+})
+
+/** Reads the head row. Throws `MemberCorrupt` when it is absent, malformed or of another version. */
+export const readHead = (space: Space): KeyedHead => {
+  const row = space.storage.get(META, space.textKey("h"))
+  if (row === undefined) return space.corrupt("head row is missing")
+  if (row[0] !== KEYED_VERSION) return space.corrupt(`head row has version ${row[0]}, this code knows ${KEYED_VERSION}`)
+  try {
+    return decode(KeyedHeadCodec, row)
+  } catch (error) {
+    if (error instanceof DecodeError) return space.corrupt(`head row: ${error.message}`)
+    throw error
+  }
+}
+
+const UNDO_ENTRY_BYTES = 8
+const UNDO_ENTRIES_PER_ROW = ROW_BYTES / UNDO_ENTRY_BYTES
+const CREATED = 0xffffffff
+
+const undoKey = (space: Space, size: number, row: number): Buffer => {
+  const tail = Buffer.allocUnsafe(9)
+  tail.latin1Write("u", 0)
+  tail.writeUIntBE(size, 1, 6)
+  tail.writeUInt16BE(row, 7)
+  return space.textKey(tail.latin1Slice())
+}
+
+/** The undo rows of a layer, and what the head row says of its commit. */
+export const undoChanges = (
+  space: Space,
+  parent: KeyedState,
+  size: number,
+  index: IndexPart,
+  changes: Array<Change>,
+): RetainedCommit => {
+  const { touched, previous } = index
+  const rows = Math.ceil(touched.length / UNDO_ENTRIES_PER_ROW)
+  for (let row = 0; row < rows; row++) {
+    const from = row * UNDO_ENTRIES_PER_ROW
+    const count = Math.min(UNDO_ENTRIES_PER_ROW, touched.length - from)
+    const value = Buffer.allocUnsafe(count * UNDO_ENTRY_BYTES)
+    for (let i = 0; i < count; i++) {
+      const before = previous[from + i]!
+      const distance = before === 0 ? CREATED : parent.size - before
+      if (distance > CREATED) throw new RangeError(`location ${before} is too far below ${parent.size} to be undone`)
+      value.writeUInt32LE(touched[from + i]!, i * UNDO_ENTRY_BYTES)
+      value.writeUInt32LE(distance, i * UNDO_ENTRY_BYTES + 4)
+    }
+    changes.push({ tag: "put", map: META, key: undoKey(space, size, row), value })
+  }
+  return {
+    size,
+    parentSize: parent.size,
+    parentSlots: parent.slots,
+    parentActive: parent.active,
+    undoRows: rows,
+  }
+}
+
+/** Removes the undo rows of a commit that left the rewind window. */
+export const dropUndo = (space: Space, commit: RetainedCommit, changes: Array<Change>): void => {
+  for (let row = 0; row < commit.undoRows; row++) {
+    changes.push({ tag: "remove", map: META, key: undoKey(space, commit.size, row) })
+  }
+}
+
+/** The slots a retained commit touched with their locations before it. Throws `MemberCorrupt` on a missing row. */
+export const readUndo = (
+  space: Space,
+  commit: RetainedCommit,
+): ReadonlyArray<{ readonly slot: number; readonly previous: number }> => {
+  const entries: Array<{ slot: number; previous: number }> = []
+  for (let row = 0; row < commit.undoRows; row++) {
+    const found = space.storage.get(META, undoKey(space, commit.size, row))
+    if (found === undefined) return space.corrupt(`undo row ${row} of commit ${commit.size} is missing`)
+    const value = Buffer.from(found.buffer, found.byteOffset, found.byteLength)
+    for (let at = 0; at < value.length; at += UNDO_ENTRY_BYTES) {
+      const distance = value.readUInt32LE(at + 4)
+      entries.push({ slot: value.readUInt32LE(at), previous: distance === CREATED ? 0 : commit.parentSize - distance })
+    }
+  }
+  return entries
+}

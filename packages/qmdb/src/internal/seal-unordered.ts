@@ -1,0 +1,289 @@
+/**
+ * Sealing a batch of an unordered keyed database: writes become operations, the floor rises, the log gets a root.
+ *
+ *   existing keys, by location -> new keys, by key -> moves from the floor up -> commit
+ *
+ * Terms: *steps* = operations on existing keys + 1: how many active operations the floor must pass. A *move* writes an
+ * active operation again at the end of the log, so that everything below the floor is inactive.
+ *
+ * Invariant: the operations depend only on the parent state and the set of writes. Every lookup goes through the layer
+ * that is being sealed, so its own changes are seen by the floor scan.
+ * Source: spec qmdb §4.
+ */
+import type { Hasher, HashJob } from "@coppice/crypto"
+import { appendLeaves, inactivePeaks, type Location, root as treeRoot } from "@coppice/merkle"
+import { StaleBatch } from "../errors.ts"
+import { SLOTS_MAX } from "../limits.ts"
+import type { SealStep } from "../member.ts"
+import type { Branch } from "./branches.ts"
+import type { KeyIndex } from "./key-index.ts"
+import type { KeyText } from "./key-shape.ts"
+import type { Writes } from "./keyed-batch.ts"
+import { commitOperation, type KeyedFormat, mutationBytes, writeMutation } from "./keyed-format.ts"
+import type { KeyedContent, KeyedState } from "./keyed-state.ts"
+import { OperationBuffer } from "./operation-buffer.ts"
+import { Kind, type OperationLog, ownerOf, ownerSlot } from "./operation-log.ts"
+import { orderByNumber, orderByText } from "./order.ts"
+import { INACTIVE, type SlotIndex } from "./slot-index.ts"
+
+/** Lookups, writes or examined locations between two points at which sealing may pause. */
+const SLICE = 512
+
+/** The indexes that sealing reads and writes. */
+export interface SealHome<K, V> {
+  readonly format: KeyedFormat<K, V>
+  readonly hasher: Hasher
+  readonly log: OperationLog<KeyedContent>
+  readonly slots: SlotIndex
+  readonly keys: KeyIndex
+}
+
+/** Grows the list of slots that a layer touches. Shared with the owner of the layer, who undoes it when sealing stops. */
+export class Touched {
+  count = 0
+  private slots = new Uint32Array(256)
+  private locations = new Float64Array(256)
+
+  push(slot: number, previous: number): void {
+    if (this.count === this.slots.length) {
+      const slots = new Uint32Array(this.count * 2)
+      slots.set(this.slots)
+      this.slots = slots
+      const locations = new Float64Array(this.count * 2)
+      locations.set(this.locations)
+      this.locations = locations
+    }
+    this.slots[this.count] = slot
+    this.locations[this.count] = previous
+    this.count += 1
+  }
+
+  /** Slots touched so far. */
+  get touched(): Uint32Array {
+    return this.slots.slice(0, this.count)
+  }
+
+  /** Their locations before. */
+  get previous(): Float64Array {
+    return this.locations.slice(0, this.count)
+  }
+}
+
+/** What sealing has done to the shared indexes so far. */
+export interface SealTrace {
+  readonly touched: Touched
+  readonly created: Array<KeyText>
+  readonly deleted: Array<KeyText>
+}
+
+interface Existing {
+  readonly keys: Array<KeyText>
+  readonly values: Array<Uint8Array | null>
+  readonly slots: Array<number>
+  readonly locations: Float64Array
+}
+
+/** Seals staged writes into `branch`, a layer over `parent`. Throws `StaleBatch` once the branch is closed. */
+export function* sealUnordered<K, V>(
+  home: SealHome<K, V>,
+  parent: Branch<KeyedContent>,
+  branch: Branch<KeyedContent>,
+  writes: Writes,
+  metadata: Uint8Array | undefined,
+  trace: SealTrace,
+): Generator<SealStep, KeyedContent, void> {
+  const before = parent.content!.state
+  const pause = function* (): Generator<undefined, void, void> {
+    yield undefined
+    if (branch.state === "closed") throw new StaleBatch("seal", branch.id)
+  }
+  const { existing, created } = yield* resolve(home, parent, writes, pause)
+  const buffer = newBuffer(home.format, existing, created)
+  const sealing = new Sealing(home, before, branch, buffer, trace)
+  yield* sealing.writeExisting(existing, pause)
+  yield* sealing.writeCreated(created, writes, pause)
+  const floor = yield* sealing.raiseFloor(existing.keys.length + 1, pause)
+  buffer.push(commitOperation(home.format, metadata, floor), ownerOf(0, Kind.commit))
+  return yield* authenticate(home, before, branch, sealing.counts(), floor, buffer, trace)
+}
+
+function* resolve<K, V>(
+  home: SealHome<K, V>,
+  parent: Branch<KeyedContent>,
+  writes: Writes,
+  pause: () => Generator<undefined, void, void>,
+): Generator<undefined, { readonly existing: Existing; readonly created: Array<KeyText> }, void> {
+  const locations = new Float64Array(writes.size)
+  const existing: Existing = { keys: [], values: [], slots: [], locations }
+  const created: Array<KeyText> = []
+  let seen = 0
+  for (const [key, value] of writes) {
+    const slot = home.keys.slotOf(key, parent)
+    const location = slot === undefined ? INACTIVE : home.slots.locate(slot, parent)
+    if (location !== INACTIVE) {
+      locations[existing.keys.length] = location
+      existing.keys.push(key)
+      existing.values.push(value)
+      existing.slots.push(slot!)
+    } else if (value !== null) created.push(key)
+    if (++seen % SLICE === 0) yield* pause()
+  }
+  return { existing, created }
+}
+
+const newBuffer = <K, V>(format: KeyedFormat<K, V>, existing: Existing, created: ReadonlyArray<KeyText>) => {
+  const operations = 2 * existing.keys.length + created.length + 2
+  return new OperationBuffer(operations, operations * (format.operationBytes ?? 96))
+}
+
+/** One seal in progress: the layer's view of slots, and the operations so far. */
+class Sealing<K, V> {
+  private readonly home: SealHome<K, V>
+  private readonly before: KeyedState
+  private readonly branch: Branch<KeyedContent>
+  private readonly buffer: OperationBuffer
+  private readonly trace: SealTrace
+  private slotsUsed: number
+  private freedUsed: number
+  private active: number
+
+  constructor(
+    home: SealHome<K, V>,
+    before: KeyedState,
+    branch: Branch<KeyedContent>,
+    buffer: OperationBuffer,
+    trace: SealTrace,
+  ) {
+    this.home = home
+    this.before = before
+    this.branch = branch
+    this.buffer = buffer
+    this.trace = trace
+    this.slotsUsed = before.slots
+    this.freedUsed = before.freedUsed
+    this.active = before.active
+  }
+
+  counts(): { readonly slots: number; readonly freedUsed: number; readonly active: number } {
+    return { slots: this.slotsUsed, freedUsed: this.freedUsed, active: this.active }
+  }
+
+  private get size(): number {
+    return this.before.size + this.buffer.count
+  }
+
+  private place(slot: number, location: number, previous: number): void {
+    if (this.home.slots.set(slot, this.branch, location)) this.trace.touched.push(slot, previous)
+  }
+
+  private mutate(key: KeyText, value: Uint8Array | null, owner: number): void {
+    const length = mutationBytes(this.home.format, key.length, value?.length)
+    const at = this.buffer.reserve(length, owner)
+    writeMutation(this.home.format, this.buffer.target, at, key, value)
+  }
+
+  *writeExisting(existing: Existing, pause: () => Generator<undefined, void, void>): Generator<undefined, void, void> {
+    const order = orderByNumber(existing.locations, existing.keys.length)
+    for (let n = 0; n < order.length; n++) {
+      const i = order[n]!
+      const key = existing.keys[i]!
+      const value = existing.values[i]!
+      const slot = existing.slots[i]!
+      this.place(slot, value === null ? INACTIVE : this.size, existing.locations[i]!)
+      if (value === null) {
+        this.trace.deleted.push(key)
+        this.active -= 1
+      }
+      this.mutate(key, value, ownerOf(slot, value === null ? Kind.delete : Kind.update))
+      if (n % SLICE === SLICE - 1) yield* pause()
+    }
+  }
+
+  *writeCreated(
+    created: ReadonlyArray<KeyText>,
+    writes: Writes,
+    pause: () => Generator<undefined, void, void>,
+  ): Generator<undefined, void, void> {
+    const order = orderByText(created)
+    for (let n = 0; n < order.length; n++) {
+      const key = created[order[n]!]!
+      const slot = this.nextSlot()
+      this.home.keys.create(key, this.branch, slot)
+      this.trace.created.push(key)
+      this.place(slot, this.size, INACTIVE)
+      this.active += 1
+      this.mutate(key, writes.get(key)!, ownerOf(slot, Kind.create))
+      if (n % SLICE === SLICE - 1) yield* pause()
+    }
+  }
+
+  private nextSlot(): number {
+    const freed = this.home.slots.freedAt(this.freedUsed)
+    if (freed !== undefined) {
+      this.freedUsed += 1
+      return freed
+    }
+    if (this.slotsUsed >= SLOTS_MAX) throw new RangeError(`more than ${SLOTS_MAX} active keys`)
+    return this.slotsUsed++
+  }
+
+  /** Moves `steps` active operations from the floor up; returns the new floor. */
+  *raiseFloor(steps: number, pause: () => Generator<undefined, void, void>): Generator<undefined, number, void> {
+    const tip = this.size
+    if (this.active === 0) return tip
+    const { log, slots } = this.home
+    let moved = 0
+    let location = this.before.floor
+    for (let examined = 0; location < tip; location++, examined++) {
+      if (examined % SLICE === SLICE - 1) yield* pause()
+      const own = location - this.before.size
+      const owner = own >= 0 ? this.buffer.owner(own) : log.owner(location, this.branch)
+      const slot = ownerSlot(owner)
+      if (location === INACTIVE || slots.locate(slot, this.branch) !== location) continue
+      const operation = own >= 0 ? this.buffer.operation(own) : log.operation(location, this.branch)
+      this.place(slot, this.size, location)
+      this.buffer.push(operation, ownerOf(slot, Kind.update))
+      moved += 1
+      if (moved === steps) return location + 1
+    }
+    return tip
+  }
+}
+
+function* authenticate<K, V>(
+  home: SealHome<K, V>,
+  before: KeyedState,
+  branch: Branch<KeyedContent>,
+  counts: { readonly slots: number; readonly freedUsed: number; readonly active: number },
+  floor: number,
+  buffer: OperationBuffer,
+  trace: SealTrace,
+): Generator<HashJob, KeyedContent, void> {
+  const { operations, offsets, owners } = buffer.finish()
+  const count = buffer.count
+  const appending = appendLeaves(before.frontier, { count, bytes: operations, offsets })
+  let step = appending.next()
+  while (step.done !== true) {
+    yield step.value
+    if (branch.state === "closed") throw new StaleBatch("seal", branch.id)
+    step = appending.next()
+  }
+  const { frontier, nodes } = step.value
+  const { family } = frontier
+  const inactive = inactivePeaks(family, frontier.leaves, floor as Location)
+  const root = treeRoot(home.hasher, frontier, inactive, "backward")
+  const { touched, previous } = trace.touched
+  return {
+    state: { size: before.size + count, floor, root, frontier, ...counts },
+    log: {
+      start: before.size,
+      count,
+      operations,
+      offsets,
+      owners,
+      nodeStart: family.size(before.size as Location),
+      nodes,
+    },
+    index: { touched, previous, created: trace.created, deleted: trace.deleted },
+  }
+}

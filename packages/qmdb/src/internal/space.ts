@@ -1,0 +1,203 @@
+/**
+ * Rows of one member: packed sequences under a prefix.
+ *
+ *   row key    member (1) | incarnation (4) | row number (6)
+ *   row value  record record record ...        as many as fit ROW_BYTES
+ *
+ * Terms: a *packed sequence* is an append-only array of records of one length, cut into rows. The last row is partial and
+ * is written again by each flush that extends it; every other row is written once.
+ *
+ * Invariant: a row never changes what it holds, it only grows, so a cached row is right for every record that it has.
+ * ROW_BYTES makes a row fill one overflow page of LMDB with its header.
+ */
+import type { Change, MapName, StorageShape } from "@coppice/storage"
+import { MemberCorrupt } from "../errors.ts"
+import type { MemberHome } from "../member.ts"
+
+/** Bytes of a full row: one 4,096-byte page less its 16-byte header. */
+export const ROW_BYTES = 4080
+
+const PREFIX_BYTES = 5
+const NUMBER_BYTES = 6
+
+/** The key space of one member. */
+export class Space {
+  readonly storage: StorageShape
+  readonly member: number
+  private readonly prefix: Buffer
+
+  constructor(home: MemberHome) {
+    this.storage = home.storage
+    this.member = home.member
+    this.prefix = Buffer.alloc(PREFIX_BYTES)
+    this.prefix.writeUInt8(home.member, 0)
+    this.prefix.writeUInt32BE(home.incarnation, 1)
+  }
+
+  /** Storage key of a numbered row, in a fresh array. */
+  rowKey(row: number): Buffer {
+    const key = Buffer.allocUnsafe(PREFIX_BYTES + NUMBER_BYTES)
+    this.prefix.copy(key)
+    key.writeUIntBE(row, PREFIX_BYTES, NUMBER_BYTES)
+    return key
+  }
+
+  /** Storage key of a latin1 text under this member's prefix, in a fresh array. */
+  textKey(text: string): Buffer {
+    const key = Buffer.allocUnsafe(PREFIX_BYTES + text.length)
+    this.prefix.copy(key)
+    key.latin1Write(text, PREFIX_BYTES)
+    return key
+  }
+
+  /** First storage key after every key of this member. */
+  get end(): Buffer {
+    const key = Buffer.from(this.prefix)
+    for (let i = key.length - 1; i >= 0; i--) {
+      if (key[i] === 0xff) key[i] = 0
+      else {
+        key[i]! += 1
+        break
+      }
+    }
+    return key
+  }
+
+  /** Fails: a row that must be there is not, or is malformed. */
+  corrupt(detail: string): never {
+    throw new MemberCorrupt(this.member, detail)
+  }
+}
+
+/** Reads and extends one packed sequence. */
+export class PackedRecords {
+  readonly recordBytes: number
+  readonly recordsPerRow: number
+  private readonly space: Space
+  private readonly map: MapName
+  private cachedRow = -1
+  private cached: Uint8Array = new Uint8Array(0)
+
+  constructor(space: Space, map: MapName, recordBytes: number) {
+    this.space = space
+    this.map = map
+    this.recordBytes = recordBytes
+    this.recordsPerRow = Math.max(1, Math.floor(ROW_BYTES / recordBytes))
+  }
+
+  /** The row that holds a record, at least up to that record; a view that stays valid. */
+  rowOf(record: number): Uint8Array {
+    const row = Math.floor(record / this.recordsPerRow)
+    const needed = (record - row * this.recordsPerRow + 1) * this.recordBytes
+    if (row !== this.cachedRow || this.cached.length < needed) {
+      const value = this.space.storage.get(this.map, this.space.rowKey(row))
+      if (value === undefined || value.length < needed) {
+        return this.space.corrupt(`${this.map}: record ${record} is missing`)
+      }
+      this.cachedRow = row
+      this.cached = value
+    }
+    return this.cached
+  }
+
+  /** A record as a view of its row. */
+  read(record: number): Uint8Array {
+    const row = this.rowOf(record)
+    const at = (record % this.recordsPerRow) * this.recordBytes
+    return row.subarray(at, at + this.recordBytes)
+  }
+
+  /**
+   * Changes that append records. `parts` are whole records, in order; they are borrowed by the changes where a row lies
+   * within one of them.
+   */
+  append(count: number, parts: ReadonlyArray<Uint8Array>, changes: Array<Change>): void {
+    const rowBytes = this.recordsPerRow * this.recordBytes
+    let row = Math.floor(count / this.recordsPerRow)
+    const inTail = (count % this.recordsPerRow) * this.recordBytes
+    let open: Array<Uint8Array> = inTail === 0 ? [] : [this.rowOf(count - 1).subarray(0, inTail)]
+    let openBytes = inTail
+    const close = (): void => {
+      if (openBytes === 0) return
+      const value = open.length === 1 ? open[0]! : Buffer.concat(open, openBytes)
+      changes.push({ tag: "put", map: this.map, key: this.space.rowKey(row), value })
+      row += 1
+      open = []
+      openBytes = 0
+    }
+    for (const part of parts) {
+      for (let at = 0; at < part.length; ) {
+        const take = Math.min(part.length - at, rowBytes - openBytes)
+        open.push(part.subarray(at, at + take))
+        openBytes += take
+        at += take
+        if (openBytes === rowBytes) close()
+      }
+    }
+    close()
+  }
+}
+
+/** Operations of varying length: a row holds up to `PACKED_OPERATIONS` of them behind their end offsets. */
+export class PackedVariable {
+  private readonly space: Space
+  private readonly map: MapName
+  private cachedRow = -1
+  private cached: Buffer = Buffer.alloc(0)
+
+  constructor(space: Space, map: MapName) {
+    this.space = space
+    this.map = map
+  }
+
+  /** A record as a view of its row. */
+  read(record: number): Uint8Array {
+    const row = Math.floor(record / PACKED_OPERATIONS)
+    const index = record % PACKED_OPERATIONS
+    if (row !== this.cachedRow || this.cached.readUInt16LE(0) <= index) {
+      const value = this.space.storage.get(this.map, this.space.rowKey(row))
+      if (value === undefined) return this.space.corrupt(`${this.map}: record ${record} is missing`)
+      this.cached = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+      this.cachedRow = row
+      if (this.cached.readUInt16LE(0) <= index) return this.space.corrupt(`${this.map}: record ${record} is missing`)
+    }
+    const count = this.cached.readUInt16LE(0)
+    const body = 2 + 4 * count
+    const start = index === 0 ? 0 : this.cached.readUInt32LE(2 + 4 * (index - 1))
+    return this.cached.subarray(body + start, body + this.cached.readUInt32LE(2 + 4 * index))
+  }
+
+  /** Changes that append records. */
+  append(count: number, records: Iterable<Uint8Array>, changes: Array<Change>): void {
+    let row = Math.floor(count / PACKED_OPERATIONS)
+    let open: Array<Uint8Array> = []
+    for (let record = row * PACKED_OPERATIONS; record < count; record++) open.push(this.read(record))
+    let added = false
+    const close = (): void => {
+      changes.push({ tag: "put", map: this.map, key: this.space.rowKey(row), value: packVariable(open) })
+      row += 1
+      open = []
+      added = false
+    }
+    for (const record of records) {
+      open.push(record)
+      added = true
+      if (open.length === PACKED_OPERATIONS) close()
+    }
+    if (added) close()
+  }
+}
+
+/** Operations of one row in the variable encoding. */
+export const PACKED_OPERATIONS = 32
+
+const packVariable = (records: ReadonlyArray<Uint8Array>): Buffer => {
+  const header = Buffer.allocUnsafe(2 + 4 * records.length)
+  header.writeUInt16LE(records.length, 0)
+  let end = 0
+  records.forEach((record, i) => {
+    end += record.length
+    header.writeUInt32LE(end, 2 + 4 * i)
+  })
+  return Buffer.concat([header, ...records])
+}

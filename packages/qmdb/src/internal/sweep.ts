@@ -1,0 +1,112 @@
+/**
+ * The rotating sweep: which part of the pending index each flush writes.
+ *
+ *   round k   |--- flush ---|--- flush ---|--- flush ---|     all that was pending at its start is written, a share a flush
+ *             X0                                        checkpoint := X0
+ *
+ * Terms: a *round* takes the list of changed slot pages and unswept keys at its start, at log size X0, and writes it in
+ * order over the following flushes, each entry with its newest value. The *checkpoint* is the X0 of the last finished
+ * round: every index change below it is in the stored index.
+ *
+ * Invariant: the log beyond the checkpoint never holds more than `INDEX_REPLAY_OPS_MAX` operations after a flush (or those
+ * of that one flush), because a round advances in proportion to the operations flushed. Setting a location twice is
+ * harmless, so replaying the log from the checkpoint over a newer index gives the same index.
+ */
+import type { Change } from "@coppice/storage"
+import { INDEX_REPLAY_OPS_MAX } from "../limits.ts"
+import type { KeyIndex } from "./key-index.ts"
+import type { KeyText } from "./key-shape.ts"
+import type { SlotIndex } from "./slot-index.ts"
+import type { Space } from "./space.ts"
+
+const MAP = "slots"
+
+/** Flushes a round takes at most, so that small flushes carry small shares. */
+const ROUND_FLUSHES = 64
+
+interface Round {
+  readonly start: number
+  readonly pages: ReadonlyArray<number>
+  readonly keys: ReadonlyArray<KeyText>
+  pagesDone: number
+  keysDone: number
+  progress: number
+}
+
+/** Keys whose change a flush carries, to be dropped from memory once it is visible. */
+export interface SweptKeys {
+  readonly keys: Array<KeyText>
+  readonly slots: Array<number>
+}
+
+/** Sweeps the indexes of one member. */
+export class Sweep {
+  /** Log size up to which the stored index is complete. */
+  checkpoint: number
+  private round: Round | undefined
+
+  constructor(checkpoint: number) {
+    this.checkpoint = checkpoint
+  }
+
+  /** Adds this flush's share. `size` is the log size after it, `operations` how many of them it adds. */
+  *advance(
+    space: Space,
+    slots: SlotIndex,
+    keys: KeyIndex,
+    size: number,
+    operations: number,
+    changes: Array<Change>,
+  ): Generator<undefined, SweptKeys, void> {
+    const swept: SweptKeys = { keys: [], slots: [] }
+    let share = Math.min(2, Math.max(1 / ROUND_FLUSHES, operations / (INDEX_REPLAY_OPS_MAX / 2)))
+    while (share > 0) {
+      this.round ??= {
+        start: size,
+        pages: slots.dirtyPages(),
+        keys: keys.unsweptKeys(),
+        pagesDone: 0,
+        keysDone: 0,
+        progress: 0,
+      }
+      yield undefined
+      const round = this.round
+      const step = Math.min(share, 1 - round.progress)
+      share -= step
+      round.progress = step === 1 - round.progress ? 1 : round.progress + step
+      yield* this.write(round, space, slots, keys, changes, swept)
+      if (round.progress === 1) {
+        this.checkpoint = round.start
+        this.round = undefined
+        if (round.start === size) break
+      }
+    }
+    return swept
+  }
+
+  private *write(
+    round: Round,
+    space: Space,
+    slots: SlotIndex,
+    keys: KeyIndex,
+    changes: Array<Change>,
+    swept: SweptKeys,
+  ): Generator<undefined, void, void> {
+    const pagesEnd = Math.ceil(round.pages.length * round.progress)
+    for (; round.pagesDone < pagesEnd; round.pagesDone++) {
+      const page = round.pages[round.pagesDone]!
+      changes.push({ tag: "put", map: MAP, key: space.rowKey(page), value: slots.writePage(page) })
+      if (round.pagesDone % 256 === 255) yield undefined
+    }
+    const keysEnd = Math.ceil(round.keys.length * round.progress)
+    for (; round.keysDone < keysEnd; round.keysDone++) {
+      const key = round.keys[round.keysDone]!
+      const slot = keys.sweep(key, changes)
+      if (slot !== undefined) {
+        swept.keys.push(key)
+        swept.slots.push(slot)
+      }
+      if (round.keysDone % 1024 === 1023) yield undefined
+    }
+  }
+}

@@ -1,0 +1,2 @@
+/** The families by name, for declarations: `Qmdb.any({ key, value })`. */
+export { any } from "./any.ts"

@@ -1,0 +1,158 @@
+/**
+ * Goal: operations, floors, active keys and roots equal the published vectors byte for byte.
+ * Method: every case of any-unordered.json is run batch by batch, with and without a flush and a reopen between batches;
+ * every tree of batch-chains.json that concerns unordered databases is sealed as layers and applied in its order.
+ */
+import { readFileSync } from "node:fs"
+import { Blob, Bytes, type Codec } from "@coppice/codec"
+import { describe, expect, it } from "vitest"
+import {
+  type Encoding,
+  type KeyedBatch,
+  type KeyedReader,
+  type Layer,
+  Location,
+  Qmdb,
+  StaleBatch,
+} from "./support/api.ts"
+import { type Bench, createBench } from "./support/harness.ts"
+
+interface Operation {
+  readonly location: number
+  readonly encoded: string
+}
+interface After {
+  readonly size: number
+  readonly floor: number
+  readonly ops_root: string
+  readonly new_operations: ReadonlyArray<Operation>
+  readonly active: Record<string, number>
+}
+interface Mutation {
+  readonly key: string
+  readonly value: string | null
+}
+interface Step {
+  readonly genesis?: After
+  readonly mutations?: ReadonlyArray<Mutation>
+  readonly metadata?: string | null
+  readonly after?: After
+}
+interface Case {
+  readonly family: "mmr" | "mmb"
+  readonly encoding: string
+  readonly script: string
+  readonly steps: ReadonlyArray<Step>
+}
+interface Batch {
+  readonly id: string
+  readonly parent: string | null
+  readonly mutations: ReadonlyArray<Mutation>
+  readonly result: After
+}
+interface Tree {
+  readonly database: string
+  readonly start: After
+  readonly batches: ReadonlyArray<Batch>
+  readonly applies: ReadonlyArray<{ readonly apply: string; readonly root?: string; readonly error?: string }>
+}
+
+const read = (file: string): unknown =>
+  JSON.parse(readFileSync(new URL(`../../../conformance/vectors/${file}`, import.meta.url), "utf8"))
+
+const hexToBytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "hex"))
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
+
+type Bytewise = Bench<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
+
+const open = (family: "mmr" | "mmb", encoding: string): Bytewise => {
+  const fixed = encoding === "fixed 32/32"
+  const value: Codec<Uint8Array> = fixed ? Bytes(32) : Blob(1024)
+  const kind: Encoding = fixed ? "fixed" : "variable"
+  return createBench(Qmdb.any({ key: Bytes(32), value, family, encoding: kind }))
+}
+
+const stage = (bench: Bytewise, parent: Layer, mutations: ReadonlyArray<Mutation>, metadata?: string | null): Layer => {
+  const batch = bench.member.openBatch(parent)
+  for (const { key, value } of mutations) {
+    if (value === null) batch.remove(hexToBytes(key))
+    else batch.put(hexToBytes(key), hexToBytes(value))
+  }
+  if (metadata !== undefined && metadata !== null) batch.withMetadata(hexToBytes(metadata))
+  return bench.seal(batch)
+}
+
+const check = (bench: Bytewise, layer: Layer, after: After): void => {
+  expect({ size: layer.target.end, floor: layer.target.start, root: hex(layer.target.root) }).toEqual({
+    size: after.size,
+    floor: after.floor,
+    root: after.ops_root,
+  })
+  const start = after.new_operations[0]!.location
+  const { operations } = bench.member.reader.prove(Location(start), after.new_operations.length)
+  expect(operations.map(hex)).toEqual(after.new_operations.map((operation) => operation.encoded))
+  expect(bench.member.reader.active).toBe(Object.keys(after.active).length)
+  for (const [key, location] of Object.entries(after.active)) {
+    expect(bench.member.reader.locate(hexToBytes(key)), key).toBe(location)
+  }
+}
+
+const flushings = ["never flushed", "flushed after each batch", "reopened after each batch"] as const
+
+describe("any-unordered.json", () => {
+  const { cases } = read("any-unordered.json") as { readonly cases: ReadonlyArray<Case> }
+  for (const { family, encoding, script, steps } of cases) {
+    for (const flushing of flushings) {
+      it(`${family}, ${encoding}, ${script}: every batch equals its vector, ${flushing}`, () => {
+        let bench = open(family, encoding)
+        for (const step of steps) {
+          if (step.genesis !== undefined) {
+            check(bench, bench.member.tip, step.genesis)
+            continue
+          }
+          const layer = stage(bench, bench.member.tip, step.mutations!, step.metadata)
+          bench.member.apply(layer)
+          check(bench, layer, step.after!)
+          if (flushing !== "never flushed") bench.flush()
+          if (flushing === "reopened after each batch") bench = bench.reopen()
+          check(bench, bench.member.tip, step.after!)
+        }
+      })
+    }
+  }
+})
+
+describe("batch-chains.json", () => {
+  const { trees } = read("batch-chains.json") as { readonly trees: ReadonlyArray<Tree> }
+  for (const tree of trees.filter(({ database }) => database === "any unordered")) {
+    it("sealed chains have their roots whatever is applied, and stale ones are refused", () => {
+      const bench = open("mmr", "fixed 32/32")
+      const writes = startingWrites(tree)
+      bench.member.apply(stage(bench, bench.member.tip, writes))
+      check(bench, bench.member.tip, tree.start)
+      const layers = new Map<string, Layer>()
+      for (const { id, parent, mutations, result } of tree.batches) {
+        const layer = stage(bench, parent === null ? bench.member.tip : layers.get(parent)!, mutations)
+        layers.set(id, layer)
+        expect(hex(layer.target.root), id).toBe(result.ops_root)
+        expect([layer.target.end, layer.target.start], id).toEqual([result.size, result.floor])
+      }
+      for (const { apply, root, error } of tree.applies) {
+        const layer = layers.get(apply)!
+        if (error !== undefined) expect(() => bench.member.apply(layer), apply).toThrow(StaleBatch)
+        else bench.member.apply(layer)
+        if (root !== undefined) expect(hex(bench.member.tip.target.root), apply).toBe(root)
+        bench.flush()
+      }
+    })
+  }
+})
+
+/** The tree starts from one batch: its updates before the first move. */
+const startingWrites = (tree: Tree): ReadonlyArray<Mutation> => {
+  const seen = new Map<string, string>()
+  for (const operation of tree.start.new_operations as ReadonlyArray<Operation & Partial<Mutation>>) {
+    if (operation.key !== undefined && !seen.has(operation.key)) seen.set(operation.key, operation.value!)
+  }
+  return [...seen].map(([key, value]) => ({ key, value }))
+}
