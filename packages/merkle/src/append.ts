@@ -14,11 +14,11 @@
  * Invariant: the node buffer is the tree's node array from `size(before)` to `size(after)`, every digest written once.
  */
 import { DIGEST_BYTES, type Hasher, type HashJob } from "@coppice/crypto"
-import type { Family, Peak } from "./family.ts"
+import type { Peak } from "./family.ts"
 import { type Frontier, requireLeaves } from "./frontier.ts"
 import { writeBe8 } from "./internal/digests.ts"
 import { APPEND_LEAVES_MAX, HASH_JOB_BYTES_MAX, HASH_JOB_PREIMAGES_MAX } from "./limits.ts"
-import type { Location } from "./location.ts"
+import type { Location, Position } from "./location.ts"
 
 /** Elements in one buffer: element `i` is `bytes[offsets[i] .. offsets[i + 1])`. Borrowed until the append is done. */
 export interface LeafSource {
@@ -34,24 +34,53 @@ export interface Appended {
 }
 
 const POSITION_BYTES = 8
+// Digests move in words of 64 bits: 15 ns per parent, against 22 ns in words of 32. Nothing reads a word as a number.
+const WORD_BYTES = 8
 const PARENT_BYTES = POSITION_BYTES + 2 * DIGEST_BYTES
-const DIGEST_WORDS = DIGEST_BYTES / 4
-const PARENT_WORDS = PARENT_BYTES / 4
+const DIGEST_WORDS = DIGEST_BYTES / WORD_BYTES
+const PARENT_WORDS = PARENT_BYTES / WORD_BYTES
+const POSITION_WORDS = POSITION_BYTES / WORD_BYTES
 
-/** The buffers of an append: nodes in the making, and one job's worth of preimages that every job reuses. */
+/** An append in progress. `base` is the position of the first new node. */
 interface Work {
-  readonly family: Family
-  readonly before: Location
+  readonly frontier: Frontier
   readonly after: Location
-  readonly base: number
+  readonly base: Position
   readonly nodes: Uint8Array
-  readonly inputOffsets: Uint32Array
-  readonly outputOffsets: Uint32Array
 }
 
-/** How many preimages from element `first` on fit one job: at least one, whatever its length. */
-const leavesFitting = (source: LeafSource, first: number): number => {
-  const { count, offsets } = source
+/** The new nodes of one height, from node `first` on: where each stands in the node buffer, in bytes. */
+interface Level {
+  readonly height: number
+  readonly first: number
+  readonly places: Uint32Array
+}
+
+const levelOf = ({ frontier, after, base }: Work, height: number): Level => {
+  const { count, position } = frontier.family
+  const first = count(frontier.leaves, height)
+  const places = new Uint32Array(count(after, height) - first)
+  const span = 2 ** height
+  for (let i = 0; i < places.length; i++) {
+    places[i] = (position(((first + i) * span) as Location, height) - base) * DIGEST_BYTES
+  }
+  return { height, first, places }
+}
+
+/** The input of hash jobs, filled anew for each. `words` and `view` are the same memory as `bytes`. */
+interface Input {
+  readonly bytes: Uint8Array
+  readonly words: BigUint64Array
+  readonly view: DataView
+}
+
+const inputOf = (length: number): Input => {
+  const buffer = new ArrayBuffer(Math.ceil(length / WORD_BYTES) * WORD_BYTES)
+  return { bytes: new Uint8Array(buffer), words: new BigUint64Array(buffer), view: new DataView(buffer) }
+}
+
+/** How many elements from `first` on fit one job: at least one, whatever its length. */
+const elementsFitting = ({ count, offsets }: LeafSource, first: number): number => {
   const most = Math.min(count - first, HASH_JOB_PREIMAGES_MAX)
   const start = offsets[first]!
   let fitting = 1
@@ -60,39 +89,53 @@ const leavesFitting = (source: LeafSource, first: number): number => {
   return fitting
 }
 
-function* leafJobs(work: Work, source: LeafSource): Generator<HashJob, void, void> {
-  const { family, before, base, nodes, inputOffsets, outputOffsets } = work
-  const { bytes, offsets } = source
-  let input = new Uint8Array(0)
-  let view = new DataView(input.buffer)
-  for (let first = 0; first < source.count; ) {
-    const count = leavesFitting(source, first)
-    const length = offsets[first + count]! - offsets[first]! + count * POSITION_BYTES
-    if (input.length < length) {
-      const rest = offsets[source.count]! - offsets[first]! + (source.count - first) * POSITION_BYTES
-      input = new Uint8Array(Math.max(length, Math.min(rest, HASH_JOB_BYTES_MAX)))
-      view = new DataView(input.buffer)
+/** Writes the preimages of elements from `first` on, one per place. */
+const fillLeaves = (
+  { base }: Work,
+  source: LeafSource,
+  first: number,
+  places: Uint32Array,
+  { bytes, view }: Input,
+  inputOffsets: Uint32Array,
+): void => {
+  const elements = source.bytes
+  const elementsView = new DataView(elements.buffer, elements.byteOffset, elements.byteLength)
+  let at = 0
+  for (let i = 0; i < places.length; i++) {
+    inputOffsets[i] = at
+    writeBe8(view, at, base + places[i]! / DIGEST_BYTES)
+    at += POSITION_BYTES
+    // Eight bytes at a time takes 19 ns for 65 bytes, `set` of a subarray 30 ns, byte by byte 36 ns.
+    const to = source.offsets[first + i + 1]!
+    let from = source.offsets[first + i]!
+    for (; from + 8 <= to; from += 8, at += 8) view.setBigUint64(at, elementsView.getBigUint64(from))
+    for (; from < to; from++, at++) bytes[at] = elements[from]!
+  }
+  inputOffsets[places.length] = at
+}
+
+function* leafJobs(work: Work, level: Level, source: LeafSource): Generator<HashJob, void, void> {
+  const { count, offsets } = source
+  const inputOffsets = new Uint32Array(Math.min(count, HASH_JOB_PREIMAGES_MAX) + 1)
+  let input = inputOf(0)
+  for (let first = 0; first < count; ) {
+    const end = first + elementsFitting(source, first)
+    const length = offsets[end]! - offsets[first]! + (end - first) * POSITION_BYTES
+    if (input.bytes.length < length) {
+      const rest = offsets[count]! - offsets[first]! + (count - first) * POSITION_BYTES
+      input = inputOf(Math.max(length, Math.min(rest, HASH_JOB_BYTES_MAX)))
     }
-    let at = 0
-    for (let i = 0; i < count; i++) {
-      const position = family.size((before + first + i) as Location)
-      const from = offsets[first + i]!
-      const to = offsets[first + i + 1]!
-      inputOffsets[i] = at
-      outputOffsets[i] = (position - base) * DIGEST_BYTES
-      writeBe8(view, at, position)
-      input.set(bytes.subarray(from, to), at + POSITION_BYTES)
-      at += POSITION_BYTES + to - from
-    }
-    inputOffsets[count] = at
-    yield { count, input, inputOffsets, output: nodes, outputOffsets }
-    first += count
+    const places = level.places.subarray(first, end)
+    fillLeaves(work, source, first, places, input, inputOffsets)
+    yield { count: places.length, input: input.bytes, inputOffsets, output: work.nodes, outputOffsets: places }
+    first = end
   }
 }
 
-/** Copies the digest that begins at word `from` of `source` to word `at` of `target`. */
-const copyDigest = (target: Uint32Array, at: number, source: Uint32Array, from: number): void => {
-  for (let i = 0; i < DIGEST_WORDS; i++) target[at + i] = source[from + i]!
+/** Copies the digest that begins at byte `from` of `source` to word `at` of `target`. */
+const copyDigest = (target: BigUint64Array, at: number, source: BigUint64Array, from: number): void => {
+  const word = from / WORD_BYTES
+  for (let i = 0; i < DIGEST_WORDS; i++) target[at + i] = source[word + i]!
 }
 
 const peakIndex = (peaks: ReadonlyArray<Peak>, start: number, height: number): number => {
@@ -101,45 +144,66 @@ const peakIndex = (peaks: ReadonlyArray<Peak>, start: number, height: number): n
   return index
 }
 
-function* parentJobs(work: Work, frontier: Frontier): Generator<HashJob, void, void> {
-  const { family, before, after, base, nodes, inputOffsets, outputOffsets } = work
-  const oldPeaks = family.peaks(before)
-  const oldDigests = new Uint8Array(oldPeaks.length * DIGEST_BYTES)
-  frontier.peaks.forEach((digest, i) => void oldDigests.set(digest, i * DIGEST_BYTES))
-  const oldWords = new Uint32Array(oldDigests.buffer)
-  const newWords = new Uint32Array(nodes.buffer)
-  const input = new Uint8Array(outputOffsets.length * PARENT_BYTES)
-  const words = new Uint32Array(input.buffer)
-  const view = new DataView(input.buffer)
-  for (let i = 0; i < inputOffsets.length; i++) inputOffsets[i] = i * PARENT_BYTES
+/** Where digests of children are found: the peaks of the old frontier, and the new nodes. */
+interface Digests {
+  readonly oldPeaks: ReadonlyArray<Peak>
+  readonly old: BigUint64Array
+  readonly made: BigUint64Array
+}
 
-  const copyNode = (start: number, height: number, at: number): void => {
-    const index = family.position(start as Location, height) - base
-    if (index >= 0) copyDigest(words, at, newWords, index * DIGEST_WORDS)
-    else copyDigest(words, at, oldWords, peakIndex(oldPeaks, start, height) * DIGEST_WORDS)
-  }
-
-  for (let height = 1; family.count(after, height) > 0; height++) {
-    const span = 2 ** height
-    const end = family.count(after, height)
-    for (let first = family.count(before, height); first < end; first += HASH_JOB_PREIMAGES_MAX) {
-      const count = Math.min(end - first, HASH_JOB_PREIMAGES_MAX)
-      for (let i = 0; i < count; i++) {
-        const start = (first + i) * span
-        const position = family.position(start as Location, height)
-        outputOffsets[i] = (position - base) * DIGEST_BYTES
-        writeBe8(view, i * PARENT_BYTES, position)
-        copyNode(start, height - 1, i * PARENT_WORDS + 2)
-        copyNode(start + span / 2, height - 1, i * PARENT_WORDS + 2 + DIGEST_WORDS)
-      }
-      yield { count, input, inputOffsets, output: nodes, outputOffsets }
+/** Writes the preimages of parents from node `first` of their height on, one per place. */
+const fillParents = (
+  { base }: Work,
+  { oldPeaks, old, made }: Digests,
+  children: Level,
+  first: number,
+  places: Uint32Array,
+  { words, view }: Input,
+): void => {
+  const copyChild = (index: number, at: number): void => {
+    const slot = index - children.first
+    if (slot >= 0) copyDigest(words, at, made, children.places[slot]!)
+    else {
+      const peak = peakIndex(oldPeaks, index * 2 ** children.height, children.height)
+      copyDigest(words, at, old, peak * DIGEST_BYTES)
     }
+  }
+  for (let i = 0; i < places.length; i++) {
+    const left = 2 * (first + i)
+    const at = i * PARENT_WORDS + POSITION_WORDS
+    writeBe8(view, i * PARENT_BYTES, base + places[i]! / DIGEST_BYTES)
+    copyChild(left, at)
+    copyChild(left + 1, at + DIGEST_WORDS)
   }
 }
 
-const frontierAfter = (work: Work, frontier: Frontier): Frontier => {
-  const { family, before, after, base, nodes } = work
-  const oldPeaks = family.peaks(before)
+function* parentJobs(work: Work, leaves: Level): Generator<HashJob, void, void> {
+  const { frontier, after, nodes } = work
+  const { family } = frontier
+  const oldPeaks = family.peaks(frontier.leaves)
+  const old = new Uint8Array(oldPeaks.length * DIGEST_BYTES)
+  frontier.peaks.forEach((digest, i) => void old.set(digest, i * DIGEST_BYTES))
+  const digests: Digests = { oldPeaks, old: new BigUint64Array(old.buffer), made: new BigUint64Array(nodes.buffer) }
+  // No height gains more parents than the tree gains leaves.
+  const slots = Math.min(leaves.places.length, HASH_JOB_PREIMAGES_MAX)
+  const inputOffsets = new Uint32Array(slots + 1).map((_, i) => i * PARENT_BYTES)
+  const input = inputOf(slots * PARENT_BYTES)
+
+  let children = leaves
+  for (let height = 1; family.count(after, height) > 0; height++) {
+    const level = levelOf(work, height)
+    for (let done = 0; done < level.places.length; done += HASH_JOB_PREIMAGES_MAX) {
+      const places = level.places.subarray(done, done + HASH_JOB_PREIMAGES_MAX)
+      fillParents(work, digests, children, level.first + done, places, input)
+      yield { count: places.length, input: input.bytes, inputOffsets, output: nodes, outputOffsets: places }
+    }
+    children = level
+  }
+}
+
+const frontierAfter = ({ frontier, after, base, nodes }: Work): Frontier => {
+  const { family } = frontier
+  const oldPeaks = family.peaks(frontier.leaves)
   const peaks = family.peaks(after).map(({ start, height, position }) => {
     const at = (position - base) * DIGEST_BYTES
     return at >= 0 ? nodes.slice(at, at + DIGEST_BYTES) : frontier.peaks[peakIndex(oldPeaks, start, height)]!
@@ -164,20 +228,12 @@ export function* appendLeaves(frontier: Frontier, source: LeafSource): Generator
   if (source.offsets.length <= count) throw new RangeError(`${count} leaves need ${count + 1} offsets`)
   const after = requireLeaves(family, before + count)
   const base = family.size(before)
-  // No height gains more parents than the tree gains leaves.
-  const slots = Math.min(count, HASH_JOB_PREIMAGES_MAX)
-  const work: Work = {
-    family,
-    before,
-    after,
-    base,
-    nodes: new Uint8Array((family.size(after) - base) * DIGEST_BYTES),
-    inputOffsets: new Uint32Array(slots + 1),
-    outputOffsets: new Uint32Array(slots),
-  }
-  yield* leafJobs(work, source)
-  yield* parentJobs(work, frontier)
-  return { frontier: frontierAfter(work, frontier), nodes: work.nodes }
+  const nodes = new Uint8Array((family.size(after) - base) * DIGEST_BYTES)
+  const work: Work = { frontier, after, base, nodes }
+  const leaves = levelOf(work, 0)
+  yield* leafJobs(work, leaves, source)
+  yield* parentJobs(work, leaves)
+  return { frontier: frontierAfter(work), nodes }
 }
 
 /** Drives a generator of hash jobs to its end with a synchronous hasher. Throws `TypeError` when the hasher is not. */
