@@ -15,3 +15,15 @@ export const PUBLIC_KEYS_CACHED_MAX = 4096
 
 /** Most imported secret keys that the native Ed25519 provider keeps. */
 export const SECRET_KEYS_CACHED_MAX = 256
+
+/** Most preimages that the vector kernel takes at once. */
+export const BATCH_COUNT_MAX = 2048
+
+/** Most bytes of preimages that the vector kernel takes at once: with their digests they stay in the second-level cache. */
+export const BATCH_BYTES_MAX = 256 * 1024
+
+/** Longest preimage that is hashed in a lane; longer ones are faster in one native call (bench/hasher.ts). */
+export const LANE_BYTES_MAX = 256
+
+/** Fewest preimages that are worth a run of the vector kernel (bench/hasher.ts). */
+export const LANE_COUNT_MIN = 3
