@@ -1,3 +1,6 @@
+/**
+ * One vitest project over the whole workspace. Files run in forks, so that a native fault ends one file and not the run.
+ */
 import { defineConfig } from "vitest/config"
 
 export default defineConfig({

@@ -30,6 +30,12 @@ export const EXCEPTIONS: ReadonlyArray<Exception> = [
     what: ["performance.now", "process.hrtime.bigint"],
     reason: "a benchmark measures real time",
   },
+  {
+    rule: "ambient",
+    path: "tools/bootstrap.mjs",
+    what: ["Atomics.wait"],
+    reason: "it waits for the install of another process",
+  },
 ]
 
 /** Dependencies that are used by a command or a setting. */
