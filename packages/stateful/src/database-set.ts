@@ -12,10 +12,10 @@
  * every member belongs to the same block.
  */
 import type { Anchor, Height } from "@coppice/consensus"
-import type { MemberSpec, StaleBatch } from "@coppice/qmdb"
-import type { StorageError } from "@coppice/storage"
+import type { MemberSpec } from "@coppice/qmdb"
 import type { Effect } from "effect"
 import type { BatchOf, ReaderOf, Targets } from "./application.ts"
+import type { FlushError, SealError } from "./errors.ts"
 
 /** Named member descriptions, one to eight. */
 // biome-ignore lint/suspicious/noExplicitAny: a set holds members of any batch and reader type
@@ -41,7 +41,12 @@ export interface AnchorRow<M extends Databases> extends Anchor {
   readonly targets: Targets<M>
 }
 
-/** The open databases of an application. All calls but `seal` and `flush` are synchronous. */
+/**
+ * The open databases of an application. All calls but `seal` and `flush` are synchronous.
+ *
+ * Once a flush has failed the set is dead: everything but `tip`, `anchor`, `durable` and the figures throws or fails with
+ * `StorageDead`. Misuse that no input can cause (a foreign sealed set, two flushes at once) throws an Error.
+ */
 export interface DatabaseSet<M extends Databases> {
   /** State of the newest applied block. */
   readonly tip: SealedSet<M>
@@ -56,24 +61,25 @@ export interface DatabaseSet<M extends Databases> {
   /** Opens one batch per member over a state. Throws `StaleBatch`. */
   readonly openBatches: (parent: SealedSet<M>) => Batches<M>
   /** Seals the batches of one `openBatches`, all members, in slices. Consumes them. Interruptible without trace. */
-  readonly seal: (batches: Batches<M>) => Effect.Effect<SealedSet<M>, StaleBatch>
+  readonly seal: (batches: Batches<M>) => Effect.Effect<SealedSet<M>, SealError>
   /** Discards open batches. Closing twice, or after sealing, is fine. */
   readonly closeBatches: (batches: Batches<M>) => void
   /** True when every member's target equals the given one, byte for byte. */
   readonly matches: (sealed: SealedSet<M>, targets: Targets<M>) => boolean
   /**
-   * Makes a sealed set that descends from the tip the new tip, as the state of `anchor`. Everything that does not descend
-   * from it is closed in the same call. Not durable. Throws `StaleBatch` and changes nothing otherwise.
+   * Makes a child of the tip the new tip, as the state of `anchor`, one height up. Everything that does not descend from
+   * it is closed in the same call. Not durable. Throws `StaleBatch`, and changes nothing, when the sealed set is closed.
    */
   readonly apply: (sealed: SealedSet<M>, anchor: Anchor) => void
   /** Closes a pending sealed set and everything over it. Closing twice is fine. */
   readonly close: (sealed: SealedSet<M>) => void
   /**
    * Makes everything applied when it starts durable, in one write with the anchor and its row; succeeds with the anchor
-   * that is durable now. At most one runs at a time. A failure is final: the environment is dead.
+   * that is durable now. At most one runs at a time. Uninterruptible. A failure is final: the
+   * set is dead.
    */
-  readonly flush: Effect.Effect<Anchor, StorageError>
-  /** Row of a height inside the rewind window. */
+  readonly flush: Effect.Effect<Anchor, FlushError>
+  /** Row of a finalized height: inside the rewind window, or newer than what is durable. */
   readonly row: (height: Height) => AnchorRow<M> | undefined
   /** Every read outside the executor goes through here. `read` sees the applied tip for the length of `fn`, synchronously. */
   readonly use: <A>(capability: "read", fn: (readers: Readers<M>, anchor: Anchor) => A) => A

@@ -1,5 +1,12 @@
 /** Public surface of the stateful package. */
 export * from "./application.ts"
+export { type BoundSet, bindSet, type SetBinding } from "./binding.ts"
 export * from "./database-set.ts"
+export * from "./errors.ts"
 export * from "./executor/actor.ts"
 export * from "./executor/errors.ts"
+export * from "./limits.ts"
+export { SET_FORMAT_VERSION, SET_MAPS } from "./root-record.ts"
+export { openDatabaseSet, type SetOptions } from "./set.ts"
+export * from "./sync-plan.ts"
+export { initialTargets, memberNames, targetCodec, targetsCodec, targetsEqual } from "./targets.ts"

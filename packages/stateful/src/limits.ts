@@ -1,0 +1,35 @@
+/** Limits of the stateful package. */
+
+/** Members of one set: a member's number is one byte of its storage keys, and block headers stay small. */
+export const MEMBERS_MAX = 8
+/** Longest member or application name in bytes. */
+export const NAME_BYTES_MAX = 64
+/** Longest chain id in bytes of UTF-8. */
+export const CHAIN_ID_BYTES_MAX = 64
+/** Longest format text of a member in bytes of UTF-8. */
+export const FORMAT_BYTES_MAX = 4096
+/** Most finalized heights that keep a row and undo records. */
+export const REWIND_HEIGHTS_MAX = 4096
+
+/** Longest turn of sealing, flushing or executing before the event loop runs again. Source: design §5. */
+export const SLICE_MS = 8
+/** Most steps of one turn, so that work takes turns in virtual time too, where the clock stands still. */
+export const SLICE_STEPS_MAX = 256
+
+/** Bytes of all transactions of a standard block, unless the application says otherwise. */
+export const BLOCK_BODY_BYTES_MAX = 2 * 1024 * 1024
+/** Transactions of a standard block, unless the application says otherwise. */
+export const BLOCK_TRANSACTIONS_MAX = 32_768
+/** Un-finalized ancestors that a proposal looks through for transactions it must not repeat. */
+export const ANCESTRY_BLOCKS_MAX = 256
+
+/** Transactions in a mempool, unless its owner says otherwise. */
+export const MEMPOOL_TRANSACTIONS_MAX = 65_536
+/** Bytes of the transactions in a mempool, unless its owner says otherwise. */
+export const MEMPOOL_BYTES_MAX = 64 * 1024 * 1024
+/** Bytes of one transaction in a mempool, unless its owner says otherwise. */
+export const MEMPOOL_TRANSACTION_BYTES_MAX = 64 * 1024
+/** Transactions of one sender in a mempool, unless its owner says otherwise. */
+export const MEMPOOL_SENDER_TRANSACTIONS_MAX = 1024
+/** Finalized transactions that a mempool remembers in order to refuse them, unless its owner says otherwise. */
+export const MEMPOOL_REMEMBERED_MAX = 262_144

@@ -1,0 +1,321 @@
+/**
+ * The open set: sets of layers, and the one write that makes them durable.
+ *
+ *   durable --> applied, applied = tip --> pending --> pending      apply: a child of the tip becomes the tip,
+ *                                     \--> pending                         its siblings' branches close
+ *
+ * Terms: a *sealed set* is one layer of every member. *Pending* are the live sealed sets that are not applied; every one
+ * of them descends from the tip.
+ *
+ * Invariant: what happens to one member happens to all of them in the same turn: opening, applying, closing. Only sealing
+ * and flushing take several turns; the first is invisible until its last one, the second captures all members in its
+ * first. No sealed set refers to its parent: the registry names parents by id, so flushed layers are let go.
+ */
+import type { Anchor, Height } from "@coppice/consensus"
+import type { Hasher } from "@coppice/crypto"
+import { type Flush, type Layer, type Member, type SealStep, StaleBatch, type SyncTarget } from "@coppice/qmdb"
+import { type Change, StorageDead, type StorageShape } from "@coppice/storage"
+import { Effect } from "effect"
+import type { Targets } from "./application.ts"
+import type { AnchorRow, Batches, DatabaseSet, Databases, Readers, SealedSet } from "./database-set.ts"
+import type { FlushError, SealError } from "./errors.ts"
+import { putAnchor, putRow, removeRow } from "./root-record.ts"
+import { runInSlices } from "./slices.ts"
+import { targetsEqual } from "./targets.ts"
+
+/** Batches and readers have the member's own types; the set only passes them on. */
+export type AnyMember = Member<unknown, unknown>
+
+/** What an open set is made of. */
+export interface OpenSetParts<M extends Databases> {
+  readonly name: string
+  readonly names: ReadonlyArray<keyof M & string>
+  readonly members: ReadonlyArray<AnyMember>
+  readonly storage: StorageShape
+  readonly hasher: Hasher
+  /** Rows in storage, oldest first, the last one at the anchor. */
+  readonly rows: ReadonlyArray<AnchorRow<M>>
+  readonly rewindHeights: number
+}
+
+interface SetLayer<M extends Databases> extends SealedSet<M> {
+  readonly parent: number
+  readonly layers: ReadonlyArray<Layer>
+}
+
+interface OpenBatches<M extends Databases> {
+  readonly parent: SetLayer<M>
+  readonly batches: ReadonlyArray<unknown>
+  state: "open" | "sealing" | "sealed" | "closed"
+}
+
+const must = (held: boolean, rule: string): void => {
+  if (!held) throw new Error(`database set: ${rule}`)
+}
+
+/** See the head of this file. Made by `openDatabaseSet`. */
+export class OpenSet<M extends Databases> implements DatabaseSet<M> {
+  readonly #parts: OpenSetParts<M>
+  readonly #readers: Readers<M>
+  readonly #rows: Map<number, AnchorRow<M>>
+  readonly #pending = new Map<number, SetLayer<M>>()
+  readonly #applied: Array<SetLayer<M>> = []
+  readonly #open = new WeakMap<object, OpenBatches<M>>()
+  #tip: SetLayer<M>
+  #anchor: Anchor
+  #durable: Anchor
+  #nextId = 1
+  #flushing = false
+  #dead: StorageDead | undefined
+
+  constructor(parts: OpenSetParts<M>) {
+    const { names, members, rows } = parts
+    this.#parts = parts
+    this.#readers = Object.fromEntries(names.map((name, i) => [name, members[i]!.reader])) as Readers<M>
+    this.#rows = new Map(rows.map((row) => [row.height, row]))
+    const { height, round, digest, targets } = rows.at(-1)!
+    this.#anchor = this.#durable = { height, round, digest }
+    this.#tip = { id: 0, parent: -1, targets, bytes: 0, layers: members.map(({ tip }) => tip) }
+  }
+
+  get tip(): SealedSet<M> {
+    return this.#tip
+  }
+  get anchor(): Anchor {
+    return this.#anchor
+  }
+  get durable(): Anchor {
+    return this.#durable
+  }
+  get bytes(): number {
+    return this.#parts.members.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+  get layers(): number {
+    return this.#pending.size + this.#applied.length
+  }
+
+  #isLive(sealed: SealedSet<M>): sealed is SetLayer<M> {
+    return sealed === this.#tip || this.#pending.get(sealed.id) === sealed
+  }
+
+  #requireAlive(): void {
+    if (this.#dead !== undefined) throw this.#dead
+  }
+
+  readonly openBatches = (parent: SealedSet<M>): Batches<M> => {
+    this.#requireAlive()
+    if (!this.#isLive(parent)) throw new StaleBatch("open", parent.id)
+    const { names, members } = this.#parts
+    const batches: unknown[] = []
+    try {
+      for (const [i, member] of members.entries()) batches.push(member.openBatch(parent.layers[i]!))
+    } catch (error) {
+      for (const [i, batch] of batches.entries()) members[i]!.closeBatch(batch)
+      throw error
+    }
+    const named = Object.freeze(Object.fromEntries(names.map((name, i) => [name, batches[i]]))) as Batches<M>
+    this.#open.set(named, { parent, batches, state: "open" })
+    return named
+  }
+
+  readonly closeBatches = (batches: Batches<M>): void => {
+    const open = this.#opened(batches)
+    if (open.state === "open") this.#closeFrom(open, 0)
+    // A seal under way finds out at its next step and cleans up itself.
+    if (open.state !== "sealed") open.state = "closed"
+  }
+
+  #closeFrom({ batches }: OpenBatches<M>, first: number): void {
+    for (let i = first; i < batches.length; i++) this.#parts.members[i]!.closeBatch(batches[i])
+  }
+
+  #opened(batches: Batches<M>): OpenBatches<M> {
+    const open = this.#open.get(batches)
+    if (open === undefined) throw new Error("database set: batches that this set did not open together")
+    return open
+  }
+
+  readonly seal = (batches: Batches<M>): Effect.Effect<SealedSet<M>, SealError> =>
+    Effect.suspend(() => {
+      if (this.#dead !== undefined) return Effect.fail(this.#dead)
+      const open = this.#opened(batches)
+      if (open.state === "closed") return Effect.fail(new StaleBatch("seal", open.parent.id))
+      must(open.state === "open", "batches are sealed once")
+      open.state = "sealing"
+      return runInSlices<SealedSet<M>, SealError>(this.#sealing(open), this.#parts.hasher)
+    })
+
+  #register(parent: SetLayer<M>, layers: ReadonlyArray<Layer>): SetLayer<M> {
+    const { names } = this.#parts
+    const sealed: SetLayer<M> = {
+      id: this.#nextId++,
+      parent: parent.id,
+      targets: Object.fromEntries(names.map((name, i) => [name, layers[i]!.target])) as {
+        [K in keyof M]: SyncTarget
+      },
+      bytes: layers.reduce((sum, { bytes }) => sum + bytes, 0),
+      layers,
+    }
+    this.#pending.set(sealed.id, sealed)
+    return sealed
+  }
+
+  *#sealing(open: OpenBatches<M>): Generator<SealStep, SealedSet<M>, void> {
+    const { members } = this.#parts
+    const layers: Layer[] = []
+    try {
+      for (let i = 0; i < members.length; i++) layers.push(yield* this.#sealMember(members[i]!, open, i))
+      open.state = "sealed"
+      return this.#register(open.parent, layers)
+    } finally {
+      if (open.state !== "sealed") {
+        open.state = "closed"
+        for (const [i, layer] of layers.entries()) members[i]!.close(layer)
+        this.#closeFrom(open, layers.length)
+      }
+    }
+  }
+
+  *#sealMember(member: AnyMember, open: OpenBatches<M>, i: number): Generator<SealStep, Layer, void> {
+    const steps = member.seal(open.batches[i])
+    try {
+      for (;;) {
+        if (open.state === "closed" || !this.#isLive(open.parent)) throw new StaleBatch("seal", open.parent.id)
+        const step = steps.next()
+        if (step.done === true) return step.value
+        yield step.value
+      }
+    } finally {
+      steps.return(undefined as never)
+    }
+  }
+
+  readonly matches = (sealed: SealedSet<M>, targets: Targets<M>): boolean =>
+    this.#parts.names.every((name) => targetsEqual(sealed.targets[name], targets[name]))
+
+  readonly apply = (sealed: SealedSet<M>, anchor: Anchor): void => {
+    this.#requireAlive()
+    const winner = this.#pending.get(sealed.id)
+    if (winner !== sealed) throw new StaleBatch("apply", sealed.id)
+    must(winner.parent === this.#tip.id, "the applied state is a child of the tip")
+    must(anchor.height === this.#anchor.height + 1, `height ${anchor.height} is applied over ${this.#anchor.height}`)
+    this.#applyEach(winner)
+    this.#pending.delete(winner.id)
+    this.#keep(this.#descendants(winner.id))
+    this.#applied.push(winner)
+    this.#tip = winner
+    this.#anchor = anchor
+    this.#rows.set(anchor.height, { ...anchor, targets: winner.targets })
+  }
+
+  #applyEach({ layers }: SetLayer<M>): void {
+    try {
+      for (const [i, member] of this.#parts.members.entries()) member.apply(layers[i]!)
+    } catch (cause) {
+      // The members may stand at different blocks now: nothing may be read or written through them again.
+      this.#dead = new StorageDead({ environment: this.#parts.name, cause })
+      throw cause
+    }
+  }
+
+  readonly close = (sealed: SealedSet<M>): void => {
+    must(sealed !== this.#tip && !this.#applied.some((layer) => layer === sealed), "applied state is never closed")
+    const root = this.#pending.get(sealed.id)
+    if (root !== sealed) return
+    for (const [i, member] of this.#parts.members.entries()) member.close(root.layers[i]!)
+    const closed = this.#descendants(root.id).add(root.id)
+    this.#keep(new Set([...this.#pending.keys()].filter((id) => !closed.has(id))))
+  }
+
+  // A parent is sealed before its children open, so one pass in order of sealing sees every parent first.
+  #descendants(root: number): Set<number> {
+    const found = new Set<number>()
+    for (const { id, parent } of this.#pending.values()) if (parent === root || found.has(parent)) found.add(id)
+    return found
+  }
+
+  #keep(ids: ReadonlySet<number>): void {
+    for (const id of this.#pending.keys()) if (!ids.has(id)) this.#pending.delete(id)
+  }
+
+  readonly row = (height: Height): AnchorRow<M> | undefined => this.#rows.get(height)
+
+  readonly use = <A>(_capability: "read", fn: (readers: Readers<M>, anchor: Anchor) => A): A => {
+    this.#requireAlive()
+    return fn(this.#readers, this.#anchor)
+  }
+
+  readonly flush: Effect.Effect<Anchor, FlushError> = Effect.suspend(() => {
+    if (this.#dead !== undefined) return Effect.fail(this.#dead)
+    must(!this.#flushing, "one flush at a time")
+    if (this.#applied.length === 0) return Effect.succeed(this.#durable)
+    this.#flushing = true
+    return this.#flush(this.#applied.length, this.#anchor, this.#tip.targets).pipe(
+      Effect.tapCause((cause) =>
+        Effect.sync(() => {
+          this.#dead = new StorageDead({ environment: this.#parts.name, cause })
+        }),
+      ),
+      Effect.ensuring(
+        Effect.sync(() => {
+          this.#flushing = false
+        }),
+      ),
+    )
+  }).pipe(Effect.uninterruptible)
+
+  #flush(covered: number, anchor: Anchor, targets: Targets<M>): Effect.Effect<Anchor, FlushError> {
+    const { hasher, storage } = this.#parts
+    const first = this.#durable.height + 1
+    return Effect.gen({ self: this }, function* () {
+      const flushes = yield* runInSlices<ReadonlyArray<Flush>, FlushError>(this.#collect(targets), hasher)
+      const changes: Change[] = []
+      for (const flush of flushes) for (const change of flush.changes) changes.push(change)
+      changes.push(...this.#moveWindow(first, anchor))
+      yield* storage.write(changes)
+      for (const flush of flushes) flush.settled()
+      this.#applied.splice(0, covered)
+      this.#durable = anchor
+      for (const height of this.#rows.keys()) if (!this.#inWindow(height, anchor)) this.#rows.delete(height)
+      return anchor
+    })
+  }
+
+  *#collect(targets: Targets<M>): Generator<undefined, ReadonlyArray<Flush>, void> {
+    const { names, members } = this.#parts
+    const work = members.map((member) => {
+      const steps = member.flush()
+      if (steps === undefined) throw new Error("database set: a member has nothing to flush while others have")
+      return { steps, step: steps.next() }
+    })
+    const flushes: Flush[] = []
+    for (const [i, { steps, step: firstStep }] of work.entries()) {
+      let step = firstStep
+      while (step.done !== true) {
+        yield step.value
+        step = steps.next()
+      }
+      must(
+        targetsEqual(step.value.target, targets[names[i]!]!),
+        `a flush captures all members at one block: ${names[i]}`,
+      )
+      flushes.push(step.value)
+    }
+    return flushes
+  }
+
+  #inWindow(height: number, anchor: Anchor): boolean {
+    return height > anchor.height - this.#parts.rewindHeights
+  }
+
+  #moveWindow(first: number, anchor: Anchor): ReadonlyArray<Change> {
+    const changes: Change[] = []
+    for (const [height, row] of this.#rows) {
+      if (height > anchor.height) continue
+      if (height < first && !this.#inWindow(height, anchor)) changes.push(removeRow(height))
+      if (height >= first && this.#inWindow(height, anchor)) changes.push(putRow<M>(this.#parts.names, row))
+    }
+    changes.push(putAnchor(anchor))
+    return changes
+  }
+}
