@@ -6,7 +6,7 @@
  *
  * Invariant: a block's digest covers its height, parent, context and every state commitment. Recovery trusts that context.
  */
-import type { ByteReader, ByteWriter } from "@coppice/codec"
+import { ByteReader, ByteWriter, DecodeError } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
 import type { Height, Round, View } from "./coordinates.ts"
 
@@ -37,6 +37,23 @@ export interface BlockCodec<B extends Block> {
   readonly bytesMax: number
   readonly write: (writer: ByteWriter, block: B) => void
   readonly read: (reader: ByteReader) => B
+}
+
+/** Canonical bytes of a block. Errors: RangeError when they are more than its codec allows: ours to fix. */
+export const encodeBlock = <B extends Block>(codec: BlockCodec<B>, block: B): Uint8Array => {
+  const writer = new ByteWriter()
+  codec.write(writer, block)
+  if (writer.length > codec.bytesMax) throw new RangeError(`block: ${writer.length} bytes is outside`)
+  return writer.finish()
+}
+
+/** The block whose canonical encoding is the whole of `bytes`. Errors: `DecodeError`. */
+export const decodeBlock = <B extends Block>(codec: BlockCodec<B>, bytes: Uint8Array): B => {
+  if (bytes.length > codec.bytesMax) throw new DecodeError("longer than a block may be", 0)
+  const reader = new ByteReader(bytes)
+  const block = codec.read(reader)
+  reader.end()
+  return block
 }
 
 /** Names one block. The round is that of the block's embedded context. */

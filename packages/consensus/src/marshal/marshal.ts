@@ -25,25 +25,25 @@ export interface MarshalOptions<B extends Block> {
   readonly chainId: string
   readonly genesis: B
   readonly codec: BlockCodec<B>
-  /** Whether a finalization's certificate is good. Pure; see `finalizationVerifier`. */
+  /** Whether a finalization's certificate is good. Pure: `verifyFinalization` under the chain's participants. */
   readonly verify: (finalization: Finalization) => boolean
   readonly transport: BlockTransport
   /** Window of unacknowledged blocks, default `PENDING_ACKS_MAX`. */
   readonly pendingAcksMax?: number
 }
 
-/** A running marshal. Reads never touch the network; after a stop the reads of `BlockSource` stay pending. */
+/** A running marshal. Reads never touch the network; one that storage fails stays pending, and the marshal stops. */
 export interface Marshal<B extends Block> extends BlockSource<B> {
   /**
    * Begins delivery with the block after `deliverAfter`, the block whose state is durable in the executor. Once.
    *
-   * Errors: `AnchorMismatch` when another block is final at that height, `DeliveryHole` when a processed height after it
-   * is no longer held here. Both stop the marshal.
+   * Errors: `MarshalStopped`, because of `AnchorMismatch` when another block is final at that height, or of `DeliveryHole`
+   * when a processed height after it is no longer held here.
    */
   readonly start: (
     executor: ExecutorPort<B>,
     options: { readonly deliverAfter: Anchor },
-  ) => Effect.Effect<void, MarshalFailure | MarshalStopped>
+  ) => Effect.Effect<void, MarshalStopped>
   /** Ends with the marshal: succeeds after a clean stop (a cancelled ack, a stopped executor), fails with its failure. */
   readonly stopped: Effect.Effect<void, MarshalFailure>
   /** Stores our own proposal; succeeds when it is durable. The first block of a round wins; a later one is ignored. */

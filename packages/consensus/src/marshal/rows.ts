@@ -1,0 +1,52 @@
+/**
+ * What a marshal keeps, as logical rows, and how the core reads them back.
+ *
+ *   finalized      height -> block            finalizations  height -> certificate of that height, if it has its own
+ *   verified       round -> block             notarized      round -> block
+ *   awaited        round -> certificate whose block is not held yet
+ *   progress       the processed height
+ *
+ * Terms: a *cached* block is one in `verified` or `notarized`: accepted by this node or by a quorum, not final yet.
+ *
+ * Invariant: only provably final blocks are in `finalized`, one per height, linked by parent digest (CONS-12). Delivery
+ * reads it without looking for a certificate.
+ */
+import type { Digest } from "@coppice/crypto"
+import type { Block } from "../block.ts"
+import type { Height, Round } from "../coordinates.ts"
+import type { Finalization } from "../finalization.ts"
+
+/** Why a block is cached: this node is about to vote for it, or a quorum did. An equivocating leader makes them differ. */
+export type CacheKind = "verified" | "notarized"
+
+/** Names one cached block. */
+export interface CachedRef {
+  readonly kind: CacheKind
+  readonly round: Round
+  readonly digest: Digest
+}
+
+/** One change of the marshal's environment. The rows of a turn are one atomic write. */
+export type Row<B extends Block> =
+  | { readonly tag: "finalized"; readonly block: B }
+  | { readonly tag: "finalization"; readonly height: Height; readonly finalization: Finalization }
+  | { readonly tag: "cached"; readonly kind: CacheKind; readonly round: Round; readonly block: B }
+  | { readonly tag: "expired"; readonly ref: CachedRef }
+  | { readonly tag: "awaited"; readonly finalization: Finalization }
+  | { readonly tag: "settled"; readonly round: Round }
+  | { readonly tag: "progress"; readonly height: Height }
+
+/** Synchronous reads of what is durable. Throws `StorageError` or `CorruptRow`. */
+export interface RowReader<B extends Block> {
+  readonly finalizedAt: (height: Height) => B | undefined
+  /** Whether a height is finalized here, without reading the block. */
+  readonly isFinalized: (height: Height) => boolean
+  /** The finalized block of the lowest height above the given one. */
+  readonly finalizedAbove: (height: Height) => B | undefined
+  readonly hasFinalization: (height: Height) => boolean
+  readonly cachedAt: (kind: CacheKind, round: Round) => B | undefined
+  /** Any block held of that digest. */
+  readonly byDigest: (digest: Digest) => B | undefined
+  /** Cached blocks of rounds before the given one, oldest first, at most `limit`. */
+  readonly cachedBefore: (round: Round, limit: number) => ReadonlyArray<CachedRef>
+}

@@ -1,0 +1,343 @@
+/**
+ * The marshal's environment: rows as bytes in one storage environment.
+ *
+ *   map            key                          value
+ *   meta           "format"|"chain"|"genesis"   version be4 | UTF-8 | digest
+ *   meta           "progress"                   height be8
+ *   finalized      height be8                   block
+ *   heights        digest                       height be8
+ *   finalizations  height be8                   finalization
+ *   verified       epoch be8 || view be8        digest || block
+ *   notarized      epoch be8 || view be8        digest || block
+ *   digests        digest || kind || round      01             finds cached blocks
+ *   awaited        epoch be8 || view be8        finalization
+ *
+ * Invariant: an environment of another chain, another genesis or another format is refused before anything is written,
+ * and every row that is read decodes under its bounds or stops the marshal.
+ */
+import { ByteReader, ByteWriter, bytesEqual, bytesKey, DecodeError, decode, encode } from "@coppice/codec"
+import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
+import { type Change, StorageDead, type StorageError, StorageReadFailed, type StorageShape } from "@coppice/storage"
+import { Effect } from "effect"
+import { type Block, type BlockCodec, decodeBlock, encodeBlock } from "../block.ts"
+import { compareRounds, Epoch, Height, type Round, View } from "../coordinates.ts"
+import { CorruptRow, ForeignEnvironment } from "../errors.ts"
+import { type Finalization, finalizationCodec } from "../finalization.ts"
+import { RECENT_BLOCKS_MAX } from "../limits.ts"
+import type { CachedRef, CacheKind, Row, RowReader } from "./rows.ts"
+
+/** The maps that a marshal's environment must be opened with. */
+export const MARSHAL_MAPS = [
+  "meta",
+  "finalized",
+  "heights",
+  "finalizations",
+  "verified",
+  "notarized",
+  "digests",
+  "awaited",
+] as const
+
+type MarshalMap = (typeof MARSHAL_MAPS)[number]
+
+/** Version of the layout above. */
+export const MARSHAL_FORMAT = 1
+
+/** What an opened environment says about the past. */
+export interface Loaded {
+  readonly processed: Height | undefined
+  /** The highest finalization whose block is held. */
+  readonly highest: { readonly height: Height; readonly finalization: Finalization } | undefined
+  readonly awaited: ReadonlyArray<Finalization>
+}
+
+/** An open environment: rows in, rows out. */
+export interface MarshalStore<B extends Block> extends RowReader<B> {
+  /** Writes rows atomically; succeeds when they are durable. */
+  readonly write: (rows: ReadonlyArray<Row<B>>) => Effect.Effect<void, StorageError>
+  readonly finalizationAt: (height: Height) => Finalization | undefined
+  readonly load: () => Loaded
+  /** The highest round of any row, genesis' round when there is none. */
+  readonly highestRound: () => Round
+  /** Bytes of a finalized block and of its certificate, as peers get them; undefined unless both are held. */
+  readonly finalizedBytes: (height: Height) => Uint8Array | undefined
+}
+
+const NO_BYTES = new Uint8Array(0)
+const ONE = new Uint8Array([1])
+const text = new TextEncoder()
+const META = {
+  format: text.encode("format"),
+  chain: text.encode("chain"),
+  genesis: text.encode("genesis"),
+  progress: text.encode("progress"),
+}
+const ROUND_BYTES = 16
+const KIND_TAG = { verified: 0, notarized: 1 } as const
+const KINDS = ["verified", "notarized"] as const
+
+const heightBytes = (height: Height): Uint8Array => new ByteWriter(8).be64(height).finish()
+const roundBytes = (round: Round): Uint8Array => new ByteWriter(ROUND_BYTES).be64(round.epoch).be64(round.view).finish()
+const digestIndexKey = (ref: CachedRef): Uint8Array =>
+  new ByteWriter(DIGEST_BYTES + 1 + ROUND_BYTES)
+    .raw(ref.digest)
+    .u8(KIND_TAG[ref.kind])
+    .raw(roundBytes(ref.round))
+    .finish()
+
+const readHeight = (reader: ByteReader): Height => Height(reader.be64Safe())
+const readRound = (reader: ByteReader): Round => ({ epoch: Epoch(reader.be64Safe()), view: View(reader.be64Safe()) })
+
+/** A bounded map that forgets what was put first. */
+const createRecent = <V>(max: number) => {
+  const entries = new Map<string, V>()
+  return {
+    get: (key: string): V | undefined => entries.get(key),
+    put: (key: string, value: V): void => {
+      entries.delete(key)
+      entries.set(key, value)
+      if (entries.size > max) for (const oldest of entries.keys()) return void entries.delete(oldest)
+    },
+  }
+}
+
+const encodeCached = <B extends Block>(codec: BlockCodec<B>, block: B): Uint8Array =>
+  new ByteWriter().raw(block.digest).raw(encodeBlock(codec, block)).finish()
+
+const encodeRow = <B extends Block>(codec: BlockCodec<B>, row: Row<B>): ReadonlyArray<Change> => {
+  const put = (map: MarshalMap, key: Uint8Array, value: Uint8Array): Change => ({ tag: "put", map, key, value })
+  const remove = (map: MarshalMap, key: Uint8Array): Change => ({ tag: "remove", map, key })
+  switch (row.tag) {
+    case "finalized": {
+      const key = heightBytes(row.block.height)
+      return [put("finalized", key, encodeBlock(codec, row.block)), put("heights", row.block.digest, key)]
+    }
+    case "finalization":
+      return [put("finalizations", heightBytes(row.height), encode(finalizationCodec, row.finalization))]
+    case "cached": {
+      const ref = { kind: row.kind, round: row.round, digest: row.block.digest }
+      return [
+        put(row.kind, roundBytes(row.round), encodeCached(codec, row.block)),
+        put("digests", digestIndexKey(ref), ONE),
+      ]
+    }
+    case "expired":
+      return [remove(row.ref.kind, roundBytes(row.ref.round)), remove("digests", digestIndexKey(row.ref))]
+    case "awaited":
+      return [put("awaited", roundBytes(row.finalization.proposal.round), encode(finalizationCodec, row.finalization))]
+    case "settled":
+      return [remove("awaited", roundBytes(row.round))]
+    case "progress":
+      return [put("meta", META.progress, heightBytes(row.height))]
+  }
+}
+
+/** A read that failed: what a synchronous read may throw. */
+export type ReadFailure = StorageDead | StorageReadFailed | CorruptRow
+
+/** Whether a thrown value is the failure of a read, not a mistake of ours. */
+export const isReadFailure = (thrown: unknown): thrown is ReadFailure =>
+  thrown instanceof CorruptRow || thrown instanceof StorageDead || thrown instanceof StorageReadFailed
+
+/** Runs synchronous reads; what they throw as failures becomes the effect's failure. */
+export const reading = <A>(read: () => A): Effect.Effect<A, ReadFailure> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(read())
+    } catch (thrown) {
+      if (isReadFailure(thrown)) return Effect.fail(thrown)
+      throw thrown
+    }
+  })
+
+const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B>, genesis: B): MarshalStore<B> => {
+  const recentByDigest = createRecent<B>(RECENT_BLOCKS_MAX)
+  const recentByHeight = createRecent<B>(RECENT_BLOCKS_MAX)
+
+  const decoded = <A>(map: MarshalMap, key: Uint8Array, read: () => A): A => {
+    try {
+      return read()
+    } catch (thrown) {
+      if (thrown instanceof DecodeError) throw new CorruptRow({ map, key, reason: thrown.message })
+      throw thrown
+    }
+  }
+  const parse = <A>(map: MarshalMap, key: Uint8Array, value: Uint8Array, read: (reader: ByteReader) => A): A =>
+    decoded(map, key, () => {
+      const reader = new ByteReader(value)
+      const result = read(reader)
+      reader.end()
+      return result
+    })
+  const blockOf = (map: MarshalMap, key: Uint8Array, value: Uint8Array): B => {
+    const block = decoded(map, key, () => decodeBlock(codec, value))
+    recentByDigest.put(bytesKey(block.digest), block)
+    return block
+  }
+  const finalizationOf = (map: MarshalMap, key: Uint8Array, value: Uint8Array): Finalization =>
+    decoded(map, key, () => decode(finalizationCodec, value))
+
+  const finalizedAt = (height: Height): B | undefined => {
+    const recent = recentByHeight.get(`${height}`)
+    if (recent !== undefined) return recent
+    const key = heightBytes(height)
+    const value = storage.get("finalized", key)
+    if (value === undefined) return undefined
+    const block = blockOf("finalized", key, value)
+    recentByHeight.put(`${height}`, block)
+    return block
+  }
+  const cachedRef = (key: Uint8Array): CachedRef =>
+    parse("digests", key, key, (reader) => {
+      const digest = reader.raw(DIGEST_BYTES)
+      const kind = KINDS[reader.u8()]
+      if (kind === undefined) throw new DecodeError("unknown kind of cached block", DIGEST_BYTES)
+      return { digest, kind, round: readRound(reader) }
+    })
+  const cachedAt = (kind: CacheKind, round: Round): B | undefined => {
+    const key = roundBytes(round)
+    const value = storage.get(kind, key)
+    return value === undefined ? undefined : blockOf(kind, key, value.subarray(DIGEST_BYTES))
+  }
+
+  const byDigest = (digest: Digest): B | undefined => {
+    const recent = recentByDigest.get(bytesKey(digest))
+    if (recent !== undefined) return recent
+    const height = storage.get("heights", digest)
+    if (height !== undefined) return finalizedAt(parse("heights", digest, height, readHeight))
+    const end = new ByteWriter(DIGEST_BYTES + 1).raw(digest).u8(KINDS.length).finish()
+    const ref = storage.scan("digests", { start: digest, end, limit: 1 })[0]
+    if (ref === undefined) return undefined
+    const { kind, round } = cachedRef(ref.key)
+    return cachedAt(kind, round)
+  }
+  const cachedBefore = (round: Round, limit: number): ReadonlyArray<CachedRef> =>
+    KINDS.flatMap((kind) =>
+      storage.scan(kind, { end: roundBytes(round), limit }).map(({ key, value }) => ({
+        kind,
+        round: parse(kind, key, key, readRound),
+        digest: value.slice(0, DIGEST_BYTES),
+      })),
+    ).slice(0, limit)
+
+  const lastRound = (map: "verified" | "notarized" | "awaited"): Round | undefined => {
+    const last = storage.scan(map, { reverse: true, limit: 1 })[0]
+    return last === undefined ? undefined : parse(map, last.key, last.key, readRound)
+  }
+  const highestFinalization = (): Loaded["highest"] => {
+    const last = storage.scan("finalizations", { reverse: true, limit: 1 })[0]
+    if (last === undefined) return undefined
+    return {
+      height: parse("finalizations", last.key, last.key, readHeight),
+      finalization: finalizationOf("finalizations", last.key, last.value),
+    }
+  }
+
+  const write = (rows: ReadonlyArray<Row<B>>): Effect.Effect<void, StorageError> =>
+    Effect.suspend(() => storage.write(rows.flatMap((row) => encodeRow(codec, row)))).pipe(
+      Effect.tap(() =>
+        Effect.sync(() => {
+          for (const row of rows) {
+            if (row.tag === "finalized") recentByHeight.put(`${row.block.height}`, row.block)
+            if (row.tag === "finalized" || row.tag === "cached") {
+              recentByDigest.put(bytesKey(row.block.digest), row.block)
+            }
+          }
+        }),
+      ),
+    )
+
+  return {
+    finalizedAt,
+    isFinalized: (height) => storage.get("finalized", heightBytes(height)) !== undefined,
+    finalizedAbove: (height) => {
+      const entry = storage.scan("finalized", { start: heightBytes(Height(height + 1)), limit: 1 })[0]
+      return entry === undefined ? undefined : blockOf("finalized", entry.key, entry.value)
+    },
+    hasFinalization: (height) => storage.get("finalizations", heightBytes(height)) !== undefined,
+    cachedAt,
+    byDigest,
+    cachedBefore,
+    write,
+    finalizationAt: (height) => {
+      const key = heightBytes(height)
+      const value = storage.get("finalizations", key)
+      return value === undefined ? undefined : finalizationOf("finalizations", key, value)
+    },
+    load: () => {
+      const progress = storage.get("meta", META.progress)
+      return {
+        processed: progress === undefined ? undefined : parse("meta", META.progress, progress, readHeight),
+        highest: highestFinalization(),
+        awaited: storage.scan("awaited", {}).map(({ key, value }) => finalizationOf("awaited", key, value)),
+      }
+    },
+    highestRound: () => {
+      const rounds = [lastRound("verified"), lastRound("notarized"), lastRound("awaited")]
+      return [...rounds, highestFinalization()?.finalization.proposal.round].reduce<Round>(
+        (highest, round) => (round !== undefined && compareRounds(round, highest) > 0 ? round : highest),
+        genesis.context.round,
+      )
+    },
+    finalizedBytes: (height) => {
+      const key = heightBytes(height)
+      const finalization = storage.get("finalizations", key)
+      const block = storage.get("finalized", key)
+      if (finalization === undefined || block === undefined) return undefined
+      return new ByteWriter(finalization.length + block.length).raw(finalization).raw(block).finish()
+    },
+  }
+}
+
+/** Whose environment this is. */
+export interface Identity {
+  readonly chainId: string
+  readonly genesis: Digest
+}
+
+const hex = (bytes: Uint8Array | undefined): string =>
+  bytes === undefined ? "absent" : Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
+
+const foreign = (storage: StorageShape, identity: Identity): ForeignEnvironment | undefined => {
+  const format = storage.get("meta", META.format)
+  const version = format?.length === 4 ? new ByteReader(format).be32() : undefined
+  if (version !== MARSHAL_FORMAT) {
+    return new ForeignEnvironment({
+      field: "format",
+      expected: `${MARSHAL_FORMAT}`,
+      actual: `${version ?? hex(format)}`,
+    })
+  }
+  const chain = storage.get("meta", META.chain) ?? NO_BYTES
+  if (!bytesEqual(chain, text.encode(identity.chainId))) {
+    const actual = new TextDecoder().decode(chain)
+    return new ForeignEnvironment({ field: "chain", expected: identity.chainId, actual })
+  }
+  const genesis = storage.get("meta", META.genesis) ?? NO_BYTES
+  if (!bytesEqual(genesis, identity.genesis)) {
+    return new ForeignEnvironment({ field: "genesis", expected: hex(identity.genesis), actual: hex(genesis) })
+  }
+  return undefined
+}
+
+/** Opens an environment: creates it for `genesis` when it is empty, refuses it untouched when it is another's. */
+export const openStore = Effect.fnUntraced(function* <B extends Block>(
+  storage: StorageShape,
+  codec: BlockCodec<B>,
+  chainId: string,
+  genesis: B,
+) {
+  const isEmpty = yield* reading(() => MARSHAL_MAPS.every((map) => storage.scan(map, { limit: 1 }).length === 0))
+  if (isEmpty) {
+    yield* storage.write([
+      { tag: "put", map: "meta", key: META.format, value: new ByteWriter(4).be32(MARSHAL_FORMAT).finish() },
+      { tag: "put", map: "meta", key: META.chain, value: text.encode(chainId) },
+      { tag: "put", map: "meta", key: META.genesis, value: genesis.digest },
+      ...encodeRow(codec, { tag: "finalized", block: genesis }),
+    ])
+  } else {
+    const refusal = yield* reading(() => foreign(storage, { chainId, genesis: genesis.digest }))
+    if (refusal !== undefined) return yield* refusal
+  }
+  return createStore(storage, codec, genesis)
+})
