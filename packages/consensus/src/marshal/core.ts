@@ -34,6 +34,7 @@ import {
   type MarshalEffect,
   type MarshalEvent,
   type MarshalState,
+  newer,
   requestKey,
   type Turn,
 } from "./state.ts"
