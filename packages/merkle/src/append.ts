@@ -225,7 +225,7 @@ export function* appendLeaves(frontier: Frontier, source: LeafSource): Generator
   const { family, leaves: before } = frontier
   const { count } = source
   if (!(count >= 0 && count <= APPEND_LEAVES_MAX)) throw new RangeError(`cannot append ${count} leaves at once`)
-  if (source.offsets.length <= count) throw new RangeError(`${count} leaves need ${count + 1} offsets`)
+  if (!(source.offsets[count]! <= source.bytes.length)) throw new RangeError(`${count} leaves end outside their bytes`)
   const after = requireLeaves(family, before + count)
   const base = family.size(before)
   const nodes = new Uint8Array((family.size(after) - base) * DIGEST_BYTES)
