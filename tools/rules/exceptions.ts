@@ -36,6 +36,18 @@ export const EXCEPTIONS: ReadonlyArray<Exception> = [
     what: ["Atomics.wait"],
     reason: "it waits for the install of another process",
   },
+  {
+    rule: "ambient",
+    path: "tools/bench/harness.ts",
+    what: ["performance.now", "setInterval", "setImmediate"],
+    reason: "it measures real time and the event loop",
+  },
+  {
+    rule: "graph",
+    path: "tools/bench/*",
+    what: ["import()"],
+    reason: "benches are found on disk and loaded by path",
+  },
 ]
 
 /** Dependencies that are used by a command or a setting. */
