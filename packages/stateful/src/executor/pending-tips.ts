@@ -1,0 +1,126 @@
+/**
+ * Pending tips: the states of speculative blocks, by block digest.
+ *
+ *   tip --> a --> b        finalize(a): keep b, drop c and d; a itself becomes the tip
+ *      \--> c --> d
+ *
+ * Terms: an *entry* is the sealed state of one block above the tip. Its *origin* says how it came about: by this node's
+ * proposal, by the application's verdict, or by *replay*, which is no verdict. A *leaf* is an entry without children.
+ *
+ * Invariant: the parent of every entry is another entry or the tip (INV-2), with the preceding height and an earlier round
+ * (INV-3); parents enter before their children and leave after them, so the un-applied ancestors of an entry are here as
+ * long as it is (INV-37), and iteration meets parents first. Nothing here touches disk; after a restart it is empty.
+ */
+import { type Anchor, compareRounds, type Round } from "@coppice/consensus"
+import type { State } from "./protocol.ts"
+
+/** Key of a block: its digest, as `bytesKey` gives it. */
+export type Key = string
+
+/** How an entry came about. Only the first two answer a verification (INV-15). */
+export type Origin = "proposed" | "verified" | "replayed"
+
+/** A speculative block's state. */
+export interface Entry<S extends State> {
+  readonly key: Key
+  readonly anchor: Anchor
+  readonly parent: Key
+  readonly state: S
+  origin: Origin
+  /** Entries whose parent is this one. */
+  children: number
+  /** When it was last forked or confirmed, in a count of uses. */
+  used: number
+}
+
+/** What a new entry is made of. */
+export type NewEntry<S extends State> = Pick<Entry<S>, "key" | "anchor" | "parent" | "state" | "origin">
+
+const olderUse = <S extends State>(a: Entry<S> | undefined, b: Entry<S>): Entry<S> =>
+  a === undefined || b.used < a.used ? b : a
+
+/** The entries of one executor. */
+export class PendingTips<S extends State> {
+  readonly #entries = new Map<Key, Entry<S>>()
+  #bytes = 0
+  #uses = 0
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** Bytes held by all entries. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get(key: Key): Entry<S> | undefined {
+    return this.#entries.get(key)
+  }
+
+  /** Entries, parents before their children. */
+  values(): IterableIterator<Entry<S>> {
+    return this.#entries.values()
+  }
+
+  /** Marks an entry as used now. */
+  touch(key: Key): void {
+    const entry = this.#entries.get(key)
+    if (entry !== undefined) entry.used = ++this.#uses
+  }
+
+  /** Adds an entry. The caller has checked that its key is new and its parent is an entry or the tip. */
+  insert(entry: NewEntry<S>): void {
+    this.#entries.set(entry.key, { ...entry, children: 0, used: ++this.#uses })
+    this.#bytes += entry.state.bytes
+    const parent = this.#entries.get(entry.parent)
+    if (parent !== undefined) parent.children++
+  }
+
+  /** Keys that stay when the block `winner` is finalized: its descendants of later rounds, and `winner` itself. */
+  survivors(winner: Key, round: Round): Set<Key> {
+    const keys = new Set([winner])
+    for (const { key, parent, anchor } of this.#entries.values()) {
+      if (keys.has(parent) && compareRounds(anchor.round, round) > 0) keys.add(key)
+    }
+    return keys
+  }
+
+  /** Drops the winner and everything outside `survivors`. Returns how many others went. */
+  finalize(winner: Key, survivors: ReadonlySet<Key>): number {
+    let pruned = 0
+    for (const entry of this.#entries.values()) {
+      if (entry.key !== winner && survivors.has(entry.key)) continue
+      if (entry.key !== winner) pruned++
+      this.#entries.delete(entry.key)
+      this.#bytes -= entry.state.bytes
+    }
+    return pruned
+  }
+
+  /**
+   * The least recently used leaf that is not `kept`; the entry of the newest round, where the chain most likely goes on,
+   * only when no other is left. Cost: one pass.
+   */
+  evictable(kept: (key: Key) => boolean): Entry<S> | undefined {
+    let newest: Entry<S> | undefined
+    let oldest: Entry<S> | undefined
+    for (const entry of this.#entries.values()) {
+      if (entry.children > 0 || kept(entry.key)) continue
+      if (newest === undefined) newest = entry
+      else if (compareRounds(entry.anchor.round, newest.anchor.round) > 0) {
+        oldest = olderUse(oldest, newest)
+        newest = entry
+      } else oldest = olderUse(oldest, entry)
+    }
+    return oldest ?? newest
+  }
+
+  /** Removes a leaf. */
+  evict(leaf: Entry<S>): void {
+    this.#entries.delete(leaf.key)
+    this.#bytes -= leaf.state.bytes
+    const parent = this.#entries.get(leaf.parent)
+    if (parent !== undefined) parent.children--
+  }
+}
