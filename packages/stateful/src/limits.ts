@@ -32,4 +32,15 @@ export const MEMPOOL_TRANSACTION_BYTES_MAX = 64 * 1024
 /** Transactions of one sender in a mempool, unless its owner says otherwise. */
 export const MEMPOOL_SENDER_TRANSACTIONS_MAX = 1024
 /** Finalized transactions that a mempool remembers in order to refuse them, unless its owner says otherwise. */
-export const MEMPOOL_REMEMBERED_MAX = 262_144
+export const MEMPOOL_REMEMBERED_MAX = 65_536
+/** Rejections after which a mempool forgets a transaction, unless its owner says otherwise. */
+export const MEMPOOL_REJECTIONS_MAX = 3
+
+/** Pending blocks whose state an executor holds, unless its owner says otherwise. */
+export const PENDING_ENTRIES_MAX = 1024
+/** Bytes of all un-flushed states of an executor, unless its owner says otherwise. */
+export const PENDING_BYTES_MAX = 256 * 1024 * 1024
+/** Proposals and verifications at work in an executor, unless its owner says otherwise. */
+export const REQUESTS_MAX = 256
+/** Blocks that one recovery holds while it walks back; a longer walk goes on in further windows of this length. */
+export const RECOVERY_BLOCKS_MAX = 256
