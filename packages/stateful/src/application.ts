@@ -17,6 +17,7 @@ import type { Ancestry, Block, BlockCodec, ConsensusContext } from "@coppice/con
 import type { MemberSpec, SyncTarget } from "@coppice/qmdb"
 import type { Effect } from "effect"
 import type { Batches, Databases, Readers, SealedSet } from "./database-set.ts"
+import { make } from "./make.ts"
 
 /** Result of a hook: an Effect (interruption cancels it) or a promise (the `signal` given to the hook cancels it). */
 export type Hook<A> = Effect.Effect<A, unknown> | Promise<A>
@@ -75,6 +76,9 @@ export interface Application<B extends Block, M extends Databases> {
   /** Runs after the flush that covers the block, before its ack, in height order, at least once across crashes. */
   readonly finalized?: (block: B, readers: Readers<M>) => Hook<void>
 }
+
+/** Makes applications: `Application.make({ name, databases, transaction, execute })`. */
+export const Application = { make } as const
 
 /** One target per member, by name. */
 export type Targets<M extends Databases> = { readonly [K in keyof M]: SyncTarget }

@@ -59,6 +59,16 @@ export class CompleteRegressed extends Data.TaggedError("CompleteRegressed")<{
   readonly offered: Height
 }> {}
 
+/**
+ * The set executed another block than the one that is final at that height (F35): its environment and marshal's belong to
+ * different chains, or one of them is damaged.
+ */
+export class RowMismatch extends Data.TaggedError("RowMismatch")<{
+  readonly height: Height
+  readonly executed: Digest
+  readonly finalized: Digest
+}> {}
+
 /** Why a sync plan refuses a transition. Nothing was written. */
 export type SyncPlanRefusal = SyncAfterComplete | FloorRegressed | FloorConflict | CompleteRegressed
 

@@ -6,7 +6,18 @@ export * from "./errors.ts"
 export * from "./executor/actor.ts"
 export * from "./executor/errors.ts"
 export * from "./limits.ts"
+export {
+  type ApplicationOptions,
+  type BlockInfo,
+  Rejection,
+  type Revertible,
+  reject,
+  type StandardApplication,
+} from "./make.ts"
+export * from "./mempool.ts"
 export { SET_FORMAT_VERSION, SET_MAPS } from "./root-record.ts"
 export { openDatabaseSet, type SetOptions } from "./set.ts"
+export * from "./standard-block.ts"
+export * from "./startup.ts"
 export * from "./sync-plan.ts"
 export { initialTargets, memberNames, targetCodec, targetsCodec, targetsEqual } from "./targets.ts"

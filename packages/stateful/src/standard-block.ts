@@ -1,0 +1,177 @@
+/**
+ * A block type that applications get for free: a header that commits to the state, and a body of transactions.
+ *
+ *   header   height varint || context || targets || body digest           all that a light client needs
+ *   body     count varint || transaction*
+ *   block    height varint || context || targets || varint(length) body
+ *
+ *   body digest = SHA-256(namespace "_COPPICE_STATEFUL_BODY"  || body)
+ *   digest      = SHA-256(namespace "_COPPICE_STATEFUL_BLOCK" || header)
+ *
+ * Terms: *targets* are the members' sync targets in declared order; a *namespace* is varint(length) || name.
+ *
+ * Invariant: the parent is the one that the context names, so it is written once and the two cannot disagree. Neither
+ * digest travels with a block: both are recomputed on `read`, and an encoding that decodes is the only one of its block.
+ */
+import {
+  Blob,
+  type ByteReader,
+  Bytes,
+  type ByteWriter,
+  type Codec,
+  decode,
+  encode,
+  List,
+  Varint,
+  varintBytes,
+} from "@coppice/codec"
+import {
+  type Block,
+  type BlockCodec,
+  type ConsensusContext,
+  contextCodec,
+  Height,
+  Round,
+  View,
+} from "@coppice/consensus"
+import { createNamespace, DIGEST_BYTES, type Digest, type Hasher, type Namespace, signedBytes } from "@coppice/crypto"
+import type { Targets } from "./application.ts"
+import type { Databases } from "./database-set.ts"
+import { targetsCodec } from "./targets.ts"
+
+const BLOCK = createNamespace("_COPPICE_STATEFUL_BLOCK")
+const BODY = createNamespace("_COPPICE_STATEFUL_BODY")
+
+/** What a standard block's digest covers. */
+export interface StandardHeader<M extends Databases> {
+  readonly height: Height
+  readonly context: ConsensusContext
+  readonly targets: Targets<M>
+  /** Digest of the body. */
+  readonly body: Digest
+}
+
+/** A header with its transactions. */
+export interface StandardBlock<Tx, M extends Databases> extends StandardHeader<M>, Block {
+  readonly transactions: ReadonlyArray<Tx>
+}
+
+/** What decides the encoding of an application's blocks. Part of the chain: all nodes have the same. */
+export interface StandardBlockOptions<Tx, M extends Databases> {
+  /** Members in declared order. */
+  readonly names: ReadonlyArray<keyof M & string>
+  readonly transaction: Codec<Tx>
+  readonly hasher: Hasher
+  /** Bytes of all transactions with their count. */
+  readonly bodyBytesMax: number
+  readonly transactionsMax: number
+}
+
+/** Parts of a block that is about to be made. */
+export interface StandardParts<M extends Databases> {
+  readonly height: Height
+  readonly context: ConsensusContext
+  readonly targets: Targets<M>
+}
+
+/** Blocks of one application: how they are made, read and written. */
+export interface StandardBlocks<Tx, M extends Databases> {
+  readonly codec: BlockCodec<StandardBlock<Tx, M>>
+  /** Encoding of a header alone. */
+  readonly header: Codec<StandardHeader<M>>
+  /** Digest of the block that a header belongs to: what a finalization is about. */
+  readonly digestOf: (header: StandardHeader<M>) => Digest
+  /** Makes a block. Throws RangeError when its transactions are more than a block holds. */
+  readonly make: (parts: StandardParts<M>, transactions: ReadonlyArray<Tx>) => StandardBlock<Tx, M>
+  /** The first block: height 0, round 0/0, no leader, no transactions. */
+  readonly genesis: (targets: Targets<M>) => StandardBlock<Tx, M>
+}
+
+const digestCodec = Bytes(DIGEST_BYTES)
+
+const partsCodec = <M extends Databases>(names: ReadonlyArray<keyof M & string>): Codec<StandardParts<M>> => {
+  const targets = targetsCodec<M>(names)
+  return {
+    name: "block parts",
+    size: undefined,
+    sizeMax: Varint.sizeMax + contextCodec.sizeMax + targets.sizeMax,
+    write: (writer, parts) => {
+      writer.varint(parts.height)
+      contextCodec.write(writer, parts.context)
+      targets.write(writer, parts.targets)
+    },
+    read: (reader) => ({
+      height: Height(reader.varintSafe()),
+      context: contextCodec.read(reader),
+      targets: targets.read(reader),
+    }),
+  }
+}
+
+const headerCodec = <M extends Databases>(parts: Codec<StandardParts<M>>): Codec<StandardHeader<M>> => ({
+  name: "block header",
+  size: undefined,
+  sizeMax: parts.sizeMax + DIGEST_BYTES,
+  write: (writer, header) => {
+    parts.write(writer, header)
+    digestCodec.write(writer, header.body)
+  },
+  read: (reader) => ({ ...parts.read(reader), body: digestCodec.read(reader) }),
+})
+
+const GENESIS_CONTEXT: ConsensusContext = {
+  round: Round(0, 0),
+  leader: new Uint8Array(32),
+  parent: { view: View(0), digest: new Uint8Array(DIGEST_BYTES) },
+}
+
+/**
+ * The standard blocks of an application.
+ *
+ * Bounds: `codec.bytesMax` follows from the options; `read` throws `DecodeError` on anything longer, with more
+ * transactions, or not in canonical form. Cost: an encoded body is kept with its block and written again without encoding.
+ */
+export const standardBlocks = <Tx, M extends Databases>(
+  options: StandardBlockOptions<Tx, M>,
+): StandardBlocks<Tx, M> => {
+  const { hasher, bodyBytesMax } = options
+  const parts = partsCodec<M>(options.names)
+  const header = headerCodec(parts)
+  const transactions = List(options.transaction, options.transactionsMax)
+  const body = Blob(bodyBytesMax)
+  const bodies = new WeakMap<object, Uint8Array>()
+  const hash = (namespace: Namespace, bytes: Uint8Array): Digest => hasher.hash(signedBytes(namespace, bytes))
+  const digestOf = (value: StandardHeader<M>): Digest => hash(BLOCK, encode(header, value))
+
+  const assemble = (given: StandardParts<M>, items: ReadonlyArray<Tx>, encoded: Uint8Array): StandardBlock<Tx, M> => {
+    const { height, context, targets } = given
+    const head = { height, context, targets, body: hash(BODY, encoded) }
+    const block = { ...head, parent: context.parent.digest, digest: digestOf(head), transactions: items }
+    bodies.set(block, encoded)
+    return block
+  }
+  const make = (given: StandardParts<M>, items: ReadonlyArray<Tx>): StandardBlock<Tx, M> => {
+    const encoded = encode(transactions, items)
+    if (encoded.length > bodyBytesMax) throw new RangeError(`block body: ${encoded.length} bytes is outside`)
+    return assemble(given, items, encoded)
+  }
+
+  return {
+    codec: {
+      bytesMax: parts.sizeMax + varintBytes(bodyBytesMax) + bodyBytesMax,
+      write: (writer: ByteWriter, block: StandardBlock<Tx, M>) => {
+        parts.write(writer, block)
+        body.write(writer, bodies.get(block) ?? encode(transactions, block.transactions))
+      },
+      read: (reader: ByteReader) => {
+        const given = parts.read(reader)
+        const encoded = body.read(reader)
+        return assemble(given, decode(transactions, encoded), encoded)
+      },
+    },
+    header,
+    digestOf,
+    make,
+    genesis: (targets) => make({ height: Height(0), context: GENESIS_CONTEXT, targets }, []),
+  }
+}
