@@ -106,7 +106,7 @@ const timeOnce = async (subject: Subject, round: number): Promise<number> => {
 
 const PER_MS = { ns: 1e6, us: 1e3, ms: 1, s: 1e-3 } as const
 
-/** How a timing becomes a figure. `per` divides the time of a round by the operations in it. */
+/** How a timing becomes a figure. `per` is the operations in a round; a peer's round has as many unless it says so. */
 export interface Presentation {
   readonly unit: keyof typeof PER_MS
   readonly per?: number
@@ -117,7 +117,7 @@ export interface Presentation {
 /** Figure of a timing, alone or over the timing of a peer. */
 export const figure = (name: string, timing: Timing, { unit, per = 1, against, target }: Presentation): Figure => {
   const each = timing.p50 / per
-  const peer = against && { against: against.name, ratio: each / (against.timing.p50 / (against.per ?? 1)) }
+  const peer = against && { against: against.name, ratio: each / (against.timing.p50 / (against.per ?? per)) }
   return { name, p50: each * PER_MS[unit], unit, ...peer, ...(target && { target }) }
 }
 

@@ -52,6 +52,8 @@ describe("figures", () => {
   test("the ratio is ours over the peer's, both per operation", () => {
     const against = { name: "peer", timing: timing(8), per: 2 }
     expect(figure("a", timing(6), { unit: "ms", per: 3, against })).toMatchObject({ against: "peer", ratio: 0.5 })
+    const same = { name: "peer", timing: timing(8) }
+    expect(figure("a", timing(2), { unit: "ms", per: 3, against: same }).ratio).toBe(0.25)
   })
 
   test("a JSON line has five keys in their order, null where there is nothing", () => {
