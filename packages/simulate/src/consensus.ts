@@ -11,24 +11,12 @@
  * Invariant: no impossible history (spec consensus §6.1): parents are certified, every skipped view is nullified, one
  * notarized payload per view, no view both finalized and nullified, the finalized chain is a chain.
  */
-import type { Block, BlockCodec, ExecutorPort, Marshal } from "@coppice/consensus"
-import type { Digest, Ed25519 } from "@coppice/crypto"
-import { Data, type Effect, type Scope } from "effect"
+import type { Block, BlockCodec, ValidatorNode } from "@coppice/consensus"
+import type { Digest, Ed25519, KeyPair } from "@coppice/crypto"
+import { Data, type Effect } from "effect"
 import type { ConsensusSchedule } from "./schedule.ts"
 
-/** Keys of one validator. The simulation holds them all. */
-export interface Validator {
-  readonly publicKey: Uint8Array
-  readonly secretKey: Uint8Array
-}
-
-/** A node that is up. */
-export interface NodeHandle<B extends Block> {
-  readonly executor: ExecutorPort<B>
-  readonly marshal: Marshal<B>
-}
-
-/** How the simulation restarts nodes. Both are run in their own fiber; `up` ends by calling `join`. */
+/** How the simulation restarts nodes: each runs in its own fiber, `down` before `up`; `up` ends by calling `join`. */
 export interface NodeControl {
   readonly down: (index: number) => Effect.Effect<void>
   readonly up: (index: number) => Effect.Effect<void>
@@ -51,9 +39,9 @@ export interface ConsensusStatistics {
   readonly finalizedAtOnceMax: number
   /** Corrupted blocks proposed. */
   readonly corrupted: number
-  /** Proposals that a quorum did not accept. */
+  /** Proposals that a quorum did not accept in time. */
   readonly rejected: number
-  /** Turns a leader declined or did not answer. */
+  /** Turns a leader declined or did not take in time. */
   readonly declined: number
   readonly restarts: number
 }
@@ -71,13 +59,13 @@ export interface SimulatedConsensusOptions<B extends Block> {
   readonly chainId: string
   readonly genesis: B
   readonly codec: BlockCodec<B>
-  /** In any order; node `i` is the i-th of these. */
-  readonly validators: ReadonlyArray<Validator>
+  /** The keys of all validators; node `i` is the i-th of these, whatever its index among the participants. */
+  readonly validators: ReadonlyArray<KeyPair>
   readonly ed25519: Ed25519
-  /** Seed of the oracle's decisions. */
+  /** Seed of the script. */
   readonly seed: number
   readonly schedule: ConsensusSchedule
-  /** A bad block in place of an honest one, for views where the schedule asks for it. It must differ in digest. */
+  /** A bad block in place of an honest one, for views where the script asks for it. It must differ in digest. */
   readonly corrupt?: (block: B, leader: number) => B
   readonly control?: NodeControl
 }
@@ -85,15 +73,13 @@ export interface SimulatedConsensusOptions<B extends Block> {
 /** The running simulation. */
 export interface SimulatedConsensus<B extends Block> {
   /** A node is up: it is asked and told from now on, and told the newest finalization first. */
-  readonly join: (index: number, node: NodeHandle<B>) => Effect.Effect<void>
-  /** A node is down: its requests under way are interrupted, nothing reaches it any more. */
+  readonly join: (index: number, node: ValidatorNode<B>) => Effect.Effect<void>
+  /** A node is down: what was under way with it is interrupted, nothing reaches it any more. */
   readonly leave: (index: number) => Effect.Effect<void>
-  /** Drives views until interrupted. Resumes above the highest round that the joined nodes know. Once. */
+  /**
+   * Drives views until interrupted; once. A quorum must have joined: it resumes after the newest finalization they know,
+   * in a view above every round they hold.
+   */
   readonly run: Effect.Effect<never, VerdictsDiverged>
   readonly statistics: Effect.Effect<ConsensusStatistics>
 }
-
-/** Creates a simulation without nodes. Its fibers end with the scope. */
-export declare const makeSimulatedConsensus: <B extends Block>(
-  options: SimulatedConsensusOptions<B>,
-) => Effect.Effect<SimulatedConsensus<B>, never, Scope.Scope>

@@ -1,4 +1,7 @@
 /** Public surface of the simulate package. */
+export { Audit, Notes, note } from "./audit.ts"
 export * from "./consensus.ts"
-export * from "./schedule.ts"
+export { type ConsensusSchedule, DEFAULT_SCHEDULE } from "./schedule.ts"
+export * from "./scheduler.ts"
+export * from "./simulation.ts"
 export * from "./transport.ts"

@@ -1,0 +1,200 @@
+/**
+ * The script of simulated consensus: who leads each view, on which parent, and what becomes of it. Pure.
+ *
+ *   view        1      2          3       4          5
+ *   block       B1     B2(p=1)    -       B4(p=1)    B5(p=4)
+ *   evidence    N      N, X       X       N          N, F        F in 5 makes B1 and B4 final too; B2 lost
+ *
+ * Terms: N notarized, X nullified, F finalized. A view is *plain* when notarized only, *split* when notarized and
+ * nullified. The *root* is the newest directly finalized block.
+ *
+ * Invariant: a parent is certified and every view between it and its child is nullified, so no branch ever leaves out a
+ * plain view; only plain views are finalized directly; what is finalized descends from the root (spec consensus §6.1).
+ */
+import type { Digest } from "@coppice/crypto"
+import { type Chance, chance, draw } from "./prng.ts"
+import type { ConsensusSchedule } from "./schedule.ts"
+
+/** A block that a quorum voted for. */
+export interface Certified {
+  readonly view: number
+  readonly parentView: number
+  readonly digest: Digest
+  readonly height: number
+  /** Nullified as well: never final by itself. */
+  readonly isSplit: boolean
+  /** Nodes whose votes certified it. */
+  readonly voters: ReadonlyArray<number>
+}
+
+/** Everything the script remembers. Immutable; holds no more than the views since the root. */
+export interface OracleState {
+  readonly chance: Chance
+  /** The next view. */
+  readonly view: number
+  readonly root: Certified
+  /** Certified blocks after the root, by view. */
+  readonly certified: ReadonlyMap<number, Certified>
+  /** Views left of the present stall. */
+  readonly stallViews: number
+  /** Nodes that the script took down, with the view in which they come back. */
+  readonly down: ReadonlyMap<number, number>
+}
+
+/** What is meant to happen in one view. */
+export interface ViewPlan {
+  readonly view: number
+  readonly leader: number
+  readonly parent: Certified
+  readonly fate: "silent" | "plain" | "split"
+  /** The leader's block is replaced by a bad one. */
+  readonly corrupts: boolean
+  readonly goesDown: number | undefined
+  readonly comeUp: ReadonlyArray<number>
+}
+
+/** What really happened. */
+export type ViewOutcome =
+  | {
+      readonly tag: "notarized"
+      readonly digest: Digest
+      readonly height: number
+      readonly voters: ReadonlyArray<number>
+    }
+  | { readonly tag: "nullified" }
+
+/** What follows from a view. */
+export interface Verdict {
+  /** Certificates to sign now, the newest block first; the others were withheld until now. */
+  readonly finalizes: ReadonlyArray<Certified>
+  /** Blocks that became final, oldest first. */
+  readonly becameFinal: ReadonlyArray<Certified>
+  /** The parent already had a notarized child. */
+  readonly isFork: boolean
+}
+
+/** What the script is written for. */
+export interface OracleSetting {
+  readonly nodes: number
+  /** How many may be down at once. */
+  readonly downMax: number
+  readonly schedule: ConsensusSchedule
+  readonly canCorrupt: boolean
+  readonly canRestart: boolean
+}
+
+/** A script that begins after `root`, at `view`. Views between them count as nullified. */
+export const startOracle = (seed: number, root: Certified, view: number): OracleState => ({
+  chance: chance(seed, "oracle"),
+  view: Math.max(view, root.view + 1),
+  root,
+  certified: new Map(),
+  stallViews: 0,
+  down: new Map(),
+})
+
+/** Certified blocks that may be built on in a view: back from the newest to the first that no nullification lets skip. */
+export const eligibleParents = ({ root, certified }: OracleState): ReadonlyArray<Certified> => {
+  const newestFirst = [...certified.values()].sort((a, b) => b.view - a.view)
+  const plain = newestFirst.findIndex(({ isSplit }) => !isSplit)
+  return plain === -1 ? [...newestFirst, root] : newestFirst.slice(0, plain + 1)
+}
+
+/** Draws from the state's stream; the state after all draws is `state()`. */
+const dice = (state: OracleState) => {
+  let at = state.chance
+  const next = (): number => {
+    const [value, after] = draw(at)
+    at = after
+    return value
+  }
+  return {
+    next,
+    below: (n: number): number => Math.floor(next() * n),
+    state: (): OracleState => ({ ...state, chance: at }),
+  }
+}
+
+const restartsIn = (state: OracleState, { schedule, nodes, downMax, canRestart }: OracleSetting, drawn: number) => {
+  const comeUp = [...state.down].filter(([, view]) => view <= state.view).map(([node]) => node)
+  const down = new Map([...state.down].filter(([, view]) => view > state.view))
+  const { restarts } = schedule
+  const isDue = canRestart && restarts !== undefined && state.view % restarts.everyViews === 0 && down.size < downMax
+  const up = Array.from({ length: nodes }, (_, node) => node).filter(
+    (node) => !down.has(node) && !comeUp.includes(node),
+  )
+  const goesDown = isDue ? up[drawn % up.length] : undefined
+  if (goesDown !== undefined && restarts !== undefined) down.set(goesDown, state.view + restarts.downViews)
+  return { comeUp, goesDown, down }
+}
+
+/** Plans the next view. */
+export const planView = (state: OracleState, setting: OracleSetting): readonly [ViewPlan, OracleState] => {
+  const { schedule, nodes, canCorrupt } = setting
+  const { next, below, state: drawn } = dice(state)
+  // Every view draws the same number of times, so that one knob does not move what the others decide.
+  const [fateDraw, corruptDraw, forkDraw, parentDraw, restartDraw] = [next(), next(), next(), next(), below(nodes)]
+  const isSplit = fateDraw < schedule.silentChance + schedule.splitChance
+  const parents = eligibleParents(state)
+  const forks = forkDraw < schedule.forkChance && parents.length > 1
+  const { comeUp, goesDown, down } = restartsIn(state, setting, restartDraw)
+  const plan: ViewPlan = {
+    view: state.view,
+    leader: state.view % nodes,
+    parent: forks ? parents[1 + Math.floor(parentDraw * (parents.length - 1))]! : parents[0]!,
+    fate: fateDraw < schedule.silentChance ? "silent" : isSplit ? "split" : "plain",
+    corrupts: canCorrupt && corruptDraw < schedule.corruptChance,
+    goesDown,
+    comeUp,
+  }
+  return [plan, { ...drawn(), down }]
+}
+
+/** The certified blocks from after the root up to `block`, oldest first. */
+const branchTo = ({ root, certified }: OracleState, block: Certified): ReadonlyArray<Certified> => {
+  const branch: Array<Certified> = []
+  for (
+    let at: Certified | undefined = block;
+    at !== undefined && at.view > root.view;
+    at = certified.get(at.parentView)
+  ) {
+    branch.push(at)
+  }
+  return branch.reverse()
+}
+
+/** Ends a view: notes its block, begins or ends a stall, finalizes what is due. */
+export const endView = (
+  state: OracleState,
+  setting: OracleSetting,
+  plan: ViewPlan,
+  outcome: ViewOutcome,
+): readonly [Verdict, OracleState] => {
+  const { schedule } = setting
+  const { next, below, state: drawn } = dice({ ...state, view: state.view + 1 })
+  const [stallDraw, lengthDraw, lateDraw] = [next(), below(schedule.stallViewsMax), next()]
+  const begins = state.stallViews === 0 && stallDraw < schedule.stallChance
+  const stallViews = begins ? 1 + lengthDraw : Math.max(0, state.stallViews - 1)
+  const after: OracleState = { ...drawn(), stallViews }
+  const nothing: Verdict = { finalizes: [], becameFinal: [], isFork: false }
+  if (outcome.tag === "nullified") return [nothing, after]
+
+  const { digest, height, voters } = outcome
+  const isSplit = plan.fate === "split"
+  const block: Certified = { view: plan.view, parentView: plan.parent.view, digest, height, isSplit, voters }
+  const isFork = [...state.certified.values()].some(({ parentView }) => parentView === plan.parent.view)
+  const certified = new Map(state.certified).set(block.view, block)
+  if (isSplit || stallViews > 0)
+    return [
+      { ...nothing, isFork },
+      { ...after, certified },
+    ]
+
+  const becameFinal = branchTo({ ...state, certified }, block)
+  const withheld = becameFinal.filter((ancestor) => !ancestor.isSplit && ancestor !== block)
+  const finalizes = lateDraw < 0.5 ? [block, ...withheld] : [block]
+  return [
+    { finalizes, becameFinal, isFork },
+    { ...after, root: block, certified: new Map() },
+  ]
+}
