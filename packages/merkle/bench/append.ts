@@ -9,6 +9,7 @@
  */
 import { type Hasher, type HashJob, nobleHasher } from "@coppice/crypto"
 import { nodeHasher } from "@coppice/crypto/node"
+import { wasmHasher } from "@coppice/crypto/wasm"
 import {
   appendLeaves,
   emptyFrontier,
@@ -62,7 +63,7 @@ const median = (times: ReadonlyArray<number>): number => times.toSorted((a, b) =
 const idleHasher: Hasher = { name: "idle", hash: () => new Uint8Array(32), run: () => undefined }
 
 console.log(`${leaves} leaves of ${elementBytes} bytes, median of ${ROUNDS} rounds`)
-for (const hasher of [nodeHasher, nobleHasher]) {
+for (const hasher of [wasmHasher, nodeHasher, nobleHasher]) {
   for (const family of [mmr, mmb]) {
     const parents = family.size(Location(leaves)) - leaves
     const whole: Array<number> = []

@@ -108,7 +108,7 @@ const fillLeaves = (
     // Eight bytes at a time takes 19 ns for 65 bytes, `set` of a subarray 30 ns, byte by byte 36 ns.
     const to = source.offsets[first + i + 1]!
     let from = source.offsets[first + i]!
-    for (; from + 8 <= to; from += 8, at += 8) view.setBigUint64(at, elementsView.getBigUint64(from))
+    for (; from + 8 <= to; from += 8, at += 8) view.setBigUint64(at, elementsView.getBigUint64(from, true), true)
     for (; from < to; from++, at++) bytes[at] = elements[from]!
   }
   inputOffsets[places.length] = at
