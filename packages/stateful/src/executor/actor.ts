@@ -1,21 +1,25 @@
 /**
  * The executor: an Effect actor around the pure core.
  *
- *   port.propose, port.verify --+                      +--> hooks, ancestry, block source   (fibers, one per job)
+ *   port.propose, port.verify --+                       +--> hooks, ancestry, block source   (a fiber per job)
  *   port.finalized -------------+--> mailbox --> core --+--> set.apply, set.close, acks      (at once, same turn)
- *   settled jobs ---------------+                      +--> replies
+ *   settled jobs ---------------+                       +--> answers
  *
- * Terms: a *turn* takes one event from the mailbox, steps the core and carries out its effects in their order. A *job* is
+ * Terms: a *turn* takes one event from the mailbox, steps the core and carries out its actions in their order. A *job* is
  * work outside the turn; its result comes back as an event, and the core may refuse it.
  *
- * Invariant: only turns touch the core and the set's tip, and nothing in a turn waits. So a request that waits, for ever
- * if need be, delays no finalization and no other request (INV-42).
+ * Invariant: only turns touch the core and the set's tip, and a turn is synchronous. So a request that waits, for ever if
+ * need be, delays no finalization and no other request (INV-42). The mailbox is bounded by what it can hold: at most
+ * `requestsMax` requests, each with one job, and the ack window of finalized blocks.
  */
-import type { Anchor, Block, BlockSource, ExecutorPort } from "@coppice/consensus"
-import { Effect, type Scope } from "effect"
+import { type Block, type BlockSource, type ExecutorPort, Height } from "@coppice/consensus"
+import { Clock, Context, Deferred, Effect, Queue, type Scope, Semaphore, Tracer } from "effect"
 import type { Application } from "../application.ts"
 import type { DatabaseSet, Databases } from "../database-set.ts"
-import type { FatalError, StartupError } from "./errors.ts"
+import { PENDING_BYTES_MAX, PENDING_ENTRIES_MAX, REQUESTS_MAX } from "../limits.ts"
+import type { CoreFigures } from "./core.ts"
+import { DeliveryHole, type FatalError, FlushFailed, type StartupError } from "./errors.ts"
+import { Shell } from "./shell.ts"
 
 /** What the executor may hold. */
 export interface ExecutorLimits {
@@ -36,28 +40,8 @@ export interface ExecutorOptions<B extends Block, M extends Databases> {
   readonly limits?: Partial<ExecutorLimits>
 }
 
-/** What the executor is doing. Counters start at zero with the executor. */
-export interface ExecutorStatus {
-  /** Newest applied block. */
-  readonly tip: Anchor
-  /** Newest block whose state survives power loss. */
-  readonly durable: Anchor
-  readonly pendingEntries: number
-  readonly pendingBytes: number
-  /** Open proposals and verifications, those below included. */
-  readonly requests: number
-  /** Requests whose data source ended; they wait for their caller to leave. */
-  readonly parked: number
-  /** Requests that wait for room in the pending budget. */
-  readonly waiting: number
-  /** Finalized blocks delivered and not acknowledged. */
-  readonly unacked: number
-  /** Pending blocks dropped because another branch was finalized. */
-  readonly forksPruned: number
-  /** Blocks executed again, for recovery or finalization. */
-  readonly replayed: number
-  /** Pending blocks dropped to keep the budget. */
-  readonly evicted: number
+/** What the executor is doing: the core's figures, and its flushes. */
+export interface ExecutorStatus extends CoreFigures {
   readonly flushes: number
   /** Duration of the newest completed flush. */
   readonly flushSecondsLast: number
@@ -72,15 +56,67 @@ export interface Executor<B extends Block, M extends Databases> {
   readonly set: DatabaseSet<M>
 }
 
+const limitsOf = (given: Partial<ExecutorLimits> = {}): ExecutorLimits => {
+  const limits = {
+    pendingEntriesMax: PENDING_ENTRIES_MAX,
+    pendingBytesMax: PENDING_BYTES_MAX,
+    requestsMax: REQUESTS_MAX,
+    ...given,
+  }
+  for (const [name, value] of Object.entries(limits)) {
+    if (!Number.isSafeInteger(value) || value < 1)
+      throw new RangeError(`${name} must be a positive integer, got ${value}`)
+  }
+  return limits
+}
+
+/** What an earlier executor applied and did not flush becomes durable; a hole in what the marshal can deliver is found. */
+const settleStart = <B extends Block, M extends Databases>({ set, source }: ExecutorOptions<B, M>) =>
+  Effect.gen(function* () {
+    const applied = set.anchor.height
+    const durable = set.durable.height
+    if (durable < applied) {
+      yield* Effect.mapError(set.flush, (cause) => new FlushFailed({ durable, applied, cause }))
+    }
+    const processed = yield* source.processedHeight
+    if (processed === undefined || processed <= applied) return
+    const next = yield* source.finalizedAt(Height(applied + 1))
+    if (next === undefined) return yield* new DeliveryHole({ durable: set.durable.height, processed })
+  })
+
 /**
  * Starts an executor over an open set, at the set's anchor.
  *
  * Errors: see `StartupError`; later ones end the executor and come out of `stopped`. Closing the scope stops it: requests
- * fail with `ExecutorStopped`, unreleased acks are cancelled.
+ * fail with `ExecutorStopped`, unreleased acks are cancelled, a running flush is waited for. The set stays open.
  */
 const make = <B extends Block, M extends Databases>(
   options: ExecutorOptions<B, M>,
-): Effect.Effect<Executor<B, M>, StartupError, Scope.Scope> => Effect.die(options)
+): Effect.Effect<Executor<B, M>, StartupError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const limits = limitsOf(options.limits)
+    yield* settleStart(options)
+    const ended = yield* Deferred.make<void, FatalError>()
+    const shell = new Shell(options, limits, {
+      clock: yield* Clock.Clock,
+      context: Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>()),
+      mailbox: yield* Queue.unbounded(),
+      room: yield* Semaphore.make(limits.requestsMax),
+      ended,
+    })
+    yield* Effect.forkScoped(shell.loop)
+    yield* Effect.addFinalizer(() => shell.shutdown)
+    return {
+      port: {
+        propose: (context, ancestry) => shell.ask("propose", context, ancestry),
+        verify: (context, ancestry) => shell.ask("verify", context, ancestry),
+        finalized: (block, ack) => shell.finalized(block, ack),
+      },
+      status: Effect.sync(() => shell.status),
+      stopped: Deferred.await(ended),
+      set: options.set,
+    }
+  })
 
 /** Starts executors: `Executor.make(options)`. */
 export const Executor = { make } as const

@@ -118,18 +118,28 @@ const settleFlight = <B extends Block, S extends State>(
   )
 }
 
-/** What a core holds and has done; plain numbers for status and metrics. */
+/** What a core holds and has done. Counters start at zero with it. */
 export interface CoreFigures {
+  /** Newest applied block. */
   readonly tip: Anchor
+  /** Newest block whose state survives power loss. */
   readonly durable: Anchor
   readonly pendingEntries: number
+  /** Bytes of all un-flushed states, pending and applied. */
   readonly pendingBytes: number
+  /** Open proposals and verifications, those below included. */
   readonly requests: number
+  /** Requests whose data source has ended; they wait for their caller to leave. */
   readonly parked: number
+  /** Requests that wait for room in the pending budget. */
   readonly waiting: number
+  /** Finalized blocks delivered and not acknowledged. */
   readonly unacked: number
+  /** Pending blocks dropped because another branch was finalized. */
   readonly forksPruned: number
+  /** Blocks executed again, for recovery or finalization. */
   readonly replayed: number
+  /** Pending blocks dropped to keep the budget. */
   readonly evicted: number
 }
 

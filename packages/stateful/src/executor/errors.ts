@@ -131,9 +131,6 @@ export type FatalError =
   | FlushFailed
   | ExecutorDefect
 
-/** The state the set stands at is not the one its anchor block commits to (F37 at height 0). */
-export class AnchorMismatch extends Data.TaggedError("AnchorMismatch")<TargetMismatch & { readonly height: Height }> {}
-
 /** The marshal has acknowledged beyond the durable state and no longer holds the next block: wipe or restore the set. */
 export class DeliveryHole extends Data.TaggedError("DeliveryHole")<{
   readonly durable: Height
@@ -141,4 +138,4 @@ export class DeliveryHole extends Data.TaggedError("DeliveryHole")<{
 }> {}
 
 /** Every error that keeps the executor from starting. */
-export type StartupError = AnchorMismatch | DeliveryHole
+export type StartupError = DeliveryHole | FlushFailed

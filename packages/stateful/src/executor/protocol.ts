@@ -104,7 +104,7 @@ export type Action<B extends Block, S extends State> =
   | { readonly type: "cancel"; readonly job: JobId }
   /** Make the state the new tip. The set closes everything that does not descend from it. */
   | { readonly type: "apply"; readonly state: S; readonly anchor: Anchor }
-  /** Drop a pending state. */
+  /** Drop a pending state, and everything over it. */
   | { readonly type: "close"; readonly state: S }
   /** Answer a proposal. Undefined: no proposal. */
   | { readonly type: "proposal"; readonly request: RequestId; readonly block: B | undefined }
@@ -114,7 +114,8 @@ export type Action<B extends Block, S extends State> =
   /** A request has the state of its parent back, after waiting for the replay of so many blocks. */
   | { readonly type: "recovered"; readonly request: RequestId; readonly blocks: number }
   /**
-   * The end: cancel every job, fail every open request with `ExecutorStopped`, cancel every ack not acknowledged.
+   * The end: cancel every job, fail every open request with `ExecutorStopped`, cancel every ack not acknowledged. Only
+   * `close` follows.
    * `error` is undefined on a clean shutdown.
    */
   | { readonly type: "stop"; readonly error: FatalError | undefined }

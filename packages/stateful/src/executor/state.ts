@@ -208,8 +208,8 @@ export const noteCertified = <B extends Block, S extends State>(core: Core<B, S>
 /** Ends the core. Pending states are closed; the shell ends everything else. */
 export const stop = <B extends Block, S extends State>(core: Core<B, S>, error: FatalError | undefined) => {
   if (core.stopped) return
-  for (const entry of core.pending.values()) if (entry.parent === core.tip.key) closeState(core, entry.state)
   emit(core, { type: "stop", error })
+  for (const { parent, state } of core.pending.values()) if (parent === core.tip.key) closeState(core, state)
   core.stopped = true
   core.requests.clear()
   core.jobs.clear()

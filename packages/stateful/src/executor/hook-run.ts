@@ -1,0 +1,77 @@
+/**
+ * One run of a hook: what it borrows, and how all of it is given back.
+ *
+ *   open batches --> hook (Effect or promise) --> seal --> result taken      the rest is closed
+ *                        |
+ *                     cancelled --> signal aborted, batches and everything sealed closed, at once
+ *
+ * Terms: a run is *over* once its result was taken or it was cancelled. A promise cannot be stopped: what it still does
+ * with its batches after the run is over meets `StaleBatch`, and what it seals is closed.
+ *
+ * Invariant: every batch and every sealed state of a run is closed or handed to the core, exactly one of the two.
+ */
+import { StaleBatch } from "@coppice/qmdb"
+import { Effect } from "effect"
+import type { Hook, HookTools } from "../application.ts"
+import type { Batches, DatabaseSet, Databases, SealedSet } from "../database-set.ts"
+
+/** See the head of this file. */
+export class HookRun<M extends Databases> {
+  readonly batches: Batches<M>
+  readonly tools: HookTools<M>
+  readonly #set: DatabaseSet<M>
+  readonly #abort = new AbortController()
+  readonly #sealed = new Set<SealedSet<M>>()
+  #over = false
+
+  /** Opens batches over a state. Throws `StaleBatch`. */
+  constructor(set: DatabaseSet<M>, parent: SealedSet<M>) {
+    this.#set = set
+    this.batches = set.openBatches(parent)
+    this.tools = { seal: (batches) => this.#seal(batches), signal: this.#abort.signal }
+  }
+
+  #seal(batches: Batches<M>): Effect.Effect<SealedSet<M>, unknown> {
+    return Effect.flatMap(this.#set.seal(batches), (sealed) => {
+      if (!this.#over) {
+        this.#sealed.add(sealed)
+        return Effect.succeed(sealed)
+      }
+      this.#set.close(sealed)
+      return Effect.fail(new StaleBatch("seal", sealed.id))
+    })
+  }
+
+  /**
+   * Ends the run with its result. Errors: TypeError when the state was not sealed by this run's own tools.
+   * Undefined is a result too: the hook declined.
+   */
+  take(state: SealedSet<M> | undefined): void {
+    if (state !== undefined && !this.#sealed.delete(state)) {
+      this.cancel()
+      throw new TypeError("a hook returns the state that its own tools sealed")
+    }
+    this.#finish()
+  }
+
+  /** Ends the run without a result. Cancelling twice, or after `take`, is fine. */
+  cancel(): void {
+    if (this.#over) return
+    this.#finish()
+    this.#abort.abort()
+  }
+
+  #finish(): void {
+    this.#over = true
+    this.#set.closeBatches(this.batches)
+    for (const sealed of this.#sealed) this.#set.close(sealed)
+    this.#sealed.clear()
+  }
+}
+
+/** A hook as an Effect. What it throws or rejects with comes out as its failure or defect. */
+export const runHook = <A>(hook: () => Hook<A>): Effect.Effect<A, unknown> =>
+  Effect.suspend(() => {
+    const result = hook()
+    return Effect.isEffect(result) ? result : Effect.tryPromise({ try: () => result, catch: (cause) => cause })
+  })

@@ -1,0 +1,65 @@
+/**
+ * The executor's metrics: one catalogue, names `coppice_stateful_<noun>_<unit>`.
+ *
+ * Dimensions come from `Metric.CurrentMetricAttributes` of whoever starts the executor: the node names itself there, so
+ * several executors in one process stay apart. Nothing here carries a digest or a peer.
+ *
+ * Invariant: durations are recorded for what succeeded: a block built, a verdict `true`, a block applied, a parent found.
+ */
+import { type Context, Metric } from "effect"
+import type { CoreFigures } from "./core.ts"
+
+const SECONDS = [0.001, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1]
+
+const gauge = (noun: string, description: string): Metric.Gauge<number> =>
+  Metric.gauge(`coppice_stateful_${noun}`, { description })
+const counter = (noun: string, description: string): Metric.Counter<number> =>
+  Metric.counter(`coppice_stateful_${noun}_total`, { description, incremental: true })
+const seconds = (noun: string, description: string): Metric.Histogram<number> =>
+  Metric.histogram(`coppice_stateful_${noun}_seconds`, { description, boundaries: SECONDS })
+
+/** Every metric of the executor, with its help text. */
+export const executorMetrics = {
+  appliedHeight: gauge("applied_height", "Height of the newest applied block"),
+  durableHeight: gauge("durable_height", "Height of the newest block whose state survives power loss"),
+  pendingBlocks: gauge("pending_blocks", "Speculative blocks whose state is held"),
+  pendingBytes: gauge("pending_bytes", "Bytes of all un-flushed states, pending and applied"),
+  openRequests: gauge("open_requests", "Proposals and verifications at work"),
+  parkedRequests: gauge("parked_requests", "Requests whose data source has ended and whose caller still waits"),
+  waitingRequests: gauge("waiting_requests", "Requests that wait for room in the pending budget"),
+  unackedFinalized: gauge("unacked_finalized_blocks", "Finalized blocks delivered and not yet acknowledged"),
+  rebuildPendingDepth: gauge("rebuild_pending_depth_blocks", "Blocks replayed for the latest recovered request"),
+  prunedForks: counter("pruned_forks", "Pending blocks dropped because another branch was finalized"),
+  replayedBlocks: counter("replayed_blocks", "Blocks executed again, for recovery or finalization"),
+  evictedBlocks: counter("evicted_blocks", "Pending blocks dropped to keep the budget"),
+  flushes: counter("flushes", "Durable writes of applied state"),
+  proposeDuration: seconds("propose_duration", "From the request to the proposed block"),
+  verifyDuration: seconds("verify_duration", "From the request to the verdict true"),
+  finalizeDuration: seconds("finalize_duration", "From the delivery of a finalized block until it is applied"),
+  rebuildPendingDuration: seconds("rebuild_pending_duration", "From a request until its replayed parent is here"),
+  flushDuration: seconds("flush_duration", "Time of one durable write of applied state"),
+} as const
+
+/** Records what a core holds and has done since `before`. */
+export const recordFigures = (
+  figures: CoreFigures,
+  before: CoreFigures | undefined,
+  context: Context.Context<never>,
+): void => {
+  const set = (metric: Metric.Gauge<number>, value: number) => metric.updateUnsafe(value, context)
+  const add = (metric: Metric.Counter<number>, count: "forksPruned" | "replayed" | "evicted") => {
+    const delta = figures[count] - (before?.[count] ?? 0)
+    if (delta > 0) metric.updateUnsafe(delta, context)
+  }
+  set(executorMetrics.appliedHeight, figures.tip.height)
+  set(executorMetrics.durableHeight, figures.durable.height)
+  set(executorMetrics.pendingBlocks, figures.pendingEntries)
+  set(executorMetrics.pendingBytes, figures.pendingBytes)
+  set(executorMetrics.openRequests, figures.requests)
+  set(executorMetrics.parkedRequests, figures.parked)
+  set(executorMetrics.waitingRequests, figures.waiting)
+  set(executorMetrics.unackedFinalized, figures.unacked)
+  add(executorMetrics.prunedForks, "forksPruned")
+  add(executorMetrics.replayedBlocks, "replayed")
+  add(executorMetrics.evictedBlocks, "evicted")
+}

@@ -1,0 +1,383 @@
+/**
+ * What surrounds the core: mailbox, turns, jobs, and the books of what is owed to others.
+ *
+ * Terms: a *caller* is the fiber that waits for the answer to a request. Books are kept here, not in the core, of everyone
+ * who must hear something in the end: callers, acks, running fibers. So whatever happens, a fault in the core included,
+ * the end reaches them all.
+ *
+ * Invariant: every caller is answered or fails with `ExecutorStopped`, every ack is released or cancelled, exactly once.
+ */
+import { type Ack, type Ancestry, type Block, type ConsensusContext, ExecutorStopped } from "@coppice/consensus"
+import { Cause, type Clock, Context, Deferred, Effect, type Exit, Fiber, Queue, Semaphore, Tracer } from "effect"
+import type { Databases, SealedSet } from "../database-set.ts"
+import { targetsEqual } from "../targets.ts"
+import type { ExecutorLimits, ExecutorOptions } from "./actor.ts"
+import { type Core, type CoreFigures, createCore, figuresOf, step } from "./core.ts"
+import { ApplyFailed, ExecutorDefect, type FatalError, type TargetMismatch } from "./errors.ts"
+import { HookRun, runHook } from "./hook-run.ts"
+import { executorMetrics, recordFigures } from "./metrics.ts"
+import type { AckId, Action, Event, JobId, Outcome, RequestId, RequestKind, Work } from "./protocol.ts"
+
+interface Caller<B extends Block> {
+  readonly kind: RequestKind
+  readonly ancestry: Ancestry<B>
+  readonly span: Tracer.AnySpan | undefined
+  readonly since: bigint
+  readonly answer: (value: B | boolean | undefined) => void
+  readonly fail: (stopped: ExecutorStopped) => void
+}
+
+interface RunningJob<M extends Databases> {
+  readonly run: HookRun<M> | undefined
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+}
+
+const NANOS_PER_SECOND = 1e9
+
+const hex = (digest: Uint8Array): string => Buffer.from(digest).toString("hex")
+
+/** The first member, in declared order, whose sealed target is not the one the header commits to. */
+const mismatchOf = <B extends Block, M extends Databases>(
+  { application }: ExecutorOptions<B, M>,
+  sealed: SealedSet<M>,
+  block: B,
+): TargetMismatch | undefined => {
+  const targets = application.syncTargets(block)
+  for (const member of Object.keys(application.databases)) {
+    const expected = targets[member]!
+    const actual = sealed.targets[member]!
+    if (!targetsEqual(expected, actual)) return { member, expected, actual }
+  }
+  return undefined
+}
+
+/** An ancestry that starts with blocks already taken from it. */
+const resumed = <B extends Block>(first: ReadonlyArray<B>, rest: Ancestry<B>): Ancestry<B> => {
+  let taken = 0
+  return { next: Effect.suspend(() => (taken < first.length ? Effect.succeed(first[taken++]) : rest.next)) }
+}
+
+/** What a shell runs on, taken from the fiber that starts it. */
+export interface ShellServices {
+  readonly clock: Clock.Clock
+  readonly context: Context.Context<never>
+  readonly mailbox: Queue.Queue<unknown>
+  readonly ended: Deferred.Deferred<void, FatalError>
+  readonly room: Semaphore.Semaphore
+}
+
+/** See the head of this file. */
+export class Shell<B extends Block, M extends Databases> {
+  readonly #options: ExecutorOptions<B, M>
+  readonly #services: ShellServices
+  readonly #core: Core<B, SealedSet<M>>
+  readonly #mailbox: Queue.Queue<Event<B, SealedSet<M>>>
+  readonly #callers = new Map<RequestId, Caller<B>>()
+  readonly #acks = new Map<AckId, { readonly ack: Ack; readonly height: number; readonly since: bigint }>()
+  readonly #jobs = new Map<JobId, RunningJob<M>>()
+  readonly #fibers = new Set<Fiber.Fiber<unknown, unknown>>()
+  #nextId = 1
+  #stopped: ExecutorStopped | undefined
+  #figures: CoreFigures | undefined
+  #flushes = 0
+  #flushSecondsLast = 0
+
+  constructor(options: ExecutorOptions<B, M>, limits: ExecutorLimits, services: ShellServices) {
+    const { set, source } = options
+    this.#options = options
+    this.#services = services
+    this.#mailbox = services.mailbox as Queue.Queue<Event<B, SealedSet<M>>>
+    this.#core = createCore({
+      anchor: set.anchor,
+      state: set.tip,
+      limits,
+      pendingAcksMax: source.pendingAcksMax,
+      mismatch: (sealed, block) => mismatchOf(options, sealed, block),
+    })
+  }
+
+  /** Opens a request. Interrupting it makes its caller leave. */
+  ask(kind: "propose", context: ConsensusContext, ancestry: Ancestry<B>): Effect.Effect<B | undefined, ExecutorStopped>
+  ask(kind: "verify", context: ConsensusContext, ancestry: Ancestry<B>): Effect.Effect<boolean, ExecutorStopped>
+  ask(
+    kind: RequestKind,
+    context: ConsensusContext,
+    ancestry: Ancestry<B>,
+  ): Effect.Effect<B | boolean | undefined, ExecutorStopped> {
+    const request = Effect.flatMap(Effect.context<never>(), (services) =>
+      Effect.callback<B | boolean | undefined, ExecutorStopped>((resume) => {
+        if (this.#stopped !== undefined) return resume(Effect.fail(this.#stopped))
+        const id = this.#nextId++
+        this.#callers.set(id, {
+          kind,
+          ancestry,
+          span: Context.getOrUndefined(services, Tracer.ParentSpan),
+          since: this.#now(),
+          answer: (value) => resume(Effect.succeed(value)),
+          fail: (stopped) => resume(Effect.fail(stopped)),
+        })
+        this.#post({ type: "request", request: id, kind, context })
+        return Effect.sync(() => {
+          if (this.#callers.delete(id)) this.#post({ type: "left", request: id })
+        })
+      }),
+    )
+    return Semaphore.withPermit(this.#services.room, request)
+  }
+
+  /** Takes a finalized block in. */
+  finalized(block: B, ack: Ack): Effect.Effect<void, ExecutorStopped> {
+    return Effect.suspend(() => {
+      if (this.#stopped !== undefined) {
+        ack.cancel()
+        return Effect.fail(this.#stopped)
+      }
+      const id = this.#nextId++
+      this.#acks.set(id, { ack, height: block.height, since: this.#now() })
+      this.#post({ type: "finalized", block, ack: id, row: this.#options.set.row(block.height)?.digest })
+      return Effect.void
+    })
+  }
+
+  /** Takes turns until the end. */
+  readonly loop: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
+    while (this.#stopped === undefined) {
+      const events = yield* Queue.takeAll(this.#mailbox)
+      for (const event of events) this.#turn(event)
+      this.#record()
+    }
+  })
+
+  /** Ends the executor from outside and waits until everything it started has ended. */
+  readonly shutdown: Effect.Effect<void> = Effect.suspend(() => {
+    this.#post({ type: "shutdown" })
+    return Effect.exit(Deferred.await(this.#services.ended))
+  }).pipe(Effect.andThen(Effect.suspend(() => Fiber.awaitAll([...this.#fibers]))))
+
+  /** Figures of the core, and of the flushes. */
+  get status(): CoreFigures & { readonly flushes: number; readonly flushSecondsLast: number } {
+    return { ...figuresOf(this.#core), flushes: this.#flushes, flushSecondsLast: this.#flushSecondsLast }
+  }
+
+  #now(): bigint {
+    return this.#services.clock.monotonicTimeNanosUnsafe()
+  }
+
+  #secondsSince(then: bigint): number {
+    return Number(this.#now() - then) / NANOS_PER_SECOND
+  }
+
+  #post(event: Event<B, SealedSet<M>>): void {
+    Queue.offerUnsafe(this.#mailbox, event)
+  }
+
+  #turn(event: Event<B, SealedSet<M>>): void {
+    for (const action of this.#step(event)) {
+      const error = this.#attempt(action)
+      if (error === undefined) continue
+      // What was to follow is void; the end reaches everyone through the books.
+      this.#turn({ type: "fault", error })
+      return
+    }
+  }
+
+  #step(event: Event<B, SealedSet<M>>): ReadonlyArray<Action<B, SealedSet<M>>> {
+    try {
+      return step(this.#core, event)
+    } catch (cause) {
+      this.#stop(new ExecutorDefect({ operation: event.type, cause }))
+      return []
+    }
+  }
+
+  #attempt(action: Action<B, SealedSet<M>>): FatalError | undefined {
+    try {
+      this.#perform(action)
+      return undefined
+    } catch (cause) {
+      if (action.type !== "apply") return new ExecutorDefect({ operation: action.type, cause })
+      const { height, digest } = action.anchor
+      return new ApplyFailed({ height, digest, cause })
+    }
+  }
+
+  #perform(action: Action<B, SealedSet<M>>) {
+    const { set } = this.#options
+    switch (action.type) {
+      case "run":
+        return this.#run(action.job, action.work)
+      case "cancel":
+        return this.#cancel(action.job)
+      case "apply":
+        set.apply(action.state, action.anchor)
+        return this.#recordApplied(action.anchor.height)
+      case "close":
+        return set.close(action.state)
+      case "proposal":
+        return this.#answer(action.request, action.block)
+      case "verdict":
+        return this.#answer(action.request, action.valid)
+      case "acknowledge": {
+        const { ack } = this.#acks.get(action.ack)!
+        this.#acks.delete(action.ack)
+        return ack.acknowledge()
+      }
+      case "recovered":
+        return this.#recordRecovered(action.request, action.blocks)
+      case "stop":
+        return this.#stop(action.error)
+    }
+  }
+
+  #answer(request: RequestId, value: B | boolean | undefined): void {
+    const caller = this.#callers.get(request)
+    if (caller === undefined) return
+    this.#callers.delete(request)
+    const { proposeDuration, verifyDuration } = executorMetrics
+    const duration = caller.kind === "propose" ? proposeDuration : verifyDuration
+    if (value !== undefined && value !== false) this.#observe(duration, caller.since)
+    caller.answer(value)
+  }
+
+  #cancel(id: JobId): void {
+    const job = this.#jobs.get(id)
+    if (job === undefined) return
+    this.#jobs.delete(id)
+    job.run?.cancel()
+    job.fiber?.interruptUnsafe()
+  }
+
+  #run(id: JobId, work: Work<B, SealedSet<M>>): void {
+    const job: RunningJob<M> = {
+      run: "state" in work ? new HookRun(this.#options.set, work.state) : undefined,
+      fiber: undefined,
+    }
+    this.#jobs.set(id, job)
+    // A job starts after the turn that asked for it: its first step may run the application's own code.
+    const effect = Effect.andThen(Effect.yieldNow, this.#effectOf(work, job.run))
+    const fiber = Effect.runForkWith(this.#services.context)(effect)
+    job.fiber = fiber
+    this.#fibers.add(fiber)
+    fiber.addObserver((exit) => {
+      this.#fibers.delete(fiber)
+      this.#settle(id, job, exit)
+    })
+  }
+
+  #settle(id: JobId, job: RunningJob<M>, exit: Exit.Exit<Outcome<B, SealedSet<M>>, unknown>) {
+    if (!this.#jobs.delete(id)) return
+    if (exit._tag === "Success") return this.#post({ type: "settled", job: id, outcome: exit.value })
+    job.run?.cancel()
+    this.#post({ type: "settled", job: id, outcome: { kind: "failed", cause: Cause.squash(exit.cause) } })
+  }
+
+  #effectOf(
+    work: Work<B, SealedSet<M>>,
+    run: HookRun<M> | undefined,
+  ): Effect.Effect<Outcome<B, SealedSet<M>>, unknown> {
+    const { application, set, source } = this.#options
+    const asBlock = (block: B | undefined) => ({ kind: "block", block }) as const
+    switch (work.kind) {
+      case "pull":
+        return Effect.map(this.#callers.get(work.request)?.ancestry.next ?? Effect.never, asBlock)
+      case "fetch":
+        return Effect.map(source.parentOf(work.block), asBlock)
+      case "canonical":
+        return Effect.map(source.finalizedAt(work.height), asBlock)
+      case "flush":
+        return this.#flush()
+      case "finalized":
+        return runHook(() =>
+          set.use("read", (readers) => application.finalized?.(work.block, readers) ?? Effect.void),
+        ).pipe(Effect.as({ kind: "done" } as const), this.#span("finalized", work.block, undefined))
+      default:
+        return this.#execute(work, run!)
+    }
+  }
+
+  #execute(
+    work: Extract<Work<B, SealedSet<M>>, { readonly state: SealedSet<M> }>,
+    run: HookRun<M>,
+  ): Effect.Effect<Outcome<B, SealedSet<M>>, unknown> {
+    const { application } = this.#options
+    const { batches, tools } = run
+    const take = (state: SealedSet<M> | undefined): Outcome<B, SealedSet<M>> => {
+      run.take(state)
+      return state === undefined ? { kind: "declined" } : { kind: "sealed", state }
+    }
+    if (work.kind === "apply") {
+      const label = work.purpose === "recovery" ? "rebuild_pending_apply" : "finalize_reconstruct"
+      const hook = runHook(() => application.apply(work.block, batches, tools))
+      return hook.pipe(Effect.map(take), this.#span(label, work.block, undefined))
+    }
+    const caller = this.#callers.get(work.request)
+    const rest = caller?.ancestry ?? { next: Effect.succeed(undefined) }
+    if (work.kind === "verify") {
+      const ancestry = resumed([work.block, work.parent], rest)
+      const hook = runHook(() => application.verify(work.context, ancestry, batches, tools))
+      return hook.pipe(Effect.map(take), this.#span("verify", work.block, caller?.span))
+    }
+    const ancestry = resumed([work.parent], rest)
+    return runHook(() => application.propose(work.context, ancestry, batches, tools)).pipe(
+      Effect.map((proposal): Outcome<B, SealedSet<M>> => {
+        run.take(proposal?.sealed)
+        if (proposal === undefined) return { kind: "declined" }
+        return { kind: "proposed", block: proposal.block, state: proposal.sealed }
+      }),
+      this.#span("propose", work.parent, caller?.span),
+    )
+  }
+
+  // The span of a proposal names the parent: the block has no digest yet.
+  #span(hook: string, block: B, parent: Tracer.AnySpan | undefined) {
+    const attributes = { height: block.height, digest: hex(block.digest) }
+    return Effect.withSpan(`coppice.stateful.${hook}`, { attributes, parent })
+  }
+
+  #flush(): Effect.Effect<Outcome<B, SealedSet<M>>, unknown> {
+    return Effect.suspend(() => {
+      const since = this.#now()
+      return Effect.map(this.#options.set.flush, (anchor) => {
+        this.#flushes++
+        this.#flushSecondsLast = this.#secondsSince(since)
+        executorMetrics.flushes.updateUnsafe(1, this.#services.context)
+        this.#observe(executorMetrics.flushDuration, since)
+        return { kind: "durable", anchor } as const
+      })
+    })
+  }
+
+  #observe(duration: (typeof executorMetrics)["flushDuration"], since: bigint): void {
+    duration.updateUnsafe(this.#secondsSince(since), this.#services.context)
+  }
+
+  #record(): void {
+    const before = this.#figures
+    this.#figures = figuresOf(this.#core)
+    recordFigures(this.#figures, before, this.#services.context)
+  }
+
+  #recordApplied(height: number) {
+    for (const delivery of this.#acks.values()) {
+      if (delivery.height === height) return this.#observe(executorMetrics.finalizeDuration, delivery.since)
+    }
+  }
+
+  #recordRecovered(request: RequestId, blocks: number): void {
+    executorMetrics.rebuildPendingDepth.updateUnsafe(blocks, this.#services.context)
+    const caller = this.#callers.get(request)
+    if (caller !== undefined) this.#observe(executorMetrics.rebuildPendingDuration, caller.since)
+  }
+
+  #stop(error: FatalError | undefined): void {
+    if (this.#stopped !== undefined) return
+    this.#stopped = new ExecutorStopped({ cause: error })
+    for (const id of [...this.#jobs.keys()]) this.#cancel(id)
+    for (const caller of this.#callers.values()) caller.fail(this.#stopped)
+    this.#callers.clear()
+    Deferred.doneUnsafe(this.#services.ended, error === undefined ? Effect.void : Effect.fail(error))
+    const acks = [...this.#acks.values()]
+    this.#acks.clear()
+    for (const { ack } of acks) ack.cancel()
+  }
+}
