@@ -29,7 +29,7 @@ import { Effect } from "effect"
 import { MemberCorrupt, ProofUnavailable } from "./errors.ts"
 import { type Branch, Branches } from "./internal/branches.ts"
 import { KeyIndex } from "./internal/key-index.ts"
-import { type KeyText, keyTextOf } from "./internal/key-shape.ts"
+import { isRawBytes, type KeyText, keyTextOf } from "./internal/key-shape.ts"
 import { type BatchSource, KeyedBatch } from "./internal/keyed-batch.ts"
 import {
   commitFloor,
@@ -242,7 +242,9 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
   }
 
   encode(value: V): Uint8Array {
-    return encode(this.format.value, value)
+    const codec = this.format.value
+    if (isRawBytes(codec) && value instanceof Uint8Array && value.length === codec.size) return value
+    return encode(codec, value)
   }
 
   decode(bytes: Uint8Array): V {

@@ -53,7 +53,7 @@ export class KeyIndex {
   }
 
   private stored(key: KeyText): number | undefined {
-    const row = this.space.storage.get(MAP, this.space.textKey(key))
+    const row = this.space.storage.get(MAP, this.space.lookupKey(key))
     if (row === undefined) return undefined
     return (row[0]! | (row[1]! << 8) | (row[2]! << 16) | (row[3]! << 24)) >>> 0
   }
@@ -125,10 +125,5 @@ export class KeyIndex {
   /** The write that carried a swept change is visible: it leaves memory unless it has changed since. */
   swept(key: KeyText, slot: number): void {
     if (this.unswept.get(key) === slot) this.unswept.delete(key)
-  }
-
-  /** Brings the row of a key into memory. */
-  storageKey(key: KeyText): Uint8Array {
-    return this.space.textKey(key)
   }
 }

@@ -27,12 +27,15 @@ export interface KeyShape<K> {
 const LENGTH_PREFIXED = /^(blob|text)\(/
 const RAW = /^bytes\(/
 
+/** Whether values of a codec are their own encoding: bytes of one length. */
+export const isRawBytes = (codec: { readonly name: string }): boolean => RAW.test(codec.name)
+
 /** The shape of the keys of a codec. */
 export const keyShape = <K>(codec: Codec<K>): KeyShape<K> => ({
   codec,
   size: codec.size,
   prefixed: LENGTH_PREFIXED.test(codec.name),
-  raw: RAW.test(codec.name),
+  raw: isRawBytes(codec),
 })
 
 const prefixBytes = (encoded: Uint8Array): number => {
@@ -63,7 +66,7 @@ export const writeKey = <K>(shape: KeyShape<K>, target: Buffer, at: number, text
     }
     target[offset++] = rest
   }
-  target.latin1Write(text, offset)
+  target.write(text, offset, "latin1")
   return offset + text.length
 }
 

@@ -12,12 +12,63 @@ import type { Branch } from "./branches.ts"
 import type { KeyText } from "./key-shape.ts"
 import type { KeyedContent } from "./keyed-state.ts"
 
-/** Staged writes: encoded value, or null for a delete. */
-export type Writes = Map<KeyText, Uint8Array | null>
+/** The write number that stands for a delete. */
+export const REMOVED = -1
+
+/**
+ * Staged writes: key -> number of its value, or `REMOVED`.
+ *
+ * The values lie in one growing buffer, because an object per value costs more to make and to collect than hashing does.
+ */
+export class Writes {
+  readonly byKey = new Map<KeyText, number>()
+  private bytes = Buffer.allocUnsafe(1024)
+  private ends = new Uint32Array(32)
+  private count = 0
+
+  /** Keeps a copy of a value and returns its number. */
+  add(value: Uint8Array): number {
+    const start = this.start(this.count)
+    const end = start + value.length
+    if (end > this.bytes.length) {
+      const bytes = Buffer.allocUnsafe(Math.max(end, this.bytes.length * 2))
+      bytes.set(this.bytes.subarray(0, start))
+      this.bytes = bytes
+    }
+    if (this.count === this.ends.length) {
+      const ends = new Uint32Array(this.count * 2)
+      ends.set(this.ends)
+      this.ends = ends
+    }
+    this.bytes.set(value, start)
+    this.ends[this.count] = end
+    return this.count++
+  }
+
+  /** Length of a value. */
+  length(value: number): number {
+    return this.ends[value]! - this.start(value)
+  }
+
+  /** A value, as a view that holds until the next `add`. */
+  value(value: number): Uint8Array {
+    return this.bytes.subarray(this.start(value), this.ends[value]!)
+  }
+
+  /** Copies a value into `target` at `at`. */
+  copyTo(value: number, target: Buffer, at: number): void {
+    this.bytes.copy(target, at, this.start(value), this.ends[value]!)
+  }
+
+  private start(value: number): number {
+    return value === 0 ? 0 : this.ends[value - 1]!
+  }
+}
 
 /** What a batch asks of its database. */
 export interface BatchSource<K, V> {
   readonly keyText: (key: K) => KeyText
+  /** Encoded value; may be the value itself, so it is copied before anything else happens. */
   readonly encode: (value: V) => Uint8Array
   readonly decode: (bytes: Uint8Array) => V
   readonly read: (key: KeyText, parent: Branch<KeyedContent>) => Uint8Array | undefined
@@ -30,13 +81,13 @@ export class KeyedBatch<K, V> {
   /** @internal */
   readonly parent: Branch<KeyedContent>
   /** @internal */
-  readonly writes: Writes = new Map()
+  readonly writes = new Writes()
   /** @internal */
   metadata: Uint8Array | undefined
   /** @internal */
   open = true
   private readonly source: BatchSource<K, V>
-  private journal: Array<readonly [KeyText, Uint8Array | null | undefined]> | undefined
+  private journal: Array<readonly [KeyText, number | undefined]> | undefined
 
   /** @internal */
   constructor(source: BatchSource<K, V>, parent: Branch<KeyedContent>) {
@@ -80,7 +131,7 @@ export class KeyedBatch<K, V> {
   /** Brings what `get` of these keys will read into memory, without blocking. Interruptible. */
   prefetch(keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> {
     this.requireOpen("prefetch")
-    const own = keys.map((key) => this.source.keyText(key)).filter((key) => !this.writes.has(key))
+    const own = keys.map((key) => this.source.keyText(key)).filter((key) => !this.writes.byKey.has(key))
     return this.source.prefetch(own, this.parent)
   }
 
@@ -98,8 +149,8 @@ export class KeyedBatch<K, V> {
     if (journal === undefined || mark > journal.length) throw new RangeError(`no mark ${mark} in this batch`)
     while (journal.length > mark) {
       const [key, before] = journal.pop()!
-      if (before === undefined) this.writes.delete(key)
-      else this.writes.set(key, before)
+      if (before === undefined) this.writes.byKey.delete(key)
+      else this.writes.byKey.set(key, before)
     }
   }
 
@@ -110,9 +161,9 @@ export class KeyedBatch<K, V> {
   }
 
   private read(key: KeyText): V | undefined {
-    const own = this.writes.get(key)
-    if (own === null) return undefined
-    const bytes = own ?? this.source.read(key, this.parent)
+    const own = this.writes.byKey.get(key)
+    if (own === REMOVED) return undefined
+    const bytes = own === undefined ? this.source.read(key, this.parent) : this.writes.value(own)
     return bytes === undefined ? undefined : this.source.decode(bytes)
   }
 
@@ -121,10 +172,11 @@ export class KeyedBatch<K, V> {
     const text = this.source.keyText(key)
     if (text.length > KEY_BYTES_MAX) throw new KeyTooLong(text.length, KEY_BYTES_MAX)
     if (value !== null && value.length > VALUE_BYTES_MAX) throw new ValueTooLong(value.length, VALUE_BYTES_MAX)
-    if (this.journal !== undefined) this.journal.push([text, this.writes.get(text)])
-    this.writes.set(text, value)
-    if (this.writes.size > BATCH_WRITES_MAX) {
-      this.writes.delete(text)
+    const { byKey } = this.writes
+    this.journal?.push([text, byKey.get(text)])
+    byKey.set(text, value === null ? REMOVED : this.writes.add(value))
+    if (byKey.size > BATCH_WRITES_MAX) {
+      byKey.delete(text)
       this.journal?.pop()
       throw new BatchTooLarge(BATCH_WRITES_MAX)
     }

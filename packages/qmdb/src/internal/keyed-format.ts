@@ -10,7 +10,7 @@
  * Invariant: decoding accepts nothing that encoding would not produce; padding is zero.
  * Source: spec qmdb §1.2.
  */
-import { ByteReader, ByteWriter, type Codec, DecodeError, decode, encode } from "@coppice/codec"
+import { ByteReader, ByteWriter, type Codec, DecodeError } from "@coppice/codec"
 import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "../limits.ts"
 import { type KeyShape, type KeyText, keyEncodedBytes, keyExtent, keyShape, writeKey } from "./key-shape.ts"
 
@@ -55,17 +55,16 @@ export const mutationBytes = <K, V>(
   valueBytes: number | undefined,
 ): number => format.operationBytes ?? 1 + keyEncodedBytes(format.key, keyBytes) + (valueBytes ?? 0)
 
-/** Writes an update, or a delete when `value` is null, into zeroed bytes at `at`. */
+/** Writes the tag and key of an update or delete into zeroed bytes at `at`; returns where a value goes. */
 export const writeMutation = <K, V>(
   format: KeyedFormat<K, V>,
   target: Buffer,
   at: number,
   key: KeyText,
-  value: Uint8Array | null,
-): void => {
-  target[at] = value === null ? DELETE : UPDATE
-  const end = writeKey(format.key, target, at + 1, key)
-  if (value !== null) target.set(value, end)
+  update: boolean,
+): number => {
+  target[at] = update ? UPDATE : DELETE
+  return writeKey(format.key, target, at + 1, key)
 }
 
 /** Encodes a commit. */
@@ -86,7 +85,7 @@ export const commitOperation = <K, V>(
 /** Identity of the key of an update or delete of our own log. */
 export const operationKey = <K, V>(format: KeyedFormat<K, V>, operation: Uint8Array): KeyText => {
   const { start, end } = keyExtent(format.key, operation, 1)
-  return Buffer.from(operation.buffer, operation.byteOffset, operation.byteLength).latin1Slice(start, end)
+  return Buffer.from(operation.buffer, operation.byteOffset, operation.byteLength).toString("latin1", start, end)
 }
 
 /** Encoded value of an update of our own log. */
@@ -150,9 +149,3 @@ export const commitFloor = <K, V>(format: KeyedFormat<K, V>, operation: Uint8Arr
   const decoded = decodeOperation(format, operation)
   return decoded.tag === "commit" ? decoded.floor : undefined
 }
-
-/** Encoded value of a typed one. Throws `RangeError` outside the codec's type. */
-export const encodeValue = <K, V>(format: KeyedFormat<K, V>, value: V): Uint8Array => encode(format.value, value)
-
-/** Typed value of an encoded one. */
-export const decodeValue = <K, V>(format: KeyedFormat<K, V>, bytes: Uint8Array): V => decode(format.value, bytes)

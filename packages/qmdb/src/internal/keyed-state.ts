@@ -117,10 +117,10 @@ const CREATED = 0xffffffff
 
 const undoKey = (space: Space, size: number, row: number): Buffer => {
   const tail = Buffer.allocUnsafe(9)
-  tail.latin1Write("u", 0)
+  tail.write("u", 0, "latin1")
   tail.writeUIntBE(size, 1, 6)
   tail.writeUInt16BE(row, 7)
-  return space.textKey(tail.latin1Slice())
+  return space.textKey(tail.toString("latin1"))
 }
 
 /** The undo rows of a layer, and what the head row says of its commit. */

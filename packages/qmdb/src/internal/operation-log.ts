@@ -12,6 +12,7 @@
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
 import type { Change } from "@coppice/storage"
 import type { Branch, Branches } from "./branches.ts"
+import type { OperationBuffer } from "./operation-buffer.ts"
 import { PACKED_OPERATIONS, PackedRecords, PackedVariable, type Space } from "./space.ts"
 
 /** Kinds of operation as the owner map has them. */
@@ -81,6 +82,14 @@ export class OperationLog<C extends { readonly log: LogPart | undefined }> {
     const part = this.part(branch, location)
     const i = location - part.start
     return part.operations.subarray(part.offsets[i]!, part.offsets[i + 1]!)
+  }
+
+  /** Copies the operation at a location into a buffer of operations under a new owner. */
+  copyOperation(location: number, branch: Branch<C>, buffer: OperationBuffer, owner: number): void {
+    if (location < this.storedSize && this.fixed !== undefined) {
+      const at = buffer.reserve(this.fixed.recordBytes, owner)
+      this.fixed.copyTo(location, buffer.target, at)
+    } else buffer.push(this.operation(location, branch), owner)
   }
 
   /** Owner record at a location. */

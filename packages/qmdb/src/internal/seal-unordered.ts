@@ -18,7 +18,7 @@ import type { SealStep } from "../member.ts"
 import type { Branch } from "./branches.ts"
 import type { KeyIndex } from "./key-index.ts"
 import type { KeyText } from "./key-shape.ts"
-import type { Writes } from "./keyed-batch.ts"
+import { REMOVED, type Writes } from "./keyed-batch.ts"
 import { commitOperation, type KeyedFormat, mutationBytes, writeMutation } from "./keyed-format.ts"
 import type { KeyedContent, KeyedState } from "./keyed-state.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
@@ -76,11 +76,19 @@ export interface SealTrace {
   readonly deleted: Array<KeyText>
 }
 
+/** The writes of keys that are active in the parent, in key order. */
 interface Existing {
+  count: number
   readonly keys: Array<KeyText>
-  readonly values: Array<Uint8Array | null>
-  readonly slots: Array<number>
+  readonly values: Int32Array
+  readonly slots: Uint32Array
   readonly locations: Float64Array
+}
+
+/** The writes of keys that are not, in key order. */
+interface Created {
+  readonly keys: Array<KeyText>
+  readonly values: Array<number>
 }
 
 /** Seals staged writes into `branch`, a layer over `parent`. Throws `StaleBatch` once the branch is closed. */
@@ -99,40 +107,55 @@ export function* sealUnordered<K, V>(
   }
   const { existing, created } = yield* resolve(home, parent, writes, pause)
   const buffer = newBuffer(home.format, existing, created)
-  const sealing = new Sealing(home, before, branch, buffer, trace)
+  const sealing = new Sealing(home, before, branch, writes, buffer, trace)
   yield* sealing.writeExisting(existing, pause)
-  yield* sealing.writeCreated(created, writes, pause)
-  const floor = yield* sealing.raiseFloor(existing.keys.length + 1, pause)
+  yield* sealing.writeCreated(created, pause)
+  const floor = yield* sealing.raiseFloor(existing.count + 1, pause)
   buffer.push(commitOperation(home.format, metadata, floor), ownerOf(0, Kind.commit))
   return yield* authenticate(home, before, branch, sealing.counts(), floor, buffer, trace)
 }
 
+/** Looks every written key up. In key order, because the stored map answers neighbouring keys from the same pages. */
 function* resolve<K, V>(
   home: SealHome<K, V>,
   parent: Branch<KeyedContent>,
   writes: Writes,
   pause: () => Generator<undefined, void, void>,
-): Generator<undefined, { readonly existing: Existing; readonly created: Array<KeyText> }, void> {
-  const locations = new Float64Array(writes.size)
-  const existing: Existing = { keys: [], values: [], slots: [], locations }
-  const created: Array<KeyText> = []
-  let seen = 0
-  for (const [key, value] of writes) {
+): Generator<undefined, { readonly existing: Existing; readonly created: Created }, void> {
+  const count = writes.byKey.size
+  const keys = Array.from(writes.byKey.keys())
+  const values = Int32Array.from(writes.byKey.values())
+  const existing: Existing = {
+    count: 0,
+    keys: [],
+    values: new Int32Array(count),
+    slots: new Uint32Array(count),
+    locations: new Float64Array(count),
+  }
+  const created: Created = { keys: [], values: [] }
+  const order = orderByText(keys)
+  for (let n = 0; n < count; n++) {
+    const key = keys[order[n]!]!
+    const value = values[order[n]!]!
     const slot = home.keys.slotOf(key, parent)
     const location = slot === undefined ? INACTIVE : home.slots.locate(slot, parent)
     if (location !== INACTIVE) {
-      locations[existing.keys.length] = location
+      const i = existing.count++
       existing.keys.push(key)
-      existing.values.push(value)
-      existing.slots.push(slot!)
-    } else if (value !== null) created.push(key)
-    if (++seen % SLICE === 0) yield* pause()
+      existing.values[i] = value
+      existing.slots[i] = slot!
+      existing.locations[i] = location
+    } else if (value !== REMOVED) {
+      created.keys.push(key)
+      created.values.push(value)
+    }
+    if (n % SLICE === SLICE - 1) yield* pause()
   }
   return { existing, created }
 }
 
-const newBuffer = <K, V>(format: KeyedFormat<K, V>, existing: Existing, created: ReadonlyArray<KeyText>) => {
-  const operations = 2 * existing.keys.length + created.length + 2
+const newBuffer = <K, V>(format: KeyedFormat<K, V>, existing: Existing, created: Created): OperationBuffer => {
+  const operations = 2 * existing.count + created.keys.length + 2
   return new OperationBuffer(operations, operations * (format.operationBytes ?? 96))
 }
 
@@ -141,6 +164,7 @@ class Sealing<K, V> {
   private readonly home: SealHome<K, V>
   private readonly before: KeyedState
   private readonly branch: Branch<KeyedContent>
+  private readonly writes: Writes
   private readonly buffer: OperationBuffer
   private readonly trace: SealTrace
   private slotsUsed: number
@@ -151,12 +175,14 @@ class Sealing<K, V> {
     home: SealHome<K, V>,
     before: KeyedState,
     branch: Branch<KeyedContent>,
+    writes: Writes,
     buffer: OperationBuffer,
     trace: SealTrace,
   ) {
     this.home = home
     this.before = before
     this.branch = branch
+    this.writes = writes
     this.buffer = buffer
     this.trace = trace
     this.slotsUsed = before.slots
@@ -176,44 +202,43 @@ class Sealing<K, V> {
     if (this.home.slots.set(slot, this.branch, location)) this.trace.touched.push(slot, previous)
   }
 
-  private mutate(key: KeyText, value: Uint8Array | null, owner: number): void {
-    const length = mutationBytes(this.home.format, key.length, value?.length)
-    const at = this.buffer.reserve(length, owner)
-    writeMutation(this.home.format, this.buffer.target, at, key, value)
+  private mutate(key: KeyText, value: number, owner: number): void {
+    const { writes, buffer } = this
+    const { format } = this.home
+    const length = mutationBytes(format, key.length, value === REMOVED ? undefined : writes.length(value))
+    const at = buffer.reserve(length, owner)
+    const end = writeMutation(format, buffer.target, at, key, value !== REMOVED)
+    if (value !== REMOVED) writes.copyTo(value, buffer.target, end)
   }
 
   *writeExisting(existing: Existing, pause: () => Generator<undefined, void, void>): Generator<undefined, void, void> {
-    const order = orderByNumber(existing.locations, existing.keys.length)
+    const order = orderByNumber(existing.locations, existing.count)
     for (let n = 0; n < order.length; n++) {
       const i = order[n]!
       const key = existing.keys[i]!
       const value = existing.values[i]!
       const slot = existing.slots[i]!
-      this.place(slot, value === null ? INACTIVE : this.size, existing.locations[i]!)
-      if (value === null) {
+      const removed = value === REMOVED
+      this.place(slot, removed ? INACTIVE : this.size, existing.locations[i]!)
+      if (removed) {
         this.trace.deleted.push(key)
         this.active -= 1
       }
-      this.mutate(key, value, ownerOf(slot, value === null ? Kind.delete : Kind.update))
+      this.mutate(key, value, ownerOf(slot, removed ? Kind.delete : Kind.update))
       if (n % SLICE === SLICE - 1) yield* pause()
     }
   }
 
-  *writeCreated(
-    created: ReadonlyArray<KeyText>,
-    writes: Writes,
-    pause: () => Generator<undefined, void, void>,
-  ): Generator<undefined, void, void> {
-    const order = orderByText(created)
-    for (let n = 0; n < order.length; n++) {
-      const key = created[order[n]!]!
+  *writeCreated(created: Created, pause: () => Generator<undefined, void, void>): Generator<undefined, void, void> {
+    for (let i = 0; i < created.keys.length; i++) {
+      const key = created.keys[i]!
       const slot = this.nextSlot()
       this.home.keys.create(key, this.branch, slot)
       this.trace.created.push(key)
       this.place(slot, this.size, INACTIVE)
       this.active += 1
-      this.mutate(key, writes.get(key)!, ownerOf(slot, Kind.create))
-      if (n % SLICE === SLICE - 1) yield* pause()
+      this.mutate(key, created.values[i]!, ownerOf(slot, Kind.create))
+      if (i % SLICE === SLICE - 1) yield* pause()
     }
   }
 
@@ -232,7 +257,7 @@ class Sealing<K, V> {
     const tip = this.size
     if (this.active === 0) return tip
     const { log, slots } = this.home
-    let moved = 0
+    let moves = 0
     let location = this.before.floor
     for (let examined = 0; location < tip; location++, examined++) {
       if (examined % SLICE === SLICE - 1) yield* pause()
@@ -240,11 +265,12 @@ class Sealing<K, V> {
       const owner = own >= 0 ? this.buffer.owner(own) : log.owner(location, this.branch)
       const slot = ownerSlot(owner)
       if (location === INACTIVE || slots.locate(slot, this.branch) !== location) continue
-      const operation = own >= 0 ? this.buffer.operation(own) : log.operation(location, this.branch)
       this.place(slot, this.size, location)
-      this.buffer.push(operation, ownerOf(slot, Kind.update))
-      moved += 1
-      if (moved === steps) return location + 1
+      const moved = ownerOf(slot, Kind.update)
+      if (own >= 0) this.buffer.push(this.buffer.operation(own), moved)
+      else log.copyOperation(location, this.branch, this.buffer, moved)
+      moves += 1
+      if (moves === steps) return location + 1
     }
     return tip
   }

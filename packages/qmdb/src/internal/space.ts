@@ -25,6 +25,7 @@ export class Space {
   readonly storage: StorageShape
   readonly member: number
   private readonly prefix: Buffer
+  private scratch = Buffer.alloc(0)
 
   constructor(home: MemberHome) {
     this.storage = home.storage
@@ -46,8 +47,19 @@ export class Space {
   textKey(text: string): Buffer {
     const key = Buffer.allocUnsafe(PREFIX_BYTES + text.length)
     this.prefix.copy(key)
-    key.latin1Write(text, PREFIX_BYTES)
+    key.write(text, PREFIX_BYTES, "latin1")
     return key
+  }
+
+  /** Storage key of a latin1 text, in an array that the next call reuses: for reads, which copy their key. */
+  lookupKey(text: string): Uint8Array {
+    const length = PREFIX_BYTES + text.length
+    if (this.scratch.length !== length) {
+      this.scratch = Buffer.alloc(length)
+      this.prefix.copy(this.scratch)
+    }
+    this.scratch.write(text, PREFIX_BYTES, "latin1")
+    return this.scratch
   }
 
   /** First storage key after every key of this member. */
@@ -76,7 +88,7 @@ export class PackedRecords {
   private readonly space: Space
   private readonly map: MapName
   private cachedRow = -1
-  private cached: Uint8Array = new Uint8Array(0)
+  private cached: Buffer = Buffer.alloc(0)
 
   constructor(space: Space, map: MapName, recordBytes: number) {
     this.space = space
@@ -86,7 +98,7 @@ export class PackedRecords {
   }
 
   /** The row that holds a record, at least up to that record; a view that stays valid. */
-  rowOf(record: number): Uint8Array {
+  rowOf(record: number): Buffer {
     const row = Math.floor(record / this.recordsPerRow)
     const needed = (record - row * this.recordsPerRow + 1) * this.recordBytes
     if (row !== this.cachedRow || this.cached.length < needed) {
@@ -95,9 +107,15 @@ export class PackedRecords {
         return this.space.corrupt(`${this.map}: record ${record} is missing`)
       }
       this.cachedRow = row
-      this.cached = value
+      this.cached = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
     }
     return this.cached
+  }
+
+  /** Copies a record into `target` at `at`. */
+  copyTo(record: number, target: Buffer, at: number): void {
+    const from = (record % this.recordsPerRow) * this.recordBytes
+    this.rowOf(record).copy(target, at, from, from + this.recordBytes)
   }
 
   /** A record as a view of its row. */
