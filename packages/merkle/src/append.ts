@@ -49,22 +49,27 @@ interface Work {
   readonly nodes: Uint8Array
 }
 
-/** The new nodes of one height, from node `first` on: where each stands in the node buffer, in bytes. */
+/** The new nodes of one height, from node `first` on, and where each stands in the node buffer, in bytes. */
 interface Level {
   readonly height: number
   readonly first: number
   readonly places: Uint32Array
 }
 
-const levelOf = ({ frontier, after, base }: Work, height: number): Level => {
-  const { count, position } = frontier.family
+const levelOf = ({ frontier, after }: Work, height: number): Level => {
+  const { count } = frontier.family
   const first = count(frontier.leaves, height)
-  const places = new Uint32Array(count(after, height) - first)
+  return { height, first, places: new Uint32Array(count(after, height) - first) }
+}
+
+/** Places the nodes `from .. to` of a level, counted from its first. They are placed job by job to keep slices short. */
+const place = ({ frontier, base }: Work, { height, first, places }: Level, from: number, to: number): Uint32Array => {
+  const { position } = frontier.family
   const span = 2 ** height
-  for (let i = 0; i < places.length; i++) {
+  for (let i = from; i < to; i++) {
     places[i] = (position(((first + i) * span) as Location, height) - base) * DIGEST_BYTES
   }
-  return { height, first, places }
+  return places.subarray(from, to)
 }
 
 /** The input of hash jobs, filled anew for each. `words` and `view` are the same memory as `bytes`. */
@@ -125,7 +130,7 @@ function* leafJobs(work: Work, level: Level, source: LeafSource): Generator<Hash
       const rest = offsets[count]! - offsets[first]! + (count - first) * POSITION_BYTES
       input = inputOf(Math.max(length, Math.min(rest, HASH_JOB_BYTES_MAX)))
     }
-    const places = level.places.subarray(first, end)
+    const places = place(work, level, first, end)
     fillLeaves(work, source, first, places, input, inputOffsets)
     yield { count: places.length, input: input.bytes, inputOffsets, output: work.nodes, outputOffsets: places }
     first = end
@@ -193,7 +198,7 @@ function* parentJobs(work: Work, leaves: Level): Generator<HashJob, void, void> 
   for (let height = 1; family.count(after, height) > 0; height++) {
     const level = levelOf(work, height)
     for (let done = 0; done < level.places.length; done += HASH_JOB_PREIMAGES_MAX) {
-      const places = level.places.subarray(done, done + HASH_JOB_PREIMAGES_MAX)
+      const places = place(work, level, done, Math.min(done + HASH_JOB_PREIMAGES_MAX, level.places.length))
       fillParents(work, digests, children, level.first + done, places, input)
       yield { count: places.length, input: input.bytes, inputOffsets, output: nodes, outputOffsets: places }
     }
@@ -217,8 +222,8 @@ const frontierAfter = ({ frontier, after, base, nodes }: Work): Frontier => {
  * Shape: yields hash jobs that write into the node buffer; returns that buffer and the frontier after. Resume only when
  * the yielded job has run: its input is reused by the next one. Abandoning the generator leaves nothing behind.
  * Bounds: `APPEND_LEAVES_MAX` leaves; `HASH_JOB_PREIMAGES_MAX` preimages and `HASH_JOB_BYTES_MAX` input bytes per job, or
- * one longer preimage. Throws `RangeError` above those and above the family's leaf maximum.
- * Cost: one hash per new node; no allocation per node but a view per element.
+ * one longer preimage. The first step throws `RangeError` on more leaves than that, or than the family allows.
+ * Cost: one hash per new node, about 30 ns beside it (bench/append.ts), and no allocation per node.
  * Source: spec merkle §2 and §4.
  */
 export function* appendLeaves(frontier: Frontier, source: LeafSource): Generator<HashJob, Appended, void> {

@@ -4,7 +4,7 @@
 export const POSITION_MAX = Number.MAX_SAFE_INTEGER
 /** Peaks of any tree. Spec merkle §8 allows 64; below 2^53 nodes there are at most 52. */
 export const PEAKS_MAX = 52
-/** Leaves in one append. Keeps the node buffer of an append below 256 MiB and its offsets within 32 bits. */
+/** Leaves in one append. Keeps the node buffer below 256 MiB and its offsets within 32 bits. */
 export const APPEND_LEAVES_MAX = 4_194_304
 /** Preimages in one hash job, so that a slice stays about a millisecond. */
 export const HASH_JOB_PREIMAGES_MAX = 2_048

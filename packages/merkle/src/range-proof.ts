@@ -11,6 +11,7 @@ import { Bytes, type Codec, List, varintBytes } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest, type Hasher } from "@coppice/crypto"
 import type { Family } from "./family.ts"
 import { requireLeaves } from "./frontier.ts"
+import { isUpTo, requireInactivePeaks } from "./internal/bounds.ts"
 import { foldBackward, foldForward } from "./internal/digests.ts"
 import { layoutOf } from "./internal/layout.ts"
 import { PEAKS_MAX, RANGE_PROOF_DIGESTS_MAX } from "./limits.ts"
@@ -38,11 +39,10 @@ export interface LocationRange {
 }
 
 const requireRange = (family: Family, { leaves, inactivePeaks }: TreeShape, { start, end }: LocationRange): void => {
-  const peaks = family.peaks(requireLeaves(family, leaves)).length
-  if (!(start >= 0 && start < end && end <= leaves))
+  const peaks = family.peaks(requireLeaves(family, leaves))
+  if (!(isUpTo(start, leaves) && isUpTo(end, leaves) && start < end))
     throw new RangeError(`cannot prove [${start}, ${end}) of ${leaves} leaves`)
-  if (!(inactivePeaks >= 0 && inactivePeaks <= peaks))
-    throw new RangeError(`a tree with ${peaks} peaks cannot have ${inactivePeaks} inactive ones`)
+  requireInactivePeaks(inactivePeaks, peaks.length)
 }
 
 /** Positions of the nodes that `rangeProof` reads, each once: what to prefetch. Throws `RangeError` as it does. */
@@ -99,7 +99,7 @@ export const rangeProofCodec = (family: Family, digestsMax: number = RANGE_PROOF
     size: undefined,
     sizeMax: varintBytes(family.leavesMax) + varintBytes(PEAKS_MAX) + digests.sizeMax,
     write: (writer, proof) => {
-      if (!(proof.inactivePeaks <= PEAKS_MAX)) throw new RangeError(`no tree has ${proof.inactivePeaks} inactive peaks`)
+      requireInactivePeaks(proof.inactivePeaks, PEAKS_MAX)
       writer.varint(requireLeaves(family, proof.leaves)).varint(proof.inactivePeaks)
       digests.write(writer, proof.digests)
     },

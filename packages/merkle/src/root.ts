@@ -11,6 +11,7 @@
  */
 import type { Digest, Hasher } from "@coppice/crypto"
 import type { Frontier } from "./frontier.ts"
+import { requireInactivePeaks } from "./internal/bounds.ts"
 import { foldBackward, foldForward, rootDigest } from "./internal/digests.ts"
 
 /** How active peaks fold into one digest: oldest first, or youngest first. Database roots use backward. */
@@ -31,8 +32,7 @@ export const bag = (hasher: Hasher, peaks: ReadonlyArray<Digest>, folded: number
  */
 export const root = (hasher: Hasher, frontier: Frontier, inactivePeaks: number, bagging: Bagging): Digest => {
   const { leaves, peaks } = frontier
-  if (!(inactivePeaks >= 0 && inactivePeaks <= peaks.length))
-    throw new RangeError(`a tree with ${peaks.length} peaks cannot have ${inactivePeaks} inactive ones`)
+  requireInactivePeaks(inactivePeaks, peaks.length)
   const body = peaks.length === 0 ? [] : [bag(hasher, peaks, inactivePeaks, bagging)]
   return rootDigest(hasher, leaves, inactivePeaks, body)
 }

@@ -10,13 +10,14 @@
 import { bytesEqual } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest, type Hasher } from "@coppice/crypto"
 import type { Family, Peak } from "./family.ts"
+import { isUpTo } from "./internal/bounds.ts"
 import { foldForward, leafDigest, parentDigest, rootDigest } from "./internal/digests.ts"
 import { childrenOf, digestCount, isBefore, isOutside, type Layout, layoutOf } from "./internal/layout.ts"
 import type { Location } from "./location.ts"
 import type { LocationRange, RangeProof } from "./range-proof.ts"
 import { type Bagging, bag } from "./root.ts"
 
-/** That `elements` stand from `start` on in the tree of `proof`. */
+/** That `elements` stand from `start` on in the tree of `proof`. Only `proof` may come from a peer. */
 export interface RangeClaim {
   readonly family: Family
   readonly bagging: Bagging
@@ -40,15 +41,16 @@ export type ProofRejection =
 /** The root that a claim leads to, or why it leads to none. */
 export type Reconstruction = { readonly _tag: "Root"; readonly root: Digest } | ProofRejection
 
-/** Whether `n` is an integer from 0 to `max`: proofs that did not come through the codec may hold anything. */
-const isUpTo = (n: number, max: number): boolean => Number.isInteger(n) && n >= 0 && n <= max
-
 const rangeOf = ({ start, elements }: RangeClaim): LocationRange => ({
   start,
   end: (start + elements.length) as Location,
 })
 
-/** Lays out a claim, or says the first thing wrong with it that shows before anything is hashed. */
+/**
+ * Lays out a claim, or says the first thing wrong with it that shows before anything is hashed.
+ *
+ * Numbers are checked in full, since a proof that did not come through the codec may hold anything.
+ */
 const layoutOfClaim = (claim: RangeClaim): Layout | ProofRejection => {
   const { family, bagging, proof } = claim
   const { leaves, inactivePeaks, digests } = proof

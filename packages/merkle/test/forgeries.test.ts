@@ -139,12 +139,10 @@ function* forgeries({ claim, pins, root }: Case, salt: number): Generator<Forger
     yield forge("inactive count", { proof: { ...proof, inactivePeaks } })
   for (const start of forgedNumbers(claim.start, proof.leaves)) yield forge("start", { start: start as Location })
   yield { kind: "root", claim, pins, root: flip(root, salt) }
-  // Small trees have the same root in both families or baggings: there the claim would be true.
+  // With up to two peaks both baggings lead to the same root: there the claim would be true.
   const otherBagging = bagging === "forward" ? "backward" : "forward"
   if (!bytesEqual(rootOf(nobleHasher, frontier, proof.inactivePeaks, otherBagging), root))
     yield forge("bagging", { bagging: otherBagging })
-  const otherFamily = family === mmr ? mmb : mmr
-  if (proof.leaves > 3) yield forge("family", { family: otherFamily })
 }
 
 interface Findings {
@@ -176,7 +174,7 @@ const findings = (verify: Verifier, runs: number, seed?: number): Findings => {
 test("every forgery of every kind is rejected, and every reason of the verifier rejects some", () => {
   const { tried, accepted, reasons } = findings(sound, 60)
   expect([...accepted]).toEqual([])
-  expect(tried.size).toBe(30 + 6)
+  expect(tried.size).toBe(30 + 5)
   expect([...tried.values()].reduce((a, b) => a + b)).toBeGreaterThan(4000)
   expect([...reasons.keys()].sort()).toEqual([
     "DigestCount",
