@@ -18,7 +18,7 @@ import {
   planAfterBegin,
   planAfterComplete,
 } from "../src/index.ts"
-import { application, CHAIN_ID, openSet } from "./support/chain.ts"
+import { advance, application, CHAIN_ID, openSet } from "./support/chain.ts"
 import { Disk } from "./support/disk.ts"
 
 const floorAt = (view: number, payload = view): Finalization => ({
@@ -199,16 +199,20 @@ describe("durable plan", () => {
     }),
   )
 
-  it.effect("a flush and a plan transition do not undo each other", () =>
+  it.effect("a plan transition in the middle of a flush survives it, and so does the flush", () =>
     Effect.gen(function* () {
       const disk = new Disk()
       const storage = disk.open()
-      yield* openSet(storage)
+      const set = yield* openSet(storage)
       const plan = yield* openSyncPlan({ application: application(), chainId: CHAIN_ID, hasher: nobleHasher, storage })
-      yield* plan.setComplete(Height(0))
-      const set = yield* openSet(disk.open())
-      expect(set.anchor.height).toBe(0)
-      expect((yield* openPlan(disk)).syncHeight).toBe(0)
+      yield* advance(set)
+      disk.before = Effect.suspend(() => {
+        disk.before = Effect.void
+        return Effect.orDie(plan.setComplete(Height(1)))
+      })
+      yield* set.flush
+      expect((yield* openSet(disk.open())).anchor.height).toBe(1)
+      expect((yield* openPlan(disk)).syncHeight).toBe(1)
     }),
   )
 
