@@ -90,11 +90,25 @@ class Transition<Tx, M extends Databases> {
   readonly #options: ApplicationOptions<Tx, M>
   readonly #names: ReadonlyArray<keyof M & string>
   readonly #bodyBytesMax: number
+  readonly #transactionsMax: number
 
-  constructor(options: ApplicationOptions<Tx, M>, names: ReadonlyArray<keyof M & string>, bodyBytesMax: number) {
+  constructor(options: ApplicationOptions<Tx, M>, names: ReadonlyArray<keyof M & string>) {
     this.#options = options
     this.#names = names
-    this.#bodyBytesMax = bodyBytesMax
+    this.#bodyBytesMax = options.limits?.bodyBytesMax ?? BLOCK_BODY_BYTES_MAX
+    this.#transactionsMax = options.limits?.transactionsMax ?? BLOCK_TRANSACTIONS_MAX
+  }
+
+  /** The blocks of this application. */
+  blocks(hasher: Hasher): StandardBlocks<Tx, M> {
+    const { transaction } = this.#options
+    const [bodyBytesMax, transactionsMax] = [this.#bodyBytesMax, this.#transactionsMax]
+    return standardBlocks<Tx, M>({ names: this.#names, transaction, hasher, bodyBytesMax, transactionsMax })
+  }
+
+  /** The transactions that a proposal may try. */
+  candidates(inputs: InputProvider<Tx>, excluded: ReadonlySet<string>): ReadonlyArray<Candidate<Tx>> {
+    return inputs.take(this.#bodyBytesMax - COUNT_BYTES_MAX, this.#transactionsMax, excluded)
   }
 
   #execute(batches: Batches<M>, transaction: Tx, info: BlockInfo): Rejection | undefined {
@@ -118,7 +132,7 @@ class Transition<Tx, M extends Databases> {
     return true
   }
 
-  /** Executes candidates as long as the body has room; returns those that were not rejected. */
+  /** Executes candidates as long as the block has room; returns those that were not rejected. */
   *select(
     batches: Batches<M>,
     info: BlockInfo,
@@ -130,7 +144,7 @@ class Transition<Tx, M extends Databases> {
     this.#options.begin?.(batches, info)
     for (const { id, transaction } of candidates) {
       const bytes = encode(this.#options.transaction, transaction).length
-      if (bytes > bytesLeft) break
+      if (bytes > bytesLeft || selected.length === this.#transactionsMax) break
       const marks = open.map((batch) => batch.mark())
       const rejection = this.#execute(batches, transaction, info)
       if (rejection === undefined) {
@@ -191,17 +205,9 @@ export const make = <Tx, const M extends Databases>(
   options: ApplicationOptions<Tx, M> & { readonly databases: RevertibleDatabases<M> },
 ): StandardApplication<Tx, M> => {
   type B = StandardBlock<Tx, M>
-  const { inputs, hasher = nobleHasher, limits = {} } = options
-  const { bodyBytesMax = BLOCK_BODY_BYTES_MAX, transactionsMax = BLOCK_TRANSACTIONS_MAX } = limits
-  const names = memberNames<M>(options.databases)
-  const blocks = standardBlocks<Tx, M>({
-    names,
-    transaction: options.transaction,
-    hasher,
-    bodyBytesMax,
-    transactionsMax,
-  })
-  const transition = new Transition<Tx, M>(options, names, bodyBytesMax)
+  const { inputs, hasher = nobleHasher } = options
+  const transition = new Transition<Tx, M>(options, memberNames<M>(options.databases))
+  const blocks = transition.blocks(hasher)
   const ids = inputs === undefined ? undefined : new BlockIds<Tx, M>(inputs)
 
   /** Names of what un-finalized ancestors hold; undefined when not all of them could be seen. */
@@ -220,7 +226,7 @@ export const make = <Tx, const M extends Databases>(
   const candidates = Effect.fnUntraced(function* (parent: B, ancestry: Ancestry<B>) {
     if (inputs === undefined || inputs.waiting === 0) return []
     const excluded = yield* held(parent, ancestry)
-    return excluded === undefined ? [] : inputs.take(bodyBytesMax - COUNT_BYTES_MAX, transactionsMax, excluded)
+    return excluded === undefined ? [] : transition.candidates(inputs, excluded)
   })
 
   const propose = Effect.fnUntraced(function* (
