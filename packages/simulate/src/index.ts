@@ -1,5 +1,6 @@
 /** Public surface of the simulate package. */
 export { Audit, Notes, note } from "./audit.ts"
+export * from "./cluster.ts"
 export * from "./consensus.ts"
 export { type ConsensusSchedule, DEFAULT_SCHEDULE } from "./schedule.ts"
 export * from "./scheduler.ts"

@@ -313,7 +313,7 @@ class Simulation<B extends Block> {
     const { control } = this.#options
     if (control === undefined) return
     const inTurn = (index: number, work: Effect.Effect<void>) =>
-      Effect.forkIn(this.#controls[index]!.withPermit(work), this.#scope, { startImmediately: true })
+      Effect.forkIn(this.#controls[index]!.withPermit(this.#guarded(work)), this.#scope, { startImmediately: true })
     if (plan.goesDown !== undefined) {
       this.#count({ restarts: 1 })
       yield* note(`down ${plan.goesDown}`)
@@ -345,16 +345,17 @@ class Simulation<B extends Block> {
       const incarnation = this.#nodes[index]
       if (incarnation === undefined) return undefined
       const withinMs = deadlineMs - (yield* Clock.currentTimeMillis)
-      const guarded = work(incarnation.node).pipe(
-        Effect.timeoutOption(Math.max(0, withinMs)),
-        Effect.tapCause((cause) =>
-          Effect.sync(() => {
-            if (Cause.hasDies(cause)) Deferred.doneUnsafe(this.#fatal, Effect.die(Cause.squash(cause)))
-          }),
-        ),
-      )
-      return yield* Effect.forkIn(guarded, incarnation.scope)
+      const bounded = Effect.timeoutOption(work(incarnation.node), Math.max(0, withinMs))
+      return yield* Effect.forkIn(this.#guarded(bounded), incarnation.scope)
     })
+  }
+
+  #guarded<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.tapCause(work, (cause) =>
+      Effect.sync(() => {
+        if (Cause.hasDies(cause)) Deferred.doneUnsafe(this.#fatal, Effect.die(Cause.squash(cause)))
+      }),
+    )
   }
 
   #count(change: Partial<ConsensusStatistics>): void {

@@ -1,0 +1,188 @@
+/**
+ * A network of validators in one process: marshals and any executor on disks that survive crashes, under simulated
+ * consensus.
+ *
+ *   boot:   disk -> marshal -> on the network -> executor tells its anchor -> delivery starts -> joins consensus
+ *   crash:  off the network, disk loses power, fibers are dropped; nothing they still do reaches anything
+ *
+ * Terms: an *incarnation* is a node from boot to crash. A *disk* belongs to the node and outlives its incarnations.
+ *
+ * Invariant: what an incarnation leaves to the next is what its disk made durable, whatever its finalizers do.
+ */
+import {
+  type Anchor,
+  type Block,
+  type BlockCodec,
+  type BlockSource,
+  type ExecutorPort,
+  MARSHAL_MAPS,
+  type Marshal,
+  type MarshalFailure,
+  makeMarshal,
+  verifyFinalization,
+} from "@coppice/consensus"
+import { createParticipants, type Ed25519, type KeyPair } from "@coppice/crypto"
+import { type MapName, Storage, type StorageError, type StorageShape } from "@coppice/storage"
+import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import type { NodeControl, SimulatedConsensus } from "./consensus.ts"
+import type { ConsensusSchedule } from "./schedule.ts"
+import { makeSimulatedConsensus } from "./simulation.ts"
+import { type BlockNetwork, type LinkOptions, makeBlockNetwork } from "./transport.ts"
+
+/** Storage of one node. */
+export interface NodeDisk {
+  /** Opens an environment by name, empty the first time. */
+  readonly open: (
+    environment: string,
+    maps: ReadonlyArray<MapName>,
+  ) => Effect.Effect<StorageShape, StorageError, Scope.Scope>
+  /** Power loss: what is not durable is gone, every open handle is dead. */
+  readonly crash: () => void
+}
+
+/** What a node's executor is built with. */
+export interface NodeContext<B extends Block> {
+  readonly index: number
+  readonly publicKey: Uint8Array
+  readonly source: BlockSource<B>
+  readonly disk: NodeDisk
+}
+
+/** An executor that is ready, and the block whose state is durable in it. */
+export interface NodeExecutor<B extends Block> {
+  readonly port: ExecutorPort<B>
+  readonly anchor: Anchor
+}
+
+/** What a cluster is made of. */
+export interface ClusterOptions<B extends Block, E> {
+  readonly chainId: string
+  readonly genesis: B
+  readonly codec: BlockCodec<B>
+  readonly validators: ReadonlyArray<KeyPair>
+  readonly ed25519: Ed25519
+  readonly seed: number
+  readonly schedule: ConsensusSchedule
+  readonly link: LinkOptions
+  readonly disk: (index: number) => NodeDisk
+  /** Builds a node's executor in the scope of its incarnation. */
+  readonly executor: (context: NodeContext<B>) => Effect.Effect<NodeExecutor<B>, E, Scope.Scope>
+  readonly corrupt?: (block: B, leader: number) => B
+  readonly pendingAcksMax?: number
+}
+
+/** A node that is up. */
+export interface RunningNode<B extends Block> {
+  readonly incarnation: number
+  readonly marshal: Marshal<B>
+  readonly executor: ExecutorPort<B>
+}
+
+/** The cluster. Its nodes are down until they are booted. */
+export interface Cluster<B extends Block, E> {
+  readonly consensus: SimulatedConsensus<B>
+  readonly network: BlockNetwork
+  readonly node: (index: number) => RunningNode<B> | undefined
+  /** Boots a node on its disk; succeeds too when it crashes meanwhile. Booting one that is up is a mistake. */
+  readonly boot: (index: number) => Effect.Effect<void, E | BootFailure>
+  /** Cuts a node's power at once. A node that is down stays down. */
+  readonly crash: (index: number) => Effect.Effect<void>
+  /** Fails with the first marshal that failed while its node was up; a crash is no failure. */
+  readonly failed: Effect.Effect<never, MarshalFailure>
+}
+
+/** Why a node did not come up. */
+export type BootFailure =
+  | Effect.Error<ReturnType<typeof makeMarshal>>
+  | StorageError
+  | Effect.Error<ReturnType<Marshal<Block>["start"]>>
+
+/** An incarnation: set when its boot begins, `node` when it is up. */
+interface Life<B extends Block> {
+  readonly scope: Scope.Closeable
+  node: RunningNode<B> | undefined
+}
+
+/**
+ * Creates a cluster whose nodes are down. Everything in it ends with the scope.
+ *
+ * The schedule's restarts are crashes of nodes in it; a node that does not come up again is a defect.
+ */
+export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(options: ClusterOptions<B, E>) {
+  const { chainId, ed25519, validators } = options
+  const scope = yield* Effect.scope
+  const participants = createParticipants(validators.map(({ publicKey }) => publicKey))
+  const network = makeBlockNetwork(options.link)
+  const disks = validators.map((_, index) => options.disk(index))
+  const lives: Array<Life<B> | undefined> = validators.map(() => undefined)
+  const incarnations = validators.map(() => 0)
+  const failed = yield* Deferred.make<never, MarshalFailure>()
+
+  const marshalOf = Effect.fnUntraced(function* (index: number) {
+    const storage = yield* disks[index]!.open("marshal", MARSHAL_MAPS)
+    const { genesis, codec, pendingAcksMax } = options
+    return yield* makeMarshal({
+      chainId,
+      genesis,
+      codec,
+      verify: (finalization) => verifyFinalization(ed25519, participants, chainId, finalization),
+      transport: network.transport(validators[index]!.publicKey),
+      ...(pendingAcksMax === undefined ? {} : { pendingAcksMax }),
+    }).pipe(Effect.provideService(Storage, storage))
+  })
+
+  const build = Effect.fnUntraced(function* (index: number, life: Life<B>) {
+    const { publicKey } = validators[index]!
+    const marshal = yield* marshalOf(index)
+    if (lives[index] === life) network.attach(publicKey, marshal.serve)
+    const { port, anchor } = yield* options.executor({ index, publicKey, source: marshal, disk: disks[index]! })
+    yield* marshal.start(port, { deliverAfter: anchor })
+    return { incarnation: ++incarnations[index]!, marshal, executor: port }
+  })
+
+  const boot = Effect.fnUntraced(function* (index: number) {
+    if (lives[index] !== undefined) throw new Error(`node ${index} is up already`)
+    const life: Life<B> = { scope: yield* Scope.fork(scope), node: undefined }
+    lives[index] = life
+    const fiber = yield* Effect.forkIn(Scope.provide(build(index, life), life.scope), life.scope)
+    const exit = yield* Fiber.await(fiber)
+    if (lives[index] !== life) return
+    if (Exit.isFailure(exit)) {
+      yield* crash(index)
+      return yield* Effect.failCause(exit.cause)
+    }
+    life.node = exit.value
+    const { stopped } = exit.value.marshal
+    const watched = Effect.catch(stopped, (failure) =>
+      lives[index] === life ? Deferred.fail(failed, failure) : Effect.void,
+    )
+    yield* Effect.forkIn(watched, life.scope)
+    yield* consensus.join(index, exit.value)
+  })
+
+  const crash = (index: number): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const life = lives[index]
+      lives[index] = undefined
+      network.detach(validators[index]!.publicKey)
+      disks[index]!.crash()
+      if (life === undefined) return Effect.void
+      return Effect.andThen(consensus.leave(index), Effect.forkIn(Scope.close(life.scope, Exit.void), scope))
+    })
+
+  const control: NodeControl = { down: crash, up: (index) => Effect.orDie(boot(index)) }
+  const { genesis, codec, seed, schedule, corrupt } = options
+  const consensus = yield* makeSimulatedConsensus({
+    ...{ chainId, genesis, codec, validators, ed25519, seed, schedule, control },
+    ...(corrupt === undefined ? {} : { corrupt }),
+  })
+  const cluster: Cluster<B, E> = {
+    consensus,
+    network,
+    node: (index) => lives[index]?.node,
+    boot,
+    crash,
+    failed: Deferred.await(failed),
+  }
+  return cluster
+})
