@@ -2,6 +2,8 @@
  * Goal: the marshal's core keeps its rows, order, window and progress right, whatever comes in, in whatever order.
  * Method: single turns with known outcome, then random histories over a forked chain with restarts; after every turn the
  * invariants are checked against the rows alone, and at the end everything must have been delivered.
+ *
+ * Sections are those of spec stateful (§8.1 M1 to M9) and spec consensus (crash points M1 to M11, §3.10).
  */
 import { bytesEqual, bytesKey } from "@coppice/codec"
 import { fc, test as property } from "@fast-check/vitest"
@@ -120,7 +122,7 @@ const chain = chainOn(genesis, 1, 20)
 const at = (height: number): TestBlock => chain[height - 1]!
 
 describe("ordering and window", () => {
-  test("M1 delivery starts after the anchor, in height order, and waits for the start", () => {
+  test("§8.1 M1 delivery starts after the anchor, in height order, and waits for the start", () => {
     const machine = new Machine()
     machine.turn(verified(at(1)), verified(at(2)), reported(finalize(at(2))))
     expect(heights(machine)).toEqual([])
@@ -134,7 +136,7 @@ describe("ordering and window", () => {
     expect(heights(machine)).toEqual([])
   })
 
-  test("M2 CONS-13 at most pendingAcksMax blocks are out, acks may come in any order and are consumed in order", () => {
+  test("§8.1 M2 CONS-13 at most pendingAcksMax blocks are out, acks may come in any order and are consumed in order", () => {
     const machine = new Machine(3)
     machine.turn(start, ...chain.map(verified), reported(finalize(at(10))))
     expect(heights(machine)).toEqual([1, 2, 3])
@@ -155,7 +157,7 @@ describe("ordering and window", () => {
     ])
   })
 
-  test("M4 M5 without a recorded ack everything is delivered again, but only after a restart", () => {
+  test("§8.1 M4 M5 without a recorded ack everything is delivered again, but only after a restart", () => {
     const machine = new Machine()
     machine.turn(start, ...chain.map(verified), reported(finalize(at(4))))
     machine.turn(reported(finalize(at(4))), verified(at(2)))
@@ -166,7 +168,7 @@ describe("ordering and window", () => {
     expect(heights(machine)).toEqual([1, 2, 3, 4])
   })
 
-  test("M7 a cancelled ack stops without failure and without progress", () => {
+  test("§8.1 M7 a cancelled ack stops without failure and without progress", () => {
     const machine = new Machine()
     machine.turn(start, ...chain.map(verified), reported(finalize(at(3))))
     const effects = machine.turn({ tag: "cancelled", height: Height(1) }, acknowledged(2))
@@ -234,7 +236,7 @@ describe("start after an anchor", () => {
 })
 
 describe("stores", () => {
-  test("M3 the first block of a round wins, in verified and notarized apart", () => {
+  test("crash point M2: the first block of a round wins, in verified and notarized apart", () => {
     const machine = new Machine()
     const [first, second] = [childOf(genesis, 1, 1), childOf(genesis, 1, 2)]
     machine.turn(verified(first), verified(second))

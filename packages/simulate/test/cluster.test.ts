@@ -1,148 +1,240 @@
 /**
  * Goal: four validators under simulated consensus agree, deliver in order, and lose nothing across crashes.
  * Method: whole clusters with a stub executor in virtual time, one interleaving per seed; properties over the journal of
- * everything delivered, and proof that each run contained what it is about.
+ * everything delivered, and proof that the runs contained what they are about (P-16).
  */
-import { bytesEqual, bytesKey } from "@coppice/codec"
-import { anchorOf, roundKey } from "@coppice/consensus"
-import { Effect, Exit } from "effect"
+import { encode } from "@coppice/codec"
+import { encodeBlock, finalizationCodec, Height, roundKey } from "@coppice/consensus"
+import { Effect } from "effect"
 import { describe, expect, test } from "vitest"
-import {
-  blockCodec,
-  CHAIN,
-  ed25519,
-  genesis,
-  sealBlock,
-  type TestBlock,
-  validators,
-} from "../../consensus/test/chain.ts"
-import { type Cluster, type ConsensusStatistics, DEFAULT_SCHEDULE, makeCluster, simulate } from "../src/index.ts"
-import type { ConsensusSchedule } from "../src/schedule.ts"
-import { type DiskProbe, makeMapDisk } from "./map-disk.ts"
-import { BAD_SALT, Journal, makeStubExecutor } from "./stub-executor.ts"
+import { blockCodec, chainOn, childOf, finalize, genesis, validators } from "../../consensus/test/chain.ts"
+import { CALM, corrupt, crashes, makeDisks, redelivered, runCluster, violations } from "./cluster-run.ts"
+import { BAD_SALT, Journal } from "./stub-executor.ts"
 
-interface Run {
-  readonly journal: Journal
-  readonly statistics: ConsensusStatistics
-  readonly audit: string
-  readonly virtualMs: number
-  readonly processed: ReadonlyArray<number | undefined>
-}
-
-interface Scenario {
-  readonly schedule?: Partial<ConsensusSchedule>
-  readonly height?: number
-  readonly lossChance?: number
-  readonly pendingAcksMax?: number
-  readonly act?: (cluster: Cluster<TestBlock, unknown>) => Effect.Effect<void, unknown>
-}
-
-const corrupt = (block: TestBlock): TestBlock => sealBlock({ ...block, salt: BAD_SALT })
-
-/** Runs a cluster until every node has processed a height, then a while longer without restarts. */
-const run = (seed: number, { schedule, height = 40, lossChance = 0, pendingAcksMax, act }: Scenario = {}): Run => {
-  const journal = new Journal()
-  const probe: DiskProbe = { writes: 0, failsAt: 0 }
-  const program = Effect.scoped(
-    Effect.gen(function* () {
-      const cluster = yield* makeCluster({
-        chainId: CHAIN,
-        genesis,
-        codec: blockCodec,
-        validators,
-        ed25519,
-        seed,
-        schedule: { ...DEFAULT_SCHEDULE, ...schedule },
-        link: { latencyMs: { min: 1, max: 10 }, lossChance },
-        disk: (index) => makeMapDisk(`node-${index}`, probe),
-        executor: makeStubExecutor({ journal, genesis }),
-        corrupt,
-        ...(pendingAcksMax === undefined ? {} : { pendingAcksMax }),
-      })
-      for (const index of validators.keys()) yield* cluster.boot(index)
-      const processed = Effect.forEach(
-        validators,
-        (_, index) => cluster.node(index)?.marshal.processedHeight ?? Effect.succeed(undefined),
-      )
-      const reached = Effect.gen(function* () {
-        for (;;) {
-          yield* Effect.sleep("1 second")
-          if ((yield* processed).every((at) => at !== undefined && at >= height)) return
-        }
-      })
-      yield* Effect.raceAllFirst([
-        reached,
-        cluster.consensus.run,
-        cluster.failed,
-        ...(act ? [Effect.andThen(act(cluster), Effect.never)] : []),
-      ])
-      return { statistics: yield* cluster.consensus.statistics, processed: yield* processed }
-    }),
-  )
-  const { exit, audit, virtualMs } = simulate(seed, program)
-  if (Exit.isFailure(exit)) throw new Error(`seed ${seed} failed`, { cause: exit.cause })
-  return { journal, audit, virtualMs, ...exit.value }
-}
-
-/** What a journal says against agreement, order and redelivery. */
-const violations = ({ deliveries, boots }: Journal, pendingAcksMax = 16): ReadonlyArray<string> => {
-  const found: Array<string> = []
-  const byHeight = new Map<number, string>()
-  const byRound = new Map<string, string>()
-  const last = new Map<string, TestBlock | undefined>()
-  const highest = new Map<number, number>()
-  for (const { index, incarnation, block } of deliveries) {
-    const digest = bytesKey(block.digest)
-    if ((byHeight.get(block.height) ?? digest) !== digest) found.push(`P-1 height ${block.height} differs`)
-    byHeight.set(block.height, digest)
-    const round = roundKey(block.context.round)
-    if ((byRound.get(round) ?? digest) !== digest) found.push(`P-1 round ${round} differs`)
-    byRound.set(round, digest)
-    const life = `${index}/${incarnation}`
-    const boot = boots.find((at) => at.index === index && at.incarnation === incarnation)!
-    const before = last.get(life)
-    const expected = before === undefined ? boot.anchor : anchorOf(before)
-    if (block.height !== expected.height + 1) found.push(`P-2 node ${life}: ${block.height} after ${expected.height}`)
-    if (!bytesEqual(block.parent, expected.digest)) found.push(`P-2 node ${life}: ${block.height} is not linked`)
-    last.set(life, block)
-    const top = Math.max(highest.get(index) ?? 0, block.height)
-    if (top - block.height >= pendingAcksMax) found.push(`P-3 node ${life}: ${block.height} again after ${top}`)
-    highest.set(index, top)
-  }
-  return found
-}
-
-const redelivered = ({ deliveries }: Journal): number => {
-  const seen = new Set<string>()
-  return deliveries.filter(({ index, block }) => {
-    const key = `${index}/${block.height}`
-    return seen.has(key) || !seen.add(key)
-  }).length
-}
-
-const CALM = { silentChance: 0, splitChance: 0, stallChance: 0, corruptChance: 0, restarts: undefined }
+const seeds = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, seed) => seed)
+const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((a, b) => a + b, 0)
 
 describe("agreement and delivery", () => {
-  test("P-1 P-2 P-3 hold under the default schedule, and it shows forks, nullified views, delay and restarts", () => {
-    let [forks, nullified, split, corrupted, restarts, again, atOnce, cancelled] = [0, 0, 0, 0, 0, 0, 0, 0]
-    for (let seed = 0; seed < 8; seed++) {
-      const { journal, statistics } = run(seed, { height: 100 })
-      expect(violations(journal), `seed ${seed}`).toEqual([])
-      expect(statistics.views).toBe(statistics.notarized + statistics.nullified - statistics.split)
-      forks += statistics.forks
-      nullified += statistics.nullified
-      split += statistics.split
-      corrupted += statistics.corrupted
-      restarts += statistics.restarts
-      atOnce = Math.max(atOnce, statistics.finalizedAtOnceMax)
-      again += redelivered(journal)
-      cancelled += journal.cancelled
+  const runs = seeds(6).map((seed) => runCluster(seed, { height: 80 }))
+
+  test("P-1 P-2 P-3 hold under the default schedule", () => {
+    for (const [seed, { journal }] of runs.entries()) expect(violations(journal), `seed ${seed}`).toEqual([])
+  })
+
+  test("P-16 the default schedule shows forks, nullified views, delayed finality, bad proposals and restarts", () => {
+    for (const [seed, { statistics }] of runs.entries()) {
       expect(statistics.forks, `seed ${seed}`).toBeGreaterThan(0)
+      expect(statistics.nullified, `seed ${seed}`).toBeGreaterThan(0)
+      expect(statistics.split, `seed ${seed}`).toBeGreaterThan(0)
+      expect(statistics.finalizedAtOnceMax, `seed ${seed}`).toBeGreaterThan(1)
+      expect(statistics.restarts, `seed ${seed}`).toBeGreaterThan(0)
     }
-    console.log({ forks, nullified, split, corrupted, restarts, again, atOnce, cancelled })
-    for (const count of [forks, nullified, split, corrupted, restarts, again, cancelled])
-      expect(count).toBeGreaterThan(0)
-    expect(atOnce).toBeGreaterThan(2)
+    expect(sum(runs.map(({ statistics }) => statistics.corrupted))).toBeGreaterThan(0)
+    expect(Math.max(...runs.map(({ statistics }) => statistics.finalizedAtOnceMax))).toBeGreaterThan(3)
+  })
+
+  test("every view ends notarized, nullified or both, and finalized blocks are those delivered", () => {
+    for (const { statistics, processed } of runs) {
+      expect(statistics.views).toBe(statistics.notarized + statistics.nullified - statistics.split)
+      expect(statistics.finalizedBlocks).toBeGreaterThanOrEqual(Math.max(...processed.map((at) => at ?? 0)))
+    }
+  })
+
+  test("CONS-26 the same seed has the same audit and journal, another seed another", () => {
+    const again = runCluster(3, { height: 80 })
+    expect(again.audit).toBe(runs[3]!.audit)
+    expect(again.journal).toEqual(runs[3]!.journal)
+    expect(new Set(runs.map(({ audit }) => audit)).size).toBe(runs.length)
+  })
+
+  test("canary: the properties reject a fork, a gap, a wrong link and a deep redelivery", () => {
+    const [a, b] = chainOn(genesis, 1, 2)
+    const boots = [0, 1].map((index) => ({
+      index,
+      incarnation: 0,
+      anchor: { ...genesis, round: genesis.context.round },
+    }))
+    const judge = (deliveries: Journal["deliveries"], max?: number) =>
+      violations(Object.assign(new Journal(), { deliveries, boots }), max).join()
+    const other = childOf(genesis, 1, 7)
+    expect(
+      judge([
+        { index: 0, incarnation: 0, block: a! },
+        { index: 1, incarnation: 0, block: other },
+      ]),
+    ).toContain("P-1 height")
+    expect(
+      judge([
+        { index: 0, incarnation: 0, block: a! },
+        { index: 1, incarnation: 0, block: other },
+      ]),
+    ).toContain("P-1 round")
+    expect(judge([{ index: 0, incarnation: 0, block: b! }])).toContain("P-2")
+    const stranger = childOf(childOf(genesis, 5), 6)
+    expect(
+      judge([
+        { index: 0, incarnation: 0, block: a! },
+        { index: 0, incarnation: 0, block: stranger },
+      ]),
+    ).toContain("not linked")
+    expect(
+      judge(
+        [a!, b!, a!].map((block) => ({ index: 0, incarnation: 0, block })),
+        1,
+      ),
+    ).toContain("P-3")
   })
 })
-void CALM
+
+describe("crashes", () => {
+  const slow = { flushMsMax: 600, verifyMsMax: 60 }
+
+  test("crash points M1 to M7: power cuts at random times, one node at a time", () => {
+    const journals = seeds(10).map((seed) => {
+      const act = (cluster: Parameters<typeof crashes>[0]) => crashes(cluster, 12)
+      const schedule = { restarts: undefined }
+      const { journal } = runCluster(seed, { schedule, act, stub: slow, pendingAcksMax: 5, writeMsMax: 60 })
+      expect(violations(journal, 5), `seed ${seed}`).toEqual([])
+      return journal
+    })
+    expect(sum(journals.map(redelivered)), "blocks delivered again").toBeGreaterThan(0)
+    expect(sum(journals.map(({ cancelled }) => cancelled)), "verifications cut off").toBeGreaterThan(0)
+    expect(sum(journals.map(({ boots }) => boots.length))).toBe(10 * (4 + 12))
+  })
+
+  test("crash points M1 to M7: all nodes at once", () => {
+    for (const seed of seeds(6)) {
+      const act = (cluster: Parameters<typeof crashes>[0]) => crashes(cluster, 5, { all: true })
+      const { journal } = runCluster(seed, { schedule: { restarts: undefined }, act, stub: slow, writeMsMax: 60 })
+      expect(violations(journal), `seed ${seed}`).toEqual([])
+    }
+  })
+
+  test("a whole process that ends and starts again continues the same chain above every round it used", () => {
+    const [disks, journal] = [makeDisks(), new Journal()]
+    const first = runCluster(1, { disks, journal, height: 20 })
+    for (const disk of disks) disk.crash()
+    const second = runCluster(2, { disks, journal, height: 50 })
+    expect(violations(journal)).toEqual([])
+    const heights = journal.deliveries.map(({ block }) => block.height)
+    expect(Math.max(...heights)).toBeGreaterThanOrEqual(50)
+    expect(second.statistics.finalizedBlocks).toBeLessThan(Math.max(...heights))
+    expect(first.statistics.finalizedBlocks + second.statistics.finalizedBlocks).toBeGreaterThanOrEqual(50)
+    const rounds = new Map(journal.deliveries.map(({ block }) => [block.height, roundKey(block.context.round)]))
+    expect(new Set(rounds.values()).size).toBe(rounds.size)
+  })
+
+  test("M11 CONS-20 a failed write stops the node with a typed failure", () => {
+    const disks = makeDisks({ writes: 0, failsAt: 60 })
+    expect(() => runCluster(1, { disks, schedule: CALM })).toThrow("StorageWriteFailed")
+  })
+})
+
+describe("catching up", () => {
+  const absent = (cluster: Parameters<typeof crashes>[0]) =>
+    Effect.gen(function* () {
+      yield* Effect.sleep("1 second")
+      yield* cluster.crash(3)
+      yield* Effect.sleep("5 seconds")
+      yield* cluster.boot(3)
+    })
+  const missed = (journal: Journal): number => {
+    const of = (index: number, incarnation: number) =>
+      journal.deliveries
+        .filter((at) => at.index === index && at.incarnation === incarnation)
+        .map(({ block }) => block.height)
+    const [before, after] = [Math.max(...of(3, 0)), Math.min(...of(3, 1))]
+    expect(after).toBe(before + 1)
+    return of(3, 1).length
+  }
+
+  test("F-15 a node that was down fetches what it missed and delivers it in order", () => {
+    for (const seed of seeds(4)) {
+      const { journal, processed } = runCluster(seed, { act: absent, height: 70, schedule: { restarts: undefined } })
+      expect(violations(journal), `seed ${seed}`).toEqual([])
+      expect(missed(journal)).toBeGreaterThan(20)
+      expect(processed.every((at) => at !== undefined && at >= 70)).toBe(true)
+    }
+  })
+
+  test("a third of all messages lost costs time, not blocks", () => {
+    const { journal } = runCluster(1, { act: absent, height: 70, lossChance: 0.33, schedule: { restarts: undefined } })
+    expect(violations(journal)).toEqual([])
+  })
+
+  test("F-12 CONS-18 a lying peer is blamed, and what it was asked for comes from another", () => {
+    const [wrong, next] = chainOn(genesis, 900, 2)
+    const lies = [
+      encodeBlock(blockCodec, wrong!),
+      new Uint8Array([1, 2, 3]),
+      new Uint8Array([...encode(finalizationCodec, finalize(next!)), ...encodeBlock(blockCodec, wrong!)]),
+      new Uint8Array([...encode(finalizationCodec, finalize(wrong!)), ...encodeBlock(blockCodec, corrupt(wrong!))]),
+    ]
+    for (const [seed, lie] of lies.entries()) {
+      const act = (cluster: Parameters<typeof crashes>[0]) => {
+        cluster.network.attach(validators[0]!.publicKey, () => Effect.succeed(lie))
+        return absent(cluster)
+      }
+      const { journal, blames } = runCluster(seed, { act, height: 70, schedule: { restarts: undefined } })
+      expect(violations(journal)).toEqual([])
+      expect(blames.length).toBeGreaterThan(0)
+      expect(blames.every(({ peer, by }) => peer[0] === validators[0]!.publicKey[0] && by !== peer)).toBe(true)
+    }
+  })
+})
+
+describe("the script", () => {
+  test("F-5 a bad block is refused by all, its view is nullified, and it is never delivered", () => {
+    const { journal, statistics } = runCluster(1, { schedule: { corruptChance: 0.5 } })
+    expect(violations(journal)).toEqual([])
+    expect(statistics.corrupted).toBeGreaterThan(10)
+    expect(statistics.rejected).toBeGreaterThanOrEqual(statistics.corrupted)
+    expect(journal.deliveries.some(({ block }) => block.salt === BAD_SALT)).toBe(false)
+  })
+
+  test("delayed finality makes blocks final that never get a certificate of their own (G-6)", () => {
+    let uncertified = 0
+    const act = (cluster: Parameters<typeof crashes>[0]) =>
+      Effect.gen(function* () {
+        yield* Effect.sleep("10 seconds")
+        const { marshal } = cluster.node(0)!
+        for (let height = 1; height <= 30; height++) {
+          if ((yield* marshal.finalizationAt(Height(height))) === undefined) uncertified++
+        }
+      })
+    const { journal, statistics } = runCluster(1, { act, schedule: { ...CALM, stallChance: 0.3, stallViewsMax: 5 } })
+    expect(violations(journal)).toEqual([])
+    expect(statistics.finalizedAtOnceMax).toBeGreaterThan(3)
+    expect(uncertified).toBeGreaterThan(0)
+  })
+
+  test("in a calm schedule every view is final at once and without forks", () => {
+    const { statistics } = runCluster(1, { schedule: CALM })
+    expect(statistics).toMatchObject({ nullified: 0, split: 0, forks: 0, corrupted: 0, finalizedAtOnceMax: 1 })
+    expect(statistics.finalizations).toBe(statistics.views)
+  })
+
+  test("an executor that judges by chance is found out", () => {
+    expect(() => runCluster(1, { schedule: CALM, stub: { refusesChance: 0.3 } })).toThrow("VerdictsDiverged")
+  })
+
+  test("a node that never answers costs its vote and nothing else (F-22)", () => {
+    const { journal, statistics } = runCluster(1, { schedule: CALM, stub: { mute: 2 } })
+    expect(violations(journal)).toEqual([])
+    expect(statistics.nullified).toBeGreaterThan(0)
+    expect(statistics.declined).toBe(statistics.nullified)
+  })
+
+  test("a cancelled ack stops the marshal cleanly; after a restart the block comes again", () => {
+    const act = (cluster: Parameters<typeof crashes>[0]) =>
+      Effect.gen(function* () {
+        yield* cluster.node(1)!.marshal.stopped
+        yield* cluster.crash(1)
+        yield* cluster.boot(1)
+      })
+    const { journal } = runCluster(1, { act, schedule: CALM, stub: { cancels: { index: 1, height: 9 } } })
+    expect(violations(journal)).toEqual([])
+    const nine = journal.deliveries.filter(({ index, block }) => index === 1 && block.height === 9)
+    expect(nine.map(({ incarnation }) => incarnation)).toEqual([0, 1])
+  })
+})

@@ -45,13 +45,17 @@ export interface StubOptions {
   readonly genesis: TestBlock
   readonly verifyMsMax?: number
   readonly flushMsMax?: number
-  /** Cancels the ack of this height instead of giving it. */
-  readonly cancelsAt?: number
+  /** One node's first incarnation cancels the ack of a height instead of giving it, and stops there. */
+  readonly cancels?: { readonly index: number; readonly height: number }
+  /** Chance that a verdict is simply false. */
+  readonly refusesChance?: number
+  /** The node of this index never answers. */
+  readonly mute?: number
 }
 
 export const makeStubExecutor = (options: StubOptions) =>
-  Effect.fnUntraced(function* ({ index, source, disk }: NodeContext<TestBlock>) {
-    const { journal, genesis, verifyMsMax = 8, flushMsMax = 20, cancelsAt } = options
+  Effect.fnUntraced(function* ({ index, disk }: NodeContext<TestBlock>) {
+    const { journal, genesis, verifyMsMax = 8, flushMsMax = 20, cancels, refusesChance = 0, mute } = options
     const storage = yield* disk.open("state", ["meta"])
     const stored = storage.get("meta", KEY)
     let anchor: Anchor = anchorOf(genesis)
@@ -69,13 +73,17 @@ export const makeStubExecutor = (options: StubOptions) =>
       for (;;) {
         const batch = yield* Queue.takeAll(finalized)
         yield* Effect.sleep(yield* Random.nextBetween(0, flushMsMax))
+        const isCancelled = ([block]: readonly [TestBlock, Ack]) =>
+          cancels?.index === index && incarnation === 0 && block.height === cancels.height
+        const cancelled = batch.findIndex(isCancelled)
+        if (cancelled !== -1) {
+          for (const [, ack] of batch.slice(cancelled)) ack.cancel()
+          return
+        }
         const newest = anchorOf(batch.at(-1)![0])
         yield* storage.write([{ tag: "put", map: "meta", key: KEY, value: encode(anchorCodec, newest) }])
         anchor = newest
-        for (const [block, ack] of batch) {
-          if (block.height === cancelsAt) ack.cancel()
-          else ack.acknowledge()
-        }
+        for (const [, ack] of batch) ack.acknowledge()
       }
     })
     yield* Effect.forkScoped(
@@ -107,6 +115,7 @@ export const makeStubExecutor = (options: StubOptions) =>
       anchor,
       port: {
         propose: Effect.fnUntraced(function* (context: ConsensusContext, ancestry) {
+          if (index === mute) return yield* Effect.never
           const parent = yield* ancestry.next
           if (parent === undefined) return undefined
           yield* resolve(ancestry, parent)
@@ -118,8 +127,8 @@ export const makeStubExecutor = (options: StubOptions) =>
         verify: (_context, ancestry) =>
           Effect.gen(function* () {
             const candidate = yield* ancestry.next
-            if (candidate === undefined) return yield* Effect.never
-            if (candidate.salt === BAD_SALT) return false
+            if (candidate === undefined || index === mute) return yield* Effect.never
+            if (candidate.salt === BAD_SALT || (yield* Random.next) < refusesChance) return false
             yield* Effect.sleep(yield* Random.nextBetween(0, verifyMsMax))
             yield* resolve(ancestry, candidate)
             return true
@@ -134,6 +143,5 @@ export const makeStubExecutor = (options: StubOptions) =>
           }),
       },
     }
-    void source
     return executor
   })

@@ -1,0 +1,149 @@
+/** Runs whole clusters in virtual time and judges what their executors were given. */
+import { bytesEqual, bytesKey } from "@coppice/codec"
+import { anchorOf, roundKey } from "@coppice/consensus"
+import { Effect, Exit, Random } from "effect"
+import {
+  blockCodec,
+  CHAIN,
+  ed25519,
+  genesis,
+  sealBlock,
+  type TestBlock,
+  validators,
+} from "../../consensus/test/chain.ts"
+import { type Cluster, type ConsensusSchedule, DEFAULT_SCHEDULE, makeCluster, simulate } from "../src/index.ts"
+import { type DiskProbe, makeMapDisk } from "./map-disk.ts"
+import { BAD_SALT, Journal, makeStubExecutor, type StubOptions } from "./stub-executor.ts"
+
+export type TestCluster = Cluster<TestBlock, unknown>
+
+export interface Scenario {
+  readonly schedule?: Partial<ConsensusSchedule>
+  /** The run ends when every node has processed this height. */
+  readonly height?: number
+  readonly lossChance?: number
+  readonly pendingAcksMax?: number
+  readonly stub?: Partial<StubOptions>
+  readonly writeMsMax?: number
+  /** Disks of an earlier run. */
+  readonly disks?: Disks
+  readonly journal?: Journal
+  readonly seedOfScript?: number
+  /** Runs beside the cluster; the height counts only once it is over. */
+  readonly act?: (cluster: TestCluster) => Effect.Effect<void, unknown>
+}
+
+export type Disks = ReadonlyArray<ReturnType<typeof makeMapDisk>>
+
+/** A schedule in which every view is final at once. */
+export const CALM = {
+  silentChance: 0,
+  splitChance: 0,
+  forkChance: 0,
+  stallChance: 0,
+  corruptChance: 0,
+  restarts: undefined,
+} satisfies Partial<ConsensusSchedule>
+
+export const makeDisks = (probe: DiskProbe = { writes: 0, failsAt: 0 }, writeMsMax = 4): Disks =>
+  validators.map((_, index) => makeMapDisk(`node-${index}`, probe, writeMsMax))
+
+/** A block that honest executors refuse. */
+export const corrupt = (block: TestBlock): TestBlock => sealBlock({ ...block, salt: BAD_SALT })
+
+const clusterOf = (seed: number, scenario: Scenario, journal: Journal, disks: Disks) =>
+  makeCluster({
+    chainId: CHAIN,
+    genesis,
+    codec: blockCodec,
+    validators,
+    ed25519,
+    seed: scenario.seedOfScript ?? seed,
+    schedule: { ...DEFAULT_SCHEDULE, ...scenario.schedule },
+    link: { latencyMs: { min: 1, max: 10 }, lossChance: scenario.lossChance ?? 0 },
+    disk: (index) => disks[index]!,
+    executor: makeStubExecutor({ journal, genesis, ...scenario.stub }),
+    corrupt,
+    ...(scenario.pendingAcksMax === undefined ? {} : { pendingAcksMax: scenario.pendingAcksMax }),
+  })
+
+const program = Effect.fnUntraced(function* (seed: number, scenario: Scenario, journal: Journal, disks: Disks) {
+  const { height = 40, act = () => Effect.void } = scenario
+  const cluster = yield* clusterOf(seed, scenario, journal, disks)
+  for (const index of validators.keys()) yield* cluster.boot(index)
+  const processed = Effect.forEach(validators, (_, index) =>
+    Effect.suspend(() => cluster.node(index)?.marshal.processedHeight ?? Effect.succeed(undefined)),
+  )
+  const reached = Effect.gen(function* () {
+    yield* act(cluster)
+    for (;;) {
+      yield* Effect.sleep("1 second")
+      if ((yield* processed).every((at) => at !== undefined && at >= height)) return
+    }
+  })
+  yield* Effect.raceAllFirst([reached, cluster.consensus.run, cluster.failed])
+  return {
+    statistics: yield* cluster.consensus.statistics,
+    processed: yield* processed,
+    blames: cluster.network.blames(),
+  }
+})
+
+/** Runs a scenario to its end. Throws when it fails, with the seed. */
+export const runCluster = (seed: number, scenario: Scenario = {}) => {
+  const journal = scenario.journal ?? new Journal()
+  const disks = scenario.disks ?? makeDisks(undefined, scenario.writeMsMax)
+  const { exit, audit, virtualMs } = simulate(seed, Effect.scoped(program(seed, scenario, journal, disks)))
+  if (Exit.isFailure(exit)) throw new Error(`seed ${seed} failed: ${exit.cause}`, { cause: exit.cause })
+  return { journal, audit, virtualMs, ...exit.value }
+}
+
+/** What a journal says against agreement (P-1), order (P-2) and the redelivery window (P-3). */
+export const violations = ({ deliveries, boots }: Journal, pendingAcksMax = 16): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  const byHeight = new Map<number, string>()
+  const byRound = new Map<string, string>()
+  const last = new Map<string, TestBlock>()
+  const highest = new Map<number, number>()
+  for (const { index, incarnation, block } of deliveries) {
+    const digest = bytesKey(block.digest)
+    if ((byHeight.get(block.height) ?? digest) !== digest) found.push(`P-1 height ${block.height} differs`)
+    byHeight.set(block.height, digest)
+    const round = roundKey(block.context.round)
+    if ((byRound.get(round) ?? digest) !== digest) found.push(`P-1 round ${round} differs`)
+    byRound.set(round, digest)
+    const life = `${index}/${incarnation}`
+    const boot = boots.find((at) => at.index === index && at.incarnation === incarnation)!
+    const before = last.get(life)
+    const expected = before === undefined ? boot.anchor : anchorOf(before)
+    if (block.height !== expected.height + 1) found.push(`P-2 node ${life}: ${block.height} after ${expected.height}`)
+    if (!bytesEqual(block.parent, expected.digest)) found.push(`P-2 node ${life}: ${block.height} is not linked`)
+    last.set(life, block)
+    const top = Math.max(highest.get(index) ?? 0, block.height)
+    if (top - block.height >= pendingAcksMax) found.push(`P-3 node ${life}: ${block.height} again after ${top}`)
+    highest.set(index, top)
+  }
+  return found
+}
+
+/** Deliveries of a block to a node that had it before. */
+export const redelivered = ({ deliveries }: Journal): number => {
+  const seen = new Set<string>()
+  return deliveries.filter(({ index, block }) => {
+    const key = `${index}/${block.height}`
+    return seen.has(key) || !seen.add(key)
+  }).length
+}
+
+/** Crashes random nodes at random times; never more than one at once unless `all`. */
+export const crashes = (cluster: TestCluster, times: number, options: { readonly all?: boolean } = {}) =>
+  Effect.gen(function* () {
+    for (let i = 0; i < times; i++) {
+      yield* Effect.sleep(yield* Random.nextBetween(1, 900))
+      const one = yield* Random.nextIntBetween(0, validators.length, { halfOpen: true })
+      const victims = options.all ? [...validators.keys()] : [one]
+      for (const index of victims) yield* cluster.crash(index)
+      yield* Effect.sleep(yield* Random.nextBetween(1, 700))
+      yield* Effect.forEach(victims, cluster.boot, { concurrency: "unbounded", discard: true })
+    }
+  })
