@@ -1,0 +1,212 @@
+/**
+ * A node: its directory, environments, marshal and executor, started and stopped in order.
+ *
+ *   start   config --> lock --> environments --> root record --> marshal --> set, executor --> delivery after the anchor
+ *   stop    (consensus let go by whoever joined it) --> executor --> marshal --> environments --> lock
+ *
+ * Terms: a node *failed* when its executor or marshal stopped for a reason that only a person can settle.
+ *
+ * Invariant: a directory that is not this node's is refused before anything in it is written, and is left as it was. What
+ * the node promised is durable at every point, so a process that dies instead of stopping loses nothing.
+ */
+import {
+  type Block,
+  type BlockTransport,
+  MARSHAL_MAPS,
+  type Marshal,
+  makeMarshal,
+  verifyFinalization,
+} from "@coppice/consensus"
+import { type Ed25519, type Hasher, type KeyPair, keyPairFromSeed, type Participants } from "@coppice/crypto"
+import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
+import {
+  type Application,
+  bindSet,
+  type DatabaseSet,
+  type Databases,
+  type Executor,
+  type ExecutorLimits,
+  openSyncPlan,
+  SET_MAPS,
+  type SetOpenError,
+} from "@coppice/stateful"
+import { Storage, type StorageError, type StorageShape } from "@coppice/storage"
+import { Effect, Metric, type Scope } from "effect"
+import {
+  DIRECTORY_FORMAT,
+  type NodeConfig,
+  type NodePaths,
+  nodePaths,
+  readConfig,
+  readSecret,
+  requireConfig,
+  setPath,
+  writeConfig,
+} from "./directory.ts"
+import { type NodeFailure, type NodeOpenError, SecretUnreadable } from "./errors.ts"
+import { explain } from "./explain.ts"
+import { toHex } from "./hex.ts"
+import { acquireLock, announceHolder } from "./lock.ts"
+import { startExecutor } from "./startup.ts"
+
+/** Opens an environment in a directory of its own, which is created when it is missing. */
+export type OpenEnvironment = (
+  directory: string,
+  maps: ReadonlyArray<string>,
+) => Effect.Effect<StorageShape, StorageError, Scope.Scope>
+
+/** Bounds of a node. */
+export interface NodeLimits extends ExecutorLimits {
+  /** Finalized blocks delivered and not yet acknowledged. */
+  readonly pendingAcksMax: number
+  /** Finalized heights that keep undo records. */
+  readonly rewindHeights: number
+}
+
+/** What a node is made of. */
+export interface NodeOptions<B extends Block, M extends Databases> {
+  /** The node's own directory; it holds the secret key (see `keepSecret`). */
+  readonly directory: string
+  readonly application: Application<B, M>
+  /** Name of the network: it separates signatures and environments. */
+  readonly chainId: string
+  /** The validators; a node whose key is not among them follows without a vote. */
+  readonly participants: Participants
+  /** How blocks are fetched from peers. */
+  readonly transport: BlockTransport
+  readonly openEnvironment: OpenEnvironment
+  readonly limits?: Partial<NodeLimits>
+  readonly hasher?: Hasher
+  readonly ed25519?: Ed25519
+}
+
+/** A running node. It lives as long as its scope. */
+export interface RunningNode<B extends Block, M extends Databases> {
+  readonly paths: NodePaths
+  readonly config: NodeConfig
+  readonly keys: KeyPair
+  readonly application: Application<B, M>
+  readonly genesis: B
+  readonly set: DatabaseSet<M>
+  readonly executor: Executor<B, M>
+  readonly marshal: Marshal<B>
+  /** Why the node failed; undefined while it works. */
+  readonly failure: () => NodeFailure | undefined
+  /** Fails when the node does. Whoever composed it closes its scope then. */
+  readonly failed: Effect.Effect<never, NodeFailure>
+  /** Series of this node alone: nodes that share a process have one registry each. */
+  readonly metrics: Metric.MetricRegistry
+}
+
+const secretOf = Effect.fnUntraced(function* (paths: NodePaths) {
+  const secret = yield* readSecret(paths)
+  return secret ?? (yield* new SecretUnreadable({ path: paths.secret, reason: "it is missing" }))
+})
+
+/** Everything that refuses a directory before a process lock or an environment exists there. */
+const accept = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
+  options: NodeOptions<B, M>,
+  providers: { readonly hasher: Hasher; readonly ed25519: Ed25519 },
+) {
+  const { application, chainId, participants } = options
+  const paths = nodePaths(options.directory)
+  const keys = keyPairFromSeed(providers.ed25519, yield* secretOf(paths))
+  const { genesis } = yield* Effect.try({
+    try: () => bindSet({ application, chainId, hasher: providers.hasher }),
+    catch: (error) => error as SetOpenError,
+  })
+  const config: NodeConfig = {
+    format: DIRECTORY_FORMAT,
+    chain: chainId,
+    genesis: toHex(genesis.digest),
+    application: application.name,
+    validator: participants.indexOf(keys.publicKey) ?? null,
+  }
+  return { paths, keys, genesis, config }
+})
+
+const checkConfig = Effect.fnUntraced(function* (paths: NodePaths, config: NodeConfig) {
+  const held = yield* readConfig(paths)
+  if (held !== undefined) yield* requireConfig(paths, config, held)
+  return held
+})
+
+const watch = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
+  executor: Executor<B, M>,
+  marshal: Marshal<B>,
+) {
+  let failure: NodeFailure | undefined
+  const ends: ReadonlyArray<Effect.Effect<void, NodeFailure>> = [executor.stopped, marshal.stopped]
+  const failed = Effect.raceAllFirst(ends.map((stopped) => Effect.andThen(stopped, Effect.never)))
+  yield* Effect.forkScoped(
+    Effect.catch(failed, (error) => {
+      failure = error
+      const { what, advice } = explain(error)
+      return Effect.logError(`node stopped: ${what}. ${advice}`)
+    }),
+    { startImmediately: true },
+  )
+  return { failure: () => failure, failed }
+})
+
+/**
+ * Opens a node in its directory and starts delivery.
+ *
+ * Errors: see `NodeOpenError`; `explain` says what to do. A refused directory is left as it was.
+ * Cancellation: interruption and the closing of the scope stop it in order; at the end the directory is free again.
+ */
+export const openNode = Effect.fn("Node.open")(function* <B extends Block, M extends Databases>(
+  options: NodeOptions<B, M>,
+): Effect.fn.Return<RunningNode<B, M>, NodeOpenError, Scope.Scope> {
+  const metrics: Metric.MetricRegistry = new Map()
+  return yield* start(options, metrics).pipe(Effect.provideService(Metric.MetricRegistry, metrics))
+})
+
+const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
+  options: NodeOptions<B, M>,
+  metrics: Metric.MetricRegistry,
+): Effect.fn.Return<RunningNode<B, M>, NodeOpenError, Scope.Scope> {
+  const { application, chainId, participants, transport, openEnvironment, limits = {} } = options
+  const { hasher = nodeHasher, ed25519 = nodeEd25519 } = options
+  const { paths, keys, genesis, config } = yield* accept(options, { hasher, ed25519 })
+  yield* checkConfig(paths, config)
+  yield* acquireLock(paths)
+  const held = yield* checkConfig(paths, config)
+  const setStorage = yield* openEnvironment(setPath(paths, application.name), SET_MAPS)
+  const marshalStorage = yield* openEnvironment(paths.marshal, MARSHAL_MAPS)
+  yield* openSyncPlan({ application, chainId, hasher, storage: setStorage })
+  const { pendingAcksMax, rewindHeights, ...executorLimits } = limits
+  const marshal = yield* makeMarshal({
+    chainId,
+    genesis,
+    codec: application.codec,
+    verify: (finalization) => verifyFinalization(ed25519, participants, chainId, finalization),
+    transport,
+    ...(pendingAcksMax === undefined ? {} : { pendingAcksMax }),
+  }).pipe(Effect.provideService(Storage, marshalStorage))
+  const { executor, set, anchor } = yield* startExecutor<B, M>({
+    application,
+    chainId,
+    hasher,
+    storage: setStorage,
+    source: marshal,
+    limits: executorLimits,
+    ...(rewindHeights === undefined ? {} : { rewindHeights }),
+  })
+  if (held === undefined) yield* writeConfig(paths, config)
+  yield* announceHolder(paths)
+  const watched = yield* watch(executor, marshal)
+  yield* marshal
+    .start(executor.port, { deliverAfter: anchor })
+    .pipe(
+      Effect.catchTag("MarshalStopped", ({ cause }) => (cause === undefined ? Effect.interrupt : Effect.fail(cause))),
+    )
+  return { paths, config, keys, application, genesis, set, executor, marshal, ...watched, metrics }
+})
+
+/** Runs `use` with a node in a scope of its own, and stops the node before the result is given. */
+export const withNode = <B extends Block, M extends Databases, A, E, R>(
+  options: NodeOptions<B, M>,
+  use: (node: RunningNode<B, M>) => Effect.Effect<A, E, R>,
+): Effect.Effect<A, E | NodeOpenError | NodeFailure, R> =>
+  Effect.scoped(Effect.flatMap(openNode(options), (node) => Effect.raceFirst(use(node), node.failed)))
