@@ -6,13 +6,13 @@
  * Sections are those of spec stateful (§8.1 M1 to M9) and spec consensus (crash points M1 to M11, §3.10).
  */
 import { bytesEqual, bytesKey } from "@coppice/codec"
+import { chainOn, childOf, finalize, genesis, type TestBlock } from "@coppice/simulate/chain"
 import { fc, test as property } from "@fast-check/vitest"
 import { describe, expect, test } from "vitest"
 import { type Anchor, anchorOf, type Finalization, Height } from "../src/index.ts"
 import { AWAITED_FINALIZATIONS_MAX, FETCHES_MAX, REPAIR_WALK_MAX, ROUND_RETENTION } from "../src/limits.ts"
 import { step } from "../src/marshal/core.ts"
 import { initialState, type MarshalEffect, type MarshalEvent, type MarshalState } from "../src/marshal/state.ts"
-import { chainOn, childOf, finalize, genesis, type TestBlock } from "./chain.ts"
 import { MemoryRows } from "./memory-rows.ts"
 
 type Event = MarshalEvent<TestBlock>

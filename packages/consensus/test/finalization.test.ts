@@ -4,6 +4,18 @@
  */
 import { decode, encode } from "@coppice/codec"
 import { consensusNamespaces, createParticipants, keyPairFromSeed, signedBytes } from "@coppice/crypto"
+import {
+  blockCodec,
+  CHAIN,
+  certify,
+  childOf,
+  ed25519,
+  finalize,
+  genesis,
+  participants,
+  proposalOf,
+  validators,
+} from "@coppice/simulate/chain"
 import { fc, test as property } from "@fast-check/vitest"
 import { describe, expect, test } from "vitest"
 import {
@@ -17,18 +29,6 @@ import {
   View,
   verifyFinalization,
 } from "../src/index.ts"
-import {
-  blockCodec,
-  CHAIN,
-  certify,
-  childOf,
-  ed25519,
-  finalize,
-  genesis,
-  participants,
-  proposalOf,
-  validators,
-} from "./chain.ts"
 
 const block = childOf(genesis, 300)
 const proposal = proposalOf(block)

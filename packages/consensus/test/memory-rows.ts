@@ -1,9 +1,9 @@
 /** Rows of a marshal in plain maps: the durable side of the core, without bytes. */
 import { bytesEqual, bytesKey } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
+import type { TestBlock } from "@coppice/simulate/chain"
 import { compareRounds, type Finalization, type Height, type Round, roundKey } from "../src/index.ts"
 import type { CachedRef, CacheKind, Row, RowReader } from "../src/marshal/rows.ts"
-import type { TestBlock } from "./chain.ts"
 
 export class MemoryRows implements RowReader<TestBlock> {
   readonly finalized = new Map<Height, TestBlock>()

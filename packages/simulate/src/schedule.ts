@@ -36,18 +36,18 @@ const CHANCES = ["silentChance", "splitChance", "forkChance", "stallChance", "co
 /** Asserts that a schedule makes sense. Errors: RangeError. */
 export const requireSchedule = (schedule: ConsensusSchedule): void => {
   const { stallViewsMax, viewMs, viewTimeoutMs, latencyMs, restarts } = schedule
-  const require = (holds: boolean, what: string): void => {
+  const bound = (holds: boolean, what: string): void => {
     if (!holds) throw new RangeError(`schedule: ${what} is outside`)
   }
-  for (const name of CHANCES) require(schedule[name] >= 0 && schedule[name] <= 1, name)
-  require(schedule.silentChance + schedule.splitChance <= 1, "silentChance + splitChance")
-  require(Number.isInteger(stallViewsMax) && stallViewsMax >= 1, "stallViewsMax")
-  require(viewMs >= 1 && viewMs < Number.POSITIVE_INFINITY, "viewMs")
-  require(viewTimeoutMs >= 1 && viewTimeoutMs < Number.POSITIVE_INFINITY, "viewTimeoutMs")
-  require(latencyMs.min >= 0 && latencyMs.min <= latencyMs.max && latencyMs.max < viewTimeoutMs, "latencyMs")
+  for (const name of CHANCES) bound(schedule[name] >= 0 && schedule[name] <= 1, name)
+  bound(schedule.silentChance + schedule.splitChance <= 1, "silentChance + splitChance")
+  bound(Number.isInteger(stallViewsMax) && stallViewsMax >= 1, "stallViewsMax")
+  bound(viewMs >= 1 && viewMs < Number.POSITIVE_INFINITY, "viewMs")
+  bound(viewTimeoutMs >= 1 && viewTimeoutMs < Number.POSITIVE_INFINITY, "viewTimeoutMs")
+  bound(latencyMs.min >= 0 && latencyMs.min <= latencyMs.max && latencyMs.max < viewTimeoutMs, "latencyMs")
   if (restarts === undefined) return
-  require(Number.isInteger(restarts.everyViews) && restarts.everyViews >= 1, "restarts.everyViews")
-  require(Number.isInteger(restarts.downViews) && restarts.downViews >= 1, "restarts.downViews")
+  bound(Number.isInteger(restarts.everyViews) && restarts.everyViews >= 1, "restarts.everyViews")
+  bound(Number.isInteger(restarts.downViews) && restarts.downViews >= 1, "restarts.downViews")
 }
 
 /** A schedule that shows forks, nullified views, delayed finality and restarts within a hundred views. */

@@ -2,15 +2,7 @@
 import { bytesEqual, bytesKey } from "@coppice/codec"
 import { anchorOf, roundKey } from "@coppice/consensus"
 import { Effect, Exit, Random } from "effect"
-import {
-  blockCodec,
-  CHAIN,
-  ed25519,
-  genesis,
-  sealBlock,
-  type TestBlock,
-  validators,
-} from "../../consensus/test/chain.ts"
+import { blockCodec, CHAIN, ed25519, genesis, sealBlock, type TestBlock, validators } from "../src/chain.ts"
 import { type Cluster, type ConsensusSchedule, DEFAULT_SCHEDULE, makeCluster, simulate } from "../src/index.ts"
 import { type DiskProbe, makeMapDisk } from "./map-disk.ts"
 import { BAD_SALT, Journal, makeStubExecutor, type StubOptions } from "./stub-executor.ts"

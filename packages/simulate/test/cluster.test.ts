@@ -7,7 +7,7 @@ import { encode } from "@coppice/codec"
 import { encodeBlock, finalizationCodec, Height, roundKey } from "@coppice/consensus"
 import { Effect } from "effect"
 import { describe, expect, test } from "vitest"
-import { blockCodec, chainOn, childOf, finalize, genesis, validators } from "../../consensus/test/chain.ts"
+import { blockCodec, chainOn, childOf, finalize, genesis, validators } from "../src/chain.ts"
 import { CALM, corrupt, crashes, makeDisks, redelivered, runCluster, violations } from "./cluster-run.ts"
 import { BAD_SALT, Journal } from "./stub-executor.ts"
 

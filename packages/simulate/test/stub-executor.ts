@@ -15,7 +15,7 @@ import {
 } from "@coppice/consensus"
 import { DIGEST_BYTES } from "@coppice/crypto"
 import { Effect, Queue, Random } from "effect"
-import { sealBlock, type TestBlock } from "../../consensus/test/chain.ts"
+import { sealBlock, type TestBlock } from "../src/chain.ts"
 import type { NodeContext, NodeExecutor } from "../src/cluster.ts"
 
 /** Salt of a block that honest executors refuse. */
