@@ -169,6 +169,8 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
   private readonly slots = new SlotIndex()
   private readonly keys: KeyIndex
   private readonly sweep: Sweep
+  /** What layers that are being sealed have put into the shared indexes. */
+  private readonly traces = new Map<Branch<KeyedContent>, SealTrace>()
   private commits: ReadonlyArray<RetainedCommit>
   private flushing = false
 
@@ -288,7 +290,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
 
   openBatch(parent: Layer): KeyedBatch<K, V> {
     const branch = this.branchOf(parent)
-    this.branches.requireUsable("openBatch", branch)
+    this.branches.requireOwn("openBatch", branch)
     return new KeyedBatch<K, V>(this, branch)
   }
 
@@ -296,36 +298,38 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     batch.open = false
   }
 
-  *seal(batch: KeyedBatch<K, V>): Generator<SealStep, Layer, void> {
+  seal(batch: KeyedBatch<K, V>): Generator<SealStep, Layer, void> {
+    if (batch.source !== this) throw new Error("a batch is sealed by the member that opened it")
     batch.requireOpen("seal")
     batch.open = false
+    return this.sealing(batch)
+  }
+
+  private *sealing(batch: KeyedBatch<K, V>): Generator<SealStep, Layer, void> {
     const { parent } = batch
+    this.branches.requireUsable("seal", parent)
     const branch = this.branches.begin(parent, parent.content!.state.size)
     const trace: SealTrace = { touched: new Touched(), created: [], deleted: [] }
+    this.traces.set(branch, trace)
     const home = { format: this.format, hasher: this.home.hasher, log: this.log, slots: this.slots, keys: this.keys }
     try {
       const content = yield* sealUnordered(home, parent, branch, batch.writes, batch.metadata, trace)
       branch.sealed(targetOf(content.state), content, contentBytes(content), "pending")
       return branch
     } finally {
-      if (branch.state !== "pending" && branch.state !== "applied") {
-        this.undoTrace(branch, trace)
-        if (branch.state === "sealing") this.branches.close(branch)
-      }
+      if (branch.state === "sealing") this.branches.close(branch)
+      this.traces.delete(branch)
     }
   }
 
-  private undoTrace(branch: Branch<KeyedContent>, trace: SealTrace): void {
-    for (const slot of trace.touched.touched) this.slots.forget(slot, branch)
-    for (const key of trace.created) this.keys.forget(key, branch)
-  }
-
-  /** A closed layer leaves the shared indexes. One that was still being sealed is undone by its own `finally`. */
+  /** A closed layer leaves the shared indexes at once, also when it is still being sealed: nobody may resume that. */
   private forget(branch: Branch<KeyedContent>): void {
-    const index = branch.content?.index
-    if (index === undefined) return
-    for (const slot of index.touched) this.slots.forget(slot, branch)
-    for (const key of index.created) this.keys.forget(key, branch)
+    const trace = this.traces.get(branch)
+    const touched = branch.content?.index?.touched ?? trace?.touched.touched ?? []
+    const created = branch.content?.index?.created ?? trace?.created ?? []
+    for (const slot of touched) this.slots.forget(slot, branch)
+    for (const key of created) this.keys.forget(key, branch)
+    this.traces.delete(branch)
   }
 
   apply(layer: Layer): void {
@@ -367,6 +371,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     const swept = yield* this.sweep.advance(this.space, this.slots, this.keys, state.size, operations, changes)
     changes.push(headChange(this.space, headOf(state, this.sweep.checkpoint, retained)))
     const settled = (): void => {
+      if (this.branches.byId(last.id) !== last) throw new Error("a flush is settled once")
       this.log.storedSize = state.size
       this.log.storedNodes = state.frontier.family.size(state.frontier.leaves)
       this.commits = retained
@@ -382,6 +387,11 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     const { index, state } = branch.content!
     this.slots.consumeFreed(state.freedUsed)
     const { touched, created, deleted } = index!
+    // Deletes first: from the moment a slot counts as freed, another branch may give it to a key.
+    for (let i = 0; i < deleted.length; i++) {
+      this.keys.mergeDelete(deleted[i]!)
+      if (i % 4096 === 4095) yield undefined
+    }
     for (let i = 0; i < touched.length; i++) {
       this.slots.merge(touched[i]!, branch)
       if (i % 8192 === 8191) yield undefined
@@ -390,7 +400,6 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
       this.keys.mergeCreate(created[i]!, branch)
       if (i % 4096 === 4095) yield undefined
     }
-    for (const key of deleted) this.keys.mergeDelete(key)
   }
 
   private makeReader(): KeyedReader<K, V> {

@@ -36,12 +36,14 @@ export class ValueTooLong extends Error {
   }
 }
 
-/** A batch would hold more writes than `BATCH_WRITES_MAX`. The batch is unchanged. */
+/** A batch would go above a limit. A write that throws it leaves the batch unchanged; a seal consumes the batch. */
 export class BatchTooLarge extends Error {
   readonly _tag = "BatchTooLarge"
+  readonly limit: "BATCH_WRITES_MAX" | "BATCH_BYTES_MAX" | "LAYER_OPERATION_BYTES_MAX"
   readonly allowed: number
-  constructor(allowed: number) {
-    super(`a batch holds at most ${allowed} writes`)
+  constructor(limit: BatchTooLarge["limit"], allowed: number) {
+    super(`a batch above ${limit} (${allowed})`)
+    this.limit = limit
     this.allowed = allowed
   }
 }

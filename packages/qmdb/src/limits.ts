@@ -6,6 +6,10 @@ export const KEY_BYTES_MAX = 1024
 export const VALUE_BYTES_MAX = 1 << 20
 /** Writes in one batch. */
 export const BATCH_WRITES_MAX = 1 << 20
+/** Bytes of keys and values that one open batch holds, with eight for each value; replaced values count while a mark may ask for them. */
+export const BATCH_BYTES_MAX = 1 << 27
+/** Bytes of the operations of one layer, which include every operation that its floor moved. */
+export const LAYER_OPERATION_BYTES_MAX = 1 << 30
 /** Keys that can be active in one database: a slot number has 30 bits. */
 export const SLOTS_MAX = 2 ** 30
 /** Operations whose index changes may be missing from the stored index, and so are replayed at open. */

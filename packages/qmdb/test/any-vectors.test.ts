@@ -7,15 +7,16 @@ import { readFileSync } from "node:fs"
 import { Blob, Bytes, type Codec } from "@coppice/codec"
 import { describe, expect, it } from "vitest"
 import {
+  createRig,
   type Encoding,
   type KeyedBatch,
   type KeyedReader,
   type Layer,
   Location,
   Qmdb,
+  type Rig,
   StaleBatch,
 } from "./support/api.ts"
-import { type Bench, createBench } from "./support/harness.ts"
 
 interface Operation {
   readonly location: number
@@ -63,37 +64,37 @@ const read = (file: string): unknown =>
 const hexToBytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "hex"))
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
 
-type Bytewise = Bench<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
+type Bytewise = Rig<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
 
 const open = (family: "mmr" | "mmb", encoding: string): Bytewise => {
   const fixed = encoding === "fixed 32/32"
   const value: Codec<Uint8Array> = fixed ? Bytes(32) : Blob(1024)
   const kind: Encoding = fixed ? "fixed" : "variable"
-  return createBench(Qmdb.any({ key: Bytes(32), value, family, encoding: kind }))
+  return createRig(Qmdb.any({ key: Bytes(32), value, family, encoding: kind }))
 }
 
-const stage = (bench: Bytewise, parent: Layer, mutations: ReadonlyArray<Mutation>, metadata?: string | null): Layer => {
-  const batch = bench.member.openBatch(parent)
-  for (const { key, value } of mutations) {
-    if (value === null) batch.remove(hexToBytes(key))
-    else batch.put(hexToBytes(key), hexToBytes(value))
-  }
-  if (metadata !== undefined && metadata !== null) batch.withMetadata(hexToBytes(metadata))
-  return bench.seal(batch)
+const stage = (rig: Bytewise, parent: Layer, mutations: ReadonlyArray<Mutation>, metadata?: string | null): Layer => {
+  return rig.seal((batch) => {
+    for (const { key, value } of mutations) {
+      if (value === null) batch.remove(hexToBytes(key))
+      else batch.put(hexToBytes(key), hexToBytes(value))
+    }
+    if (metadata !== undefined && metadata !== null) batch.withMetadata(hexToBytes(metadata))
+  }, parent)
 }
 
-const check = (bench: Bytewise, layer: Layer, after: After): void => {
+const check = (rig: Bytewise, layer: Layer, after: After): void => {
   expect({ size: layer.target.end, floor: layer.target.start, root: hex(layer.target.root) }).toEqual({
     size: after.size,
     floor: after.floor,
     root: after.ops_root,
   })
   const start = after.new_operations[0]!.location
-  const { operations } = bench.member.reader.prove(Location(start), after.new_operations.length)
+  const { operations } = rig.member.reader.prove(Location(start), after.new_operations.length)
   expect(operations.map(hex)).toEqual(after.new_operations.map((operation) => operation.encoded))
-  expect(bench.member.reader.active).toBe(Object.keys(after.active).length)
+  expect(rig.member.reader.active).toBe(Object.keys(after.active).length)
   for (const [key, location] of Object.entries(after.active)) {
-    expect(bench.member.reader.locate(hexToBytes(key)), key).toBe(location)
+    expect(rig.member.reader.locate(hexToBytes(key)), key).toBe(location)
   }
 }
 
@@ -104,18 +105,18 @@ describe("any-unordered.json", () => {
   for (const { family, encoding, script, steps } of cases) {
     for (const flushing of flushings) {
       it(`${family}, ${encoding}, ${script}: every batch equals its vector, ${flushing}`, () => {
-        let bench = open(family, encoding)
+        let rig = open(family, encoding)
         for (const step of steps) {
           if (step.genesis !== undefined) {
-            check(bench, bench.member.tip, step.genesis)
+            check(rig, rig.member.tip, step.genesis)
             continue
           }
-          const layer = stage(bench, bench.member.tip, step.mutations!, step.metadata)
-          bench.member.apply(layer)
-          check(bench, layer, step.after!)
-          if (flushing !== "never flushed") bench.flush()
-          if (flushing === "reopened after each batch") bench = bench.reopen()
-          check(bench, bench.member.tip, step.after!)
+          const layer = stage(rig, rig.member.tip, step.mutations!, step.metadata)
+          rig.member.apply(layer)
+          check(rig, layer, step.after!)
+          if (flushing !== "never flushed") rig.flush()
+          if (flushing === "reopened after each batch") rig = rig.reopen()
+          check(rig, rig.member.tip, step.after!)
         }
       })
     }
@@ -126,23 +127,23 @@ describe("batch-chains.json", () => {
   const { trees } = read("batch-chains.json") as { readonly trees: ReadonlyArray<Tree> }
   for (const tree of trees.filter(({ database }) => database === "any unordered")) {
     it("sealed chains have their roots whatever is applied, and stale ones are refused", () => {
-      const bench = open("mmr", "fixed 32/32")
+      const rig = open("mmr", "fixed 32/32")
       const writes = startingWrites(tree)
-      bench.member.apply(stage(bench, bench.member.tip, writes))
-      check(bench, bench.member.tip, tree.start)
+      rig.member.apply(stage(rig, rig.member.tip, writes))
+      check(rig, rig.member.tip, tree.start)
       const layers = new Map<string, Layer>()
       for (const { id, parent, mutations, result } of tree.batches) {
-        const layer = stage(bench, parent === null ? bench.member.tip : layers.get(parent)!, mutations)
+        const layer = stage(rig, parent === null ? rig.member.tip : layers.get(parent)!, mutations)
         layers.set(id, layer)
         expect(hex(layer.target.root), id).toBe(result.ops_root)
         expect([layer.target.end, layer.target.start], id).toEqual([result.size, result.floor])
       }
       for (const { apply, root, error } of tree.applies) {
         const layer = layers.get(apply)!
-        if (error !== undefined) expect(() => bench.member.apply(layer), apply).toThrow(StaleBatch)
-        else bench.member.apply(layer)
-        if (root !== undefined) expect(hex(bench.member.tip.target.root), apply).toBe(root)
-        bench.flush()
+        if (error !== undefined) expect(() => rig.member.apply(layer), apply).toThrow(StaleBatch)
+        else rig.member.apply(layer)
+        if (root !== undefined) expect(hex(rig.member.tip.target.root), apply).toBe(root)
+        rig.flush()
       }
     })
   }

@@ -122,6 +122,12 @@ export class Branches<C> {
     return branch === this.tip || this.descends(branch, this.tip)
   }
 
+  /** Throws `StaleBatch` unless the layer is usable and one of these branches, not of another or an earlier member. */
+  requireOwn(operation: string, branch: Branch<C>): void {
+    if (branch !== this.stored && this.live.get(branch.id) !== branch) throw new StaleBatch(operation, branch.id)
+    this.requireUsable(operation, branch)
+  }
+
   /** Throws `StaleBatch` unless the layer is usable. */
   requireUsable(operation: string, branch: Branch<C>): void {
     if (!this.usable(branch)) throw new StaleBatch(operation, branch.id)
@@ -152,7 +158,9 @@ export class Branches<C> {
   /** Closes a layer and everything over it. */
   close(branch: Branch<C>): void {
     if (branch.state === "closed") return
-    if (branch.state === "applied" || branch.state === "stored") throw new Error("an applied layer cannot be closed")
+    if (this.live.get(branch.id) !== branch || branch.state === "applied") {
+      throw new Error(`layer ${branch.id} is applied or of another member: it cannot be closed`)
+    }
     for (const other of [...this.live.values()]) {
       if (other === branch || other.sees(branch.id, branch.depth)) this.drop(other)
     }
@@ -166,7 +174,8 @@ export class Branches<C> {
 
   /** Moves the tip forward and closes every layer that is neither below nor above the new one. */
   apply(branch: Branch<C>): void {
-    if (branch.state !== "pending" || !this.usable(branch)) throw new StaleBatch("apply", branch.id)
+    this.requireOwn("apply", branch)
+    if (branch.state !== "pending") throw new StaleBatch("apply", branch.id)
     for (const other of [...this.live.values()]) {
       if (branch.sees(other.id, other.depth)) other.state = "applied"
       else if (!other.sees(branch.id, branch.depth)) this.drop(other)

@@ -4,6 +4,9 @@
  * Invariant: bytes past the last operation are zero, so a fixed-size operation is padded by being shorter.
  */
 
+import { BatchTooLarge } from "../errors.ts"
+import { LAYER_OPERATION_BYTES_MAX } from "../limits.ts"
+
 /** Collects the operations of one batch. */
 export class OperationBuffer {
   count = 0
@@ -17,11 +20,14 @@ export class OperationBuffer {
     this.owners = new Uint32Array(operations)
   }
 
-  /** Room for one more operation of `length` bytes; the caller writes it at the returned offset of `target`. */
+  /**
+   * Room for one more operation of `length` bytes; the caller writes it at the returned offset of `target`. Throws
+   * `BatchTooLarge`.
+   */
   reserve(length: number, owner: number): number {
     const at = this.offsets[this.count]!
-    if (this.count === this.owners.length) this.growCount()
     if (at + length > this.bytes.length) this.growBytes(at + length)
+    if (this.count === this.owners.length) this.growCount()
     this.owners[this.count] = owner
     this.count += 1
     this.offsets[this.count] = at + length
@@ -71,7 +77,10 @@ export class OperationBuffer {
   }
 
   private growBytes(needed: number): void {
-    const bytes = Buffer.alloc(Math.max(needed, this.bytes.length * 2))
+    if (needed > LAYER_OPERATION_BYTES_MAX) {
+      throw new BatchTooLarge("LAYER_OPERATION_BYTES_MAX", LAYER_OPERATION_BYTES_MAX)
+    }
+    const bytes = Buffer.alloc(Math.max(needed, Math.min(this.bytes.length * 2, LAYER_OPERATION_BYTES_MAX)))
     bytes.set(this.bytes)
     this.bytes = bytes
   }

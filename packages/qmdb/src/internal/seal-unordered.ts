@@ -18,13 +18,13 @@ import type { SealStep } from "../member.ts"
 import type { Branch } from "./branches.ts"
 import type { KeyIndex } from "./key-index.ts"
 import type { KeyText } from "./key-shape.ts"
-import { REMOVED, type Writes } from "./keyed-batch.ts"
 import { commitOperation, type KeyedFormat, mutationBytes, writeMutation } from "./keyed-format.ts"
 import type { KeyedContent, KeyedState } from "./keyed-state.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
 import { Kind, type OperationLog, ownerOf, ownerSlot } from "./operation-log.ts"
 import { orderByNumber, orderByText } from "./order.ts"
 import { INACTIVE, type SlotIndex } from "./slot-index.ts"
+import { REMOVED, type Writes } from "./writes.ts"
 
 /** Lookups, writes or examined locations between two points at which sealing may pause. */
 const SLICE = 512
@@ -122,9 +122,8 @@ function* resolve<K, V>(
   writes: Writes,
   pause: () => Generator<undefined, void, void>,
 ): Generator<undefined, { readonly existing: Existing; readonly created: Created }, void> {
-  const count = writes.byKey.size
-  const keys = Array.from(writes.byKey.keys())
-  const values = Int32Array.from(writes.byKey.values())
+  const { keys, numbers } = writes.entries()
+  const count = keys.length
   const existing: Existing = {
     count: 0,
     keys: [],
@@ -136,7 +135,7 @@ function* resolve<K, V>(
   const order = orderByText(keys)
   for (let n = 0; n < count; n++) {
     const key = keys[order[n]!]!
-    const value = values[order[n]!]!
+    const value = numbers[order[n]!]!
     const slot = home.keys.slotOf(key, parent)
     const location = slot === undefined ? INACTIVE : home.slots.locate(slot, parent)
     if (location !== INACTIVE) {

@@ -8,9 +8,9 @@
  * order over the following flushes, each entry with its newest value. The *checkpoint* is the X0 of the last finished
  * round: every index change below it is in the stored index.
  *
- * Invariant: the log beyond the checkpoint never holds more than `INDEX_REPLAY_OPS_MAX` operations after a flush (or those
- * of that one flush), because a round advances in proportion to the operations flushed. Setting a location twice is
- * harmless, so replaying the log from the checkpoint over a newer index gives the same index.
+ * Invariant: the log beyond the checkpoint never holds more than `INDEX_REPLAY_OPS_MAX` operations after a flush, because a
+ * round advances in proportion to the operations flushed, and faster where the one before it was broken off by a restart.
+ * Setting a location twice is harmless, so replaying the log from the checkpoint over a newer index gives the same index.
  */
 import type { Change } from "@coppice/storage"
 import { INDEX_REPLAY_OPS_MAX } from "../limits.ts"
@@ -23,6 +23,9 @@ const MAP = "slots"
 
 /** Flushes a round takes at most, so that small flushes carry small shares. */
 const ROUND_FLUSHES = 64
+
+/** Operations flushed in a round at most: a checkpoint lags by one finished round and the one under way. */
+const ROUND_OPS = INDEX_REPLAY_OPS_MAX / 2
 
 interface Round {
   readonly start: number
@@ -59,8 +62,8 @@ export class Sweep {
     changes: Array<Change>,
   ): Generator<undefined, SweptKeys, void> {
     const swept: SweptKeys = { keys: [], slots: [] }
-    let share = Math.min(2, Math.max(1 / ROUND_FLUSHES, operations / (INDEX_REPLAY_OPS_MAX / 2)))
-    while (share > 0) {
+    let share = Math.max(1 / ROUND_FLUSHES, operations / ROUND_OPS)
+    do {
       this.round ??= {
         start: size,
         pages: slots.dirtyPages(),
@@ -71,17 +74,22 @@ export class Sweep {
       }
       yield undefined
       const round = this.round
-      const step = Math.min(share, 1 - round.progress)
+      const rest = 1 - round.progress
+      const step = Math.min(rest, Math.max(share, this.due(rest, size, operations)))
       share -= step
-      round.progress = step === 1 - round.progress ? 1 : round.progress + step
+      round.progress = step === rest ? 1 : round.progress + step
       yield* this.write(round, space, slots, keys, changes, swept)
-      if (round.progress === 1) {
-        this.checkpoint = round.start
-        this.round = undefined
-        if (round.start === size) break
-      }
-    }
+      if (round.progress < 1) break
+      this.checkpoint = round.start
+      this.round = undefined
+    } while (this.checkpoint < size && (share > 0 || size - this.checkpoint > INDEX_REPLAY_OPS_MAX))
     return swept
+  }
+
+  /** The share that a round needs to end before the checkpoint lags too far: more than usual where a restart broke one off. */
+  private due(rest: number, size: number, operations: number): number {
+    const slack = this.checkpoint + INDEX_REPLAY_OPS_MAX - (size - operations)
+    return operations < slack ? (rest * operations) / slack : rest
   }
 
   private *write(

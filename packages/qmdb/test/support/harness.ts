@@ -1,10 +1,12 @@
 /**
  * A member over a plain sorted map, driven without Effect: seal, apply and flush as functions.
  *
- * The map applies each flush at once and keeps every version, so that a test can reopen what any flush left.
+ * A flush has three steps that a test can take one by one: *plan* (the member makes the changes), *visible* (storage shows
+ * them) and *settled* (the member is told). Rows can be copied at any moment, so that a test can reopen what a crash left.
  */
 import { bytesKey, compareBytes, keyBytes } from "@coppice/codec"
-import { nobleHasher } from "@coppice/crypto"
+import type { Hasher } from "@coppice/crypto"
+import { opensslHasher } from "@coppice/crypto/node"
 import type { Change, Entry, StorageShape } from "@coppice/storage"
 import { Effect } from "effect"
 import type { Flush, Layer, Member, MemberHome, MemberSpec, SealStep } from "../../src/index.ts"
@@ -22,7 +24,7 @@ const rowsOf = (rows: Rows, map: string): Map<string, Uint8Array> => {
 export const applyChanges = (rows: Rows, changes: ReadonlyArray<Change>): void => {
   for (const change of changes) {
     const map = rowsOf(rows, change.map)
-    if (change.tag === "put") map.set(bytesKey(change.key), change.value.slice())
+    if (change.tag === "put") map.set(bytesKey(change.key), Uint8Array.from(change.value))
     else map.delete(bytesKey(change.key))
   }
 }
@@ -31,17 +33,22 @@ export const copyRows = (rows: Rows): Rows => new Map([...rows].map(([name, map]
 
 const entriesOf = (map: Map<string, Uint8Array>): Array<Entry> =>
   [...map]
-    .map(([key, value]) => ({ key: keyBytes(key), value: value.slice() }))
+    .map(([key, value]) => ({ key: keyBytes(key), value: Uint8Array.from(value) }))
     .sort((a, b) => compareBytes(a.key, b.key))
 
 export const mapStorage = (rows: Rows): StorageShape => ({
-  get: (map, key) => rowsOf(rows, map).get(bytesKey(key))?.slice(),
+  get: (map, key) => {
+    const value = rowsOf(rows, map).get(bytesKey(key))
+    return value === undefined ? undefined : Uint8Array.from(value)
+  },
   scan: (map, range) =>
-    entriesOf(rowsOf(rows, map)).filter(
-      ({ key }) =>
-        (range.start === undefined || compareBytes(key, range.start) >= 0) &&
-        (range.end === undefined || compareBytes(key, range.end) < 0),
-    ),
+    entriesOf(rowsOf(rows, map))
+      .filter(
+        ({ key }) =>
+          (range.start === undefined || compareBytes(key, range.start) >= 0) &&
+          (range.end === undefined || compareBytes(key, range.end) < 0),
+      )
+      .slice(0, range.limit),
   prefetch: () => Effect.void,
   write: (changes) => Effect.sync(() => applyChanges(rows, changes)),
   backup: () => Effect.die("not used here"),
@@ -52,58 +59,88 @@ export const homeOver = (rows: Rows, overrides: Partial<MemberHome> = {}): Membe
   storage: mapStorage(rows),
   member: 0,
   incarnation: 1,
-  hasher: nobleHasher,
+  hasher: opensslHasher,
   rewindCommits: 8,
   ...overrides,
 })
 
-export const runSeal = (home: MemberHome, sealing: Generator<SealStep, Layer, void>): Layer => {
-  for (;;) {
+/** Takes up to `steps` steps of a seal; its layer once it has ended. */
+export const stepSeal = (
+  hasher: Hasher,
+  sealing: Generator<SealStep, Layer, void>,
+  steps: number,
+): Layer | undefined => {
+  for (let i = 0; i < steps; i++) {
     const step = sealing.next()
     if (step.done === true) return step.value
-    if (step.value !== undefined) home.hasher.run(step.value)
+    if (step.value !== undefined) hasher.run(step.value)
   }
+  return undefined
 }
 
-export const planFlush = <B, R>(member: Member<B, R>): Flush | undefined => {
-  const planning = member.flush()
-  if (planning === undefined) return undefined
+export const runSeal = (hasher: Hasher, sealing: Generator<SealStep, Layer, void>): Layer =>
+  stepSeal(hasher, sealing, Number.POSITIVE_INFINITY)!
+
+/** Runs a generator to its end. */
+export const finish = <A>(work: Generator<unknown, A, void>): A => {
   for (;;) {
-    const step = planning.next()
+    const step = work.next()
     if (step.done === true) return step.value
   }
 }
 
 /** A member with what it stands on. */
-export interface Bench<B, R> {
+export interface Rig<B, R> {
   readonly rows: Rows
   readonly home: MemberHome
   readonly member: Member<B, R>
-  readonly seal: (batch: B) => Layer
+  /** Opens a batch over a layer, by default the tip, writes into it and seals it. */
+  readonly seal: (write: (batch: B) => void, parent?: Layer) => Layer
+  /** `seal` over the tip, then apply. */
+  readonly commit: (write: (batch: B) => void) => Layer
+  /** Plans a flush whole; undefined when nothing is to be flushed. */
+  readonly plan: () => Flush | undefined
+  /** All three steps of a flush. */
   readonly flush: () => void
-  readonly reopen: () => Bench<B, R>
+  /** A new member over a copy of what storage shows. */
+  readonly reopen: () => Rig<B, R>
 }
 
-export const benchOver = <B, R>(spec: MemberSpec<B, R>, rows: Rows, overrides?: Partial<MemberHome>): Bench<B, R> => {
+export const openRig = <B, R>(spec: MemberSpec<B, R>, rows: Rows, overrides?: Partial<MemberHome>): Rig<B, R> => {
   const home = homeOver(rows, overrides)
   const member = spec.open(home)
+  const seal = (write: (batch: B) => void, parent = member.tip): Layer => {
+    const batch = member.openBatch(parent)
+    write(batch)
+    return runSeal(home.hasher, member.seal(batch))
+  }
+  const plan = (): Flush | undefined => {
+    const planning = member.flush()
+    return planning === undefined ? undefined : finish(planning)
+  }
   return {
     rows,
     home,
     member,
-    seal: (batch) => runSeal(home, member.seal(batch)),
+    seal,
+    commit: (write) => {
+      const layer = seal(write)
+      member.apply(layer)
+      return layer
+    },
+    plan,
     flush: () => {
-      const flush = planFlush(member)
+      const flush = plan()
       if (flush === undefined) return
       applyChanges(rows, flush.changes)
       flush.settled()
     },
-    reopen: () => benchOver(spec, copyRows(rows), overrides),
+    reopen: () => openRig(spec, copyRows(rows), overrides),
   }
 }
 
-export const createBench = <B, R>(spec: MemberSpec<B, R>, overrides?: Partial<MemberHome>): Bench<B, R> => {
+export const createRig = <B, R>(spec: MemberSpec<B, R>, overrides?: Partial<MemberHome>): Rig<B, R> => {
   const rows: Rows = new Map()
   applyChanges(rows, spec.create(homeOver(rows, overrides)))
-  return benchOver(spec, rows, overrides)
+  return openRig(spec, rows, overrides)
 }
