@@ -22,8 +22,5 @@ export const BATCH_COUNT_MAX = 2048
 /** Most bytes of preimages that the vector kernel takes at once: with their digests they stay in the second-level cache. */
 export const BATCH_BYTES_MAX = 256 * 1024
 
-/** Longest preimage that is hashed in a lane; longer ones are faster in one native call (bench/hasher.ts). */
+/** Longest preimage that is hashed in a lane; longer ones are faster in one native call (bench/hasher.bench.ts). */
 export const LANE_BYTES_MAX = 256
-
-/** Fewest preimages that are worth a run of the vector kernel (bench/hasher.ts). */
-export const LANE_COUNT_MIN = 3

@@ -12,7 +12,7 @@
  */
 import { bytesEqual } from "@coppice/codec"
 import { DIGEST_BYTES, type Hasher, type HashJob, requireJob } from "../hasher.ts"
-import { BATCH_BYTES_MAX, BATCH_COUNT_MAX, LANE_BYTES_MAX, LANE_COUNT_MIN } from "../limits.ts"
+import { BATCH_BYTES_MAX, BATCH_COUNT_MAX, LANE_BYTES_MAX } from "../limits.ts"
 import { KERNEL_BYTES, kernelModule, LANES } from "./sha256-kernel.ts"
 
 const PAGE_BYTES = 65_536
@@ -126,7 +126,8 @@ const provenKernel = (base: Hasher): Kernel | undefined => {
  *
  * Shape: `run` returns when all digests are written; it keeps 0.4 MiB of memory, and the last preimages stay in it, so
  * it is not for secrets.
- * Cost: about 150 ns per preimage of 72 bytes on a machine where a native call takes 300 ns (bench/hasher.ts).
+ * Cost: about 150 ns per preimage of 72 bytes on a machine where a native call takes 300 ns (bench/hasher.bench.ts). The
+ * first job also builds the kernel, once, in 10 to 20 ms: a small job at startup keeps that out of a block.
  */
 export const createLaneHasher = (name: string, base: Hasher): Hasher => {
   let kernel: Kernel | undefined
@@ -135,14 +136,14 @@ export const createLaneHasher = (name: string, base: Hasher): Hasher => {
     name,
     hash: base.hash,
     run: (job) => {
-      if (job.count < LANE_COUNT_MIN) return base.run(job)
+      if (job.count < LANES) return base.run(job)
       requireJob(job)
       if (!isTried) kernel = provenKernel(base)
       isTried = true
       if (kernel === undefined) return base.run(job)
       for (let from = 0; from < job.count; ) {
         const shortEnd = batchEnd(job, from)
-        if (shortEnd - from < LANE_COUNT_MIN) runBase(base, job, from, shortEnd)
+        if (shortEnd - from < LANES) runBase(base, job, from, shortEnd)
         else runBatch(kernel, job, from, shortEnd)
         let longEnd = shortEnd
         while (longEnd < job.count && isLong(job, longEnd)) longEnd++

@@ -44,7 +44,7 @@ const BLOCKS = vector(41)
 const BITS = vector(42)
 const SUM = vector(43)
 const XORS: readonly [number, number] = [vector(44), vector(45)]
-// Constants of the tail, in locals: written out at each use they cost a sixth of the time (bench/hasher.ts).
+// Constants of the tail, in locals: written out at each use they cost a sixth of the time (bench/hasher.bench.ts).
 const PLACES = vector(46)
 const MARK = vector(47)
 const VECTORS = 48
