@@ -210,7 +210,6 @@ export class Mempool<Tx> implements InputProvider<Tx> {
     if (this.#finalizedHeight === undefined || height > this.#finalizedHeight) this.#finalizedHeight = height
     for (const id of ids) {
       this.remove(id)
-      this.#remembered.delete(id)
       this.#remembered.add(id)
     }
     for (const id of this.#remembered) {

@@ -3,14 +3,16 @@
  * Method: a notebook that takes a known number of steps, a clock that a test advances by reading it, and a second fiber
  * that counts how often it gets a turn.
  */
+import { Text } from "@coppice/codec"
 import { type Hasher, nobleHasher } from "@coppice/crypto"
 import { StaleBatch } from "@coppice/qmdb"
 import { it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber } from "effect"
 import { describe, expect } from "vitest"
-import { SLICE_MS, SLICE_STEPS_MAX } from "../src/index.ts"
+import { Application, openDatabaseSet, SLICE_MS, SLICE_STEPS_MAX } from "../src/index.ts"
 import { advance, anchorAt, child, expected, observe, openSet, write } from "./support/chain.ts"
 import { Disk } from "./support/disk.ts"
+import { notebook } from "./support/notebook.ts"
 
 const STEPS = 1000
 
@@ -121,14 +123,42 @@ describe("stopping a seal", () => {
     }),
   )
 
-  it.effect("a seal whose branch loses meanwhile fails as stale and leaves no layer", () =>
+  it.effect(
+    "a seal whose branch loses meanwhile fails as stale and leaves no layer, even if a member does not notice",
+    () =>
+      Effect.gen(function* () {
+        for (const sloppy of [false, true]) {
+          const set = yield* openSet(new Disk().open(), { notebook: { steps: STEPS, sloppy } })
+          const winner = yield* child(set, set.tip, 1, 1)
+          const sealing = yield* Effect.forkChild(Effect.exit(child(set, set.tip, 1, 2)), { startImmediately: true })
+          set.apply(winner, anchorAt(1, 1))
+          expect(failureOf(yield* Fiber.join(sealing)), `sloppy: ${sloppy}`).toBeInstanceOf(StaleBatch)
+          expect(set.layers).toBe(1)
+        }
+      }),
+  )
+
+  it.effect("a seal that stops in the first member closes the batches of the others", () =>
     Effect.gen(function* () {
-      const set = yield* openSet(new Disk().open(), { notebook: { steps: STEPS } })
-      const winner = yield* child(set, set.tip, 1, 1)
-      const sealing = yield* Effect.forkChild(Effect.exit(child(set, set.tip, 1, 2)), { startImmediately: true })
-      set.apply(winner, anchorAt(1, 1))
-      expect(failureOf(yield* Fiber.join(sealing))).toBeInstanceOf(StaleBatch)
-      expect(set.layers).toBe(1)
+      const databases = { first: notebook({ steps: STEPS }), second: notebook() }
+      const made = Application.make<string, typeof databases>({
+        name: "two",
+        databases,
+        transaction: Text(1),
+        execute: () => undefined,
+      })
+      const set = yield* openDatabaseSet({
+        application: made,
+        chainId: "two",
+        hasher: nobleHasher,
+        storage: new Disk().open(),
+        pendingAcksMax: 1,
+      })
+      const batches = set.openBatches(set.tip)
+      const sealing = yield* Effect.forkChild(set.seal(batches), { startImmediately: true })
+      yield* Fiber.interrupt(sealing)
+      expect(() => batches.second.put("late", "")).toThrow(StaleBatch)
+      expect(set.layers).toBe(0)
     }),
   )
 

@@ -2,7 +2,7 @@
  * The least database that is a member: text keys and values, its root the hash of its contents.
  *
  * Sealing and flushing take `steps` pauses, so that tests can look and act in between. Deliberate faults are set on the
- * spec: `brokenFlush` captures the tip when it ends instead of when it starts.
+ * spec: `brokenFlush` captures the tip when it ends instead of when it starts, `sloppy` seals what is stale.
  */
 import { bytesKey, decode, encode, List, Struct, Text, Varint } from "@coppice/codec"
 import type { Digest, Hasher } from "@coppice/crypto"
@@ -54,6 +54,8 @@ export interface NotebookOptions {
   readonly steps?: number
   readonly jobs?: boolean
   readonly brokenFlush?: boolean
+  /** Seals batches of branches that have lost. */
+  readonly sloppy?: boolean
 }
 
 const stored = Struct({ size: Varint, entries: List(Struct({ key: Text(64), value: Text(64) }), 1024) })
@@ -121,7 +123,8 @@ class Notebook implements Member<NotebookBatch, NotebookReader> {
     if (!batch.open) throw new StaleBatch("seal", parent.id)
     batch.open = false
     for (let i = 0; i < (this.#options.steps ?? 0); i++) yield this.#options.jobs === true ? job() : undefined
-    if (parent.state === "closed" || !this.#descends(parent, this.#tip)) throw new StaleBatch("seal", parent.id)
+    const lost = parent.state === "closed" || !this.#descends(parent, this.#tip)
+    if (lost && this.#options.sloppy !== true) throw new StaleBatch("seal", parent.id)
     const contents = new Map([...parent.contents, ...batch.writes])
     const page: Page = {
       id: this.#nextId++,
