@@ -47,6 +47,11 @@ export class ByteWriter {
     this.#bytes = new Uint8Array(capacity)
   }
 
+  /** Bytes that fit before the buffer grows. */
+  get capacity(): number {
+    return this.#bytes.length
+  }
+
   /** Bytes written so far. */
   get length(): number {
     return this.#length
@@ -125,6 +130,12 @@ export class ByteWriter {
   /** Everything written, in a fresh array of exactly `length` bytes. The writer may go on. */
   finish(): Uint8Array {
     return this.#bytes.slice(0, this.#length)
+  }
+
+  /** Forgets everything written and keeps the buffer, so that one writer serves a loop. */
+  reset(): this {
+    this.#length = 0
+    return this
   }
 
   #reserve(count: number): number {

@@ -14,5 +14,8 @@ export const BLOB_BYTES_MAX = 0xffff_ffff
 /** Most items of a list: its count is a varint below 2^32. Source: spec merkle §6.4. */
 export const LIST_COUNT_MAX = 0xffff_ffff
 
-/** First size of a writer's buffer when the caller does not say, and the most that `encode` reserves by itself. */
+/** First size of a writer's buffer when the caller does not say. */
 export const WRITER_BYTES_START = 64
+
+/** Largest buffer that `encode` keeps for its next call. */
+export const WRITER_BYTES_KEPT_MAX = 64 * 1024

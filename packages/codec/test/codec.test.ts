@@ -108,6 +108,21 @@ describe("round trip", () => {
     expect(decode(Record, encode(Record, { ...value, note: undefined })).note).toBeUndefined()
   })
 
+  test("a codec may encode inside, throw inside, and write more than is kept", () => {
+    const inner = Struct({ a: Blob(9), b: U64 })
+    const Sealed: Codec<bigint> = {
+      ...Blob(99),
+      write: (writer, value) => writer.u8(7).blob(encode(inner, { a: hex("aabb"), b: value })),
+      read: (reader) => reader.be64(),
+    }
+    const digits = "07" + "0b" + "02aabb" + "0000000000000005"
+    expect(Buffer.from(encode(Sealed, 5n)).toString("hex")).toBe(digits)
+    expect(() => encode(Tuple(Sealed, U8), [5n, 256])).toThrow(RangeError)
+    const large = new Uint8Array(200_000).fill(3)
+    expect(decode(Blob(200_000), encode(Blob(200_000), large))).toEqual(large)
+    expect(Buffer.from(encode(Sealed, 5n)).toString("hex")).toBe(digits)
+  })
+
   test("fixed parts make a fixed whole", () => {
     expect(Struct({ a: U8, b: Bytes(32), c: Tuple(U64, U32) }).size).toBe(45)
     expect(Struct({ a: U8, b: Varint }).size).toBeUndefined()

@@ -225,6 +225,10 @@ describe("writer", () => {
     },
   )
 
+  test("reset forgets what was written", () => {
+    expect([...new ByteWriter(1).raw(hex("0102030405")).reset().u8(9).finish()]).toEqual([9])
+  })
+
   test("finish returns an array of its own, and the writer goes on", () => {
     const writer = new ByteWriter(2).u8(1).u8(2)
     const first = writer.finish()
