@@ -18,6 +18,13 @@ export interface DiskProbe {
   writes: number
   /** The write of this number fails, and kills its handle. */
   failsAt: number
+  /** The failing write reaches the disk all the same: the promise is lost, not the bytes. */
+  lands?: boolean
+}
+
+/** A disk whose contents can be looked at and changed from outside. */
+export interface MapDisk extends NodeDisk {
+  readonly maps: (environment: string) => Maps
 }
 
 const scan = (entries: Map<string, Uint8Array>, range: ScanRange): ReadonlyArray<Entry> => {
@@ -38,11 +45,12 @@ const apply = (maps: Maps, changes: ReadonlyArray<Change>): void => {
   }
 }
 
-export const makeMapDisk = (name: string, probe: DiskProbe, writeMsMax = 4): NodeDisk => {
+export const makeMapDisk = (name: string, probe: DiskProbe, writeMsMax = 4): MapDisk => {
   const environments = new Map<string, Maps>()
   let power = 0
   return {
     crash: () => void power++,
+    maps: (environment) => environments.get(environment) ?? new Map(),
     open: (environment, names) =>
       Effect.sync(() => {
         const maps: Maps = environments.get(environment) ?? new Map()
@@ -61,6 +69,7 @@ export const makeMapDisk = (name: string, probe: DiskProbe, writeMsMax = 4): Nod
           if (isDead || opened !== power) return yield* dead()
           if (++probe.writes === probe.failsAt) {
             isDead = true
+            if (probe.lands) apply(maps, changes)
             return yield* new StorageWriteFailed({
               environment: `${name}/${environment}`,
               reason: "io",

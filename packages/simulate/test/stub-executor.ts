@@ -34,6 +34,8 @@ export class Journal {
   readonly boots: Array<{ readonly index: number; readonly incarnation: number; readonly anchor: Anchor }> = []
   /** Ancestors that were pulled from a stream, and verifications that were cut off. */
   pulled = 0
+  /** Blocks that were delivered before the marshal could read them back. */
+  premature = 0
   cancelled = 0
 }
 
@@ -54,7 +56,7 @@ export interface StubOptions {
 }
 
 export const makeStubExecutor = (options: StubOptions) =>
-  Effect.fnUntraced(function* ({ index, disk }: NodeContext<TestBlock>) {
+  Effect.fnUntraced(function* ({ index, source, disk }: NodeContext<TestBlock>) {
     const { journal, genesis, verifyMsMax = 8, flushMsMax = 20, cancels, refusesChance = 0, mute } = options
     const storage = yield* disk.open("state", ["meta"])
     const stored = storage.get("meta", KEY)
@@ -134,12 +136,12 @@ export const makeStubExecutor = (options: StubOptions) =>
             return true
           }).pipe(Effect.onInterrupt(() => Effect.sync(() => void journal.cancelled++))),
         finalized: (block, ack) =>
-          Effect.suspend(() => {
-            if (isDead) return Effect.fail(new ExecutorStopped({ cause: undefined }))
+          Effect.gen(function* () {
+            if (isDead) return yield* new ExecutorStopped({ cause: undefined })
+            if ((yield* source.finalizedAt(block.height)) === undefined) journal.premature++
             journal.deliveries.push({ index, incarnation, block })
             executed.add(bytesKey(block.digest))
             Queue.offerUnsafe(finalized, [block, ack])
-            return Effect.void
           }),
       },
     }

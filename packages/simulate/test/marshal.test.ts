@@ -1,0 +1,517 @@
+/**
+ * Goal: the marshal's shell keeps its promises about durability, refusal, waiting and stopping.
+ * Method: one marshal on a disk in maps, in virtual time; then a crash at every write of a fixed history.
+ */
+import { bytesKey, decode, encode } from "@coppice/codec"
+import {
+  type Ack,
+  type Anchor,
+  anchorOf,
+  type BlockRequest,
+  type BlockTransport,
+  blockRequestCodec,
+  decodeBlock,
+  type ExecutorPort,
+  ExecutorStopped,
+  encodeBlock,
+  finalizationCodec,
+  Height,
+  MARSHAL_MAPS,
+  type Marshal,
+  type MarshalOptions,
+  makeMarshal,
+  Round,
+  verifyFinalization,
+} from "@coppice/consensus"
+import { Storage } from "@coppice/storage"
+import { Cause, Clock, Effect, Exit, Fiber, Option, Scope } from "effect"
+import { describe, expect, test } from "vitest"
+import {
+  blockCodec,
+  CHAIN,
+  certify,
+  chainOn,
+  childOf,
+  ed25519,
+  finalize,
+  genesis,
+  participants,
+  proposalOf,
+  type TestBlock,
+} from "../src/chain.ts"
+import { simulate } from "../src/scheduler.ts"
+import { type DiskProbe, type MapDisk, makeMapDisk } from "./map-disk.ts"
+
+const chain = chainOn(genesis, 1, 30)
+const at = (height: number): TestBlock => chain[height - 1]!
+const PEER = new Uint8Array(32).fill(7)
+const standsOnGenesis = { deliverAfter: anchorOf(genesis) }
+
+/** A peer, and what it was asked. */
+class FakePeer implements BlockTransport {
+  readonly asked: Array<BlockRequest> = []
+  readonly peers = Effect.succeed([PEER])
+  blamed = 0
+  answer: (request: BlockRequest) => Uint8Array | undefined = () => undefined
+  readonly request = (_peer: Uint8Array, request: BlockRequest) =>
+    Effect.sync(() => {
+      this.asked.push(request)
+      return this.answer(request)
+    })
+  readonly blame = () => Effect.sync(() => void this.blamed++)
+}
+
+/** Answers everything about the chain truly. */
+const knowsAll = (request: BlockRequest): Uint8Array | undefined => {
+  const block = chain.find(({ height, digest }) =>
+    request.tag === "block" ? bytesKey(digest) === bytesKey(request.digest) : height === request.height,
+  )
+  if (block === undefined) return undefined
+  const bytes = encodeBlock(blockCodec, block)
+  return request.tag === "block" ? bytes : new Uint8Array([...encode(finalizationCodec, finalize(block)), ...bytes])
+}
+
+/** Acknowledges after a while, in the order of delivery. */
+class FakeExecutor implements ExecutorPort<TestBlock> {
+  readonly delivered: Array<TestBlock> = []
+  readonly acks: Array<Ack> = []
+  acknowledges = true
+  stopsAt = 0
+  readonly propose = () => Effect.never
+  readonly verify = () => Effect.never
+  readonly finalized = (block: TestBlock, ack: Ack) =>
+    Effect.gen({ self: this }, function* () {
+      if (block.height === this.stopsAt) return yield* new ExecutorStopped({ cause: undefined })
+      this.delivered.push(block)
+      this.acks.push(ack)
+      if (this.acknowledges) yield* Effect.forkDetach(Effect.map(Effect.sleep(5), () => ack.acknowledge()))
+    })
+  get heights(): ReadonlyArray<number> {
+    return this.delivered.map(({ height }) => height)
+  }
+}
+
+const makeDisk = (probe: DiskProbe = { writes: 0, failsAt: 0 }) => makeMapDisk("node", probe, 10)
+
+const open = Effect.fnUntraced(function* (
+  disk: MapDisk,
+  peer: BlockTransport = new FakePeer(),
+  options: Partial<MarshalOptions<TestBlock>> = {},
+) {
+  const storage = yield* disk.open("marshal", MARSHAL_MAPS)
+  return yield* makeMarshal({
+    chainId: CHAIN,
+    genesis,
+    codec: blockCodec,
+    verify: (finalization) => verifyFinalization(ed25519, participants, CHAIN, finalization),
+    transport: peer,
+    ...options,
+  }).pipe(Effect.provideService(Storage, storage))
+})
+
+const run = <A, E>(program: Effect.Effect<A, E, Scope.Scope>, seed = 1): A => {
+  const { exit } = simulate(seed, Effect.scoped(program))
+  if (Exit.isFailure(exit)) throw new Error(`failed: ${exit.cause}`, { cause: exit.cause })
+  return exit.value
+}
+
+const failureOf = <A, E>(exit: Exit.Exit<A, E>): E => {
+  if (Exit.isSuccess(exit)) throw new Error("it succeeded")
+  return Option.getOrThrow(Cause.findErrorOption(exit.cause))
+}
+
+const contents = (disk: MapDisk): string =>
+  JSON.stringify([...disk.maps("marshal")].map(([map, entries]) => [map, [...entries].map(([k, v]) => [k, [...v]])]))
+
+const storeAll = (marshal: Marshal<TestBlock>, blocks: ReadonlyArray<TestBlock>) =>
+  Effect.forEach(blocks, (block) => marshal.verified(block.context.round, block), {
+    concurrency: "unbounded",
+    discard: true,
+  })
+
+describe("environments", () => {
+  const refusal = (options: Partial<MarshalOptions<TestBlock>>, spoil: (disk: MapDisk) => void = () => {}) => {
+    const disk = makeDisk()
+    run(open(disk))
+    spoil(disk)
+    const before = contents(disk)
+    const failure = run(Effect.map(Effect.exit(open(disk, undefined, options)), failureOf))
+    expect(contents(disk)).toBe(before)
+    return failure
+  }
+  const formatKey = bytesKey(new TextEncoder().encode("format"))
+
+  test("another chain id, genesis or format is refused and left untouched", () => {
+    expect(refusal({ chainId: "other" })).toMatchObject({ _tag: "ForeignEnvironment", field: "chain", actual: CHAIN })
+    const other = { ...childOf(genesis, 1), height: Height(0) }
+    expect(refusal({ genesis: other })).toMatchObject({ _tag: "ForeignEnvironment", field: "genesis" })
+    const newer = (disk: MapDisk) =>
+      void disk
+        .maps("marshal")
+        .get("meta")!
+        .set(formatKey, new Uint8Array([0, 0, 0, 9]))
+    expect(refusal({}, newer)).toMatchObject({
+      _tag: "ForeignEnvironment",
+      field: "format",
+      expected: "1",
+      actual: "9",
+    })
+    const unknown = (disk: MapDisk) => void disk.maps("marshal").get("meta")!.delete(formatKey)
+    expect(refusal({}, unknown)).toMatchObject({ _tag: "ForeignEnvironment", field: "format", actual: "absent" })
+  })
+
+  test("opening again writes nothing", () => {
+    const disk = makeDisk()
+    run(open(disk))
+    const before = contents(disk)
+    run(open(disk))
+    expect(contents(disk)).toBe(before)
+  })
+
+  test("a row that does not decode stops the marshal instead of becoming an answer", () => {
+    const disk = makeDisk()
+    run(Effect.flatMap(open(disk), (marshal) => marshal.verified(Round(0, 1), at(1))))
+    for (const value of disk.maps("marshal").get("verified")!.values()) value.fill(0xff, 32)
+    const [read, stopped] = run(
+      Effect.gen(function* () {
+        const marshal = yield* open(disk)
+        const read = yield* Effect.timeoutOption(marshal.verifiedAt(Round(0, 1)), "1 hour")
+        return [read, yield* Effect.exit(marshal.stopped)] as const
+      }),
+    )
+    expect(Option.isNone(read)).toBe(true)
+    expect(failureOf(stopped)).toMatchObject({ _tag: "CorruptRow", map: "verified" })
+  })
+
+  test("CONS-16 processed height, tip, newest certificate and highest round survive a restart", () => {
+    const disk = makeDisk()
+    const look = (marshal: Marshal<TestBlock>) =>
+      Effect.all([marshal.processedHeight, marshal.tip, marshal.newestFinalization, marshal.highestRound])
+    const before = run(
+      Effect.gen(function* () {
+        const marshal = yield* open(disk)
+        yield* storeAll(marshal, chain.slice(0, 9))
+        yield* marshal.report(finalize(at(6)))
+        yield* marshal.report(finalize(at(20)))
+        yield* marshal.start(new FakeExecutor(), standsOnGenesis)
+        yield* Effect.sleep("1 second")
+        return yield* look(marshal)
+      }),
+    )
+    expect(before[0]).toBe(6)
+    expect(before[2]?.proposal.round).toEqual(Round(0, 20))
+    expect(before[3]).toEqual(Round(0, 20))
+    expect(run(Effect.flatMap(open(disk), look))).toEqual(before)
+  })
+})
+
+describe("durability", () => {
+  test("CONS-11 proposed, verified and notarized succeed only once the block is on disk", () => {
+    for (const write of ["proposed", "verified", "notarized"] as const) {
+      const disk = makeDisk()
+      const took = run(
+        Effect.gen(function* () {
+          const marshal = yield* open(disk)
+          const before = yield* Clock.currentTimeMillis
+          yield* marshal[write](Round(0, 1), at(1))
+          const map = write === "notarized" ? "notarized" : "verified"
+          expect(disk.maps("marshal").get(map)!.size).toBe(1)
+          return (yield* Clock.currentTimeMillis) - before
+        }),
+      )
+      expect(took, write).toBeGreaterThan(0)
+    }
+  })
+
+  test("F-24 CONS-20 a failed write fails its caller and the marshal, and nothing is acknowledged or answered after it", () => {
+    const disk = makeDisk({ writes: 0, failsAt: 2 })
+    run(
+      Effect.gen(function* () {
+        const marshal = yield* open(disk)
+        const waiting = yield* Effect.forkChild(marshal.subscribe(at(5).digest, "wait"))
+        yield* Effect.sleep(1)
+        const first = failureOf(yield* Effect.exit(marshal.verified(Round(0, 1), at(1))))
+        expect(first).toMatchObject({ _tag: "MarshalStopped", cause: { _tag: "StorageWriteFailed" } })
+        expect(failureOf(yield* Effect.exit(marshal.stopped))).toMatchObject({ _tag: "StorageWriteFailed" })
+        expect(failureOf(yield* Effect.exit(marshal.report(finalize(at(1)))))).toMatchObject({ _tag: "MarshalStopped" })
+        expect(failureOf(yield* Fiber.await(waiting))).toMatchObject({ _tag: "MarshalStopped" })
+      }),
+    )
+  })
+
+  test("crash points M1 to M7: a history that is cut at every one of its writes is delivered whole in the end", () => {
+    const history = Effect.fnUntraced(function* (disk: MapDisk, anchor: Anchor, executor: FakeExecutor) {
+      const peer = new FakePeer()
+      peer.answer = knowsAll
+      const marshal = yield* open(disk, peer, { pendingAcksMax: 4 })
+      yield* marshal.start(executor, { deliverAfter: anchor })
+      for (const block of chain.slice(0, 12)) {
+        if (block.height % 3 !== 0) yield* marshal.verified(block.context.round, block)
+        if (block.height % 2 === 0) yield* marshal.report(finalize(block))
+      }
+      yield* Effect.sleep("1 minute")
+      return yield* marshal.processedHeight
+    })
+    let redelivered = 0
+    let cuts = 0
+    for (const lands of [false, true]) {
+      for (let failsAt = 2; ; failsAt++) {
+        const probe = { writes: 0, failsAt, lands }
+        const disk = makeDisk(probe)
+        const before = new FakeExecutor()
+        const first = simulate(failsAt, Effect.scoped(history(disk, anchorOf(genesis), before)))
+        if (Exit.isSuccess(first.exit) && probe.writes < failsAt) break
+        cuts++
+        disk.crash()
+        const acknowledged = before.delivered.at(Math.floor(before.delivered.length / 2) - 1)
+        const executor = new FakeExecutor()
+        const anchor = anchorOf(before.delivered.length < 2 ? genesis : acknowledged!)
+        const processed = run(history(disk, anchor, executor), failsAt)
+        expect(processed, `write ${failsAt}`).toBe(12)
+        const expected = Array.from({ length: 12 - anchor.height }, (_, i) => anchor.height + 1 + i)
+        expect(executor.heights, `write ${failsAt}`).toEqual(expected)
+        redelivered += before.heights.filter((height) => executor.heights.includes(height)).length
+      }
+    }
+    expect(cuts).toBeGreaterThan(20)
+    expect(redelivered).toBeGreaterThan(0)
+  })
+})
+
+describe("finalizations", () => {
+  test("F-12 one whose certificate does not verify is refused, and nothing is stored or fetched", () => {
+    const disk = makeDisk()
+    const peer = new FakePeer()
+    run(
+      Effect.gen(function* () {
+        const marshal = yield* open(disk, peer)
+        const before = contents(disk)
+        const failure = yield* Effect.exit(marshal.report(certify(proposalOf(at(1)), [0, 1, 2], "other-chain")))
+        expect(failureOf(failure)).toMatchObject({ _tag: "InvalidFinalization", round: Round(0, 1) })
+        yield* Effect.sleep("1 second")
+        expect(contents(disk)).toBe(before)
+        expect(peer.asked).toEqual([])
+      }),
+    )
+  })
+
+  test("G-6 the certificate of a height is served with its block; a height without one is not served", () => {
+    run(
+      Effect.gen(function* () {
+        const marshal = yield* open(makeDisk())
+        yield* storeAll(marshal, [at(1), at(2)])
+        yield* marshal.report(finalize(at(2)))
+        const served = yield* marshal.serve({ tag: "finalized", height: Height(2) })
+        expect(served).toEqual(knowsAll({ tag: "finalized", height: Height(2) }))
+        expect(yield* marshal.serve({ tag: "finalized", height: Height(1) })).toBeUndefined()
+        const block = yield* marshal.serve({ tag: "block", digest: at(1).digest })
+        expect(decodeBlock(blockCodec, block!)).toEqual(at(1))
+        expect(yield* marshal.serve({ tag: "block", digest: at(3).digest })).toBeUndefined()
+      }),
+    )
+  })
+})
+
+describe("waiting", () => {
+  test("CONS-17 a fetch that is refused for an hour leaves its subscription open, and is satisfied when a peer can", () => {
+    run(
+      Effect.gen(function* () {
+        const peer = new FakePeer()
+        const marshal = yield* open(makeDisk(), peer)
+        const waiting = yield* Effect.forkChild(marshal.subscribe(at(3).digest, "fetch"))
+        yield* Effect.sleep("1 hour")
+        expect(waiting.pollUnsafe()).toBeUndefined()
+        expect(peer.asked.length).toBeGreaterThan(100)
+        peer.answer = knowsAll
+        expect(yield* Fiber.join(waiting)).toEqual(at(3))
+        expect(yield* marshal.byDigest(at(3).digest)).toEqual(at(3))
+      }),
+    )
+  })
+
+  test("CONS-19 waiting without fetching asks nobody, and ends with a local block", () => {
+    run(
+      Effect.gen(function* () {
+        const peer = new FakePeer()
+        const marshal = yield* open(makeDisk(), peer)
+        const waiting = yield* Effect.forkChild(marshal.subscribe(at(3).digest, "wait"))
+        yield* Effect.sleep("1 hour")
+        yield* marshal.verified(Round(0, 3), at(3))
+        expect(yield* Fiber.join(waiting)).toEqual(at(3))
+        expect(peer.asked).toEqual([])
+      }),
+    )
+  })
+
+  test("a caller that gives up ends its fetch, unless another one still waits", () => {
+    run(
+      Effect.gen(function* () {
+        const peer = new FakePeer()
+        const marshal = yield* open(makeDisk(), peer)
+        const fibers = yield* Effect.all([1, 2].map(() => Effect.forkChild(marshal.subscribe(at(3).digest, "fetch"))))
+        yield* Effect.sleep("1 minute")
+        yield* Fiber.interrupt(fibers[0]!)
+        const first = peer.asked.length
+        yield* Effect.sleep("1 minute")
+        const second = peer.asked.length
+        expect(second).toBeGreaterThan(first)
+        yield* Fiber.interrupt(fibers[1]!)
+        yield* Effect.sleep("1 second")
+        const third = peer.asked.length
+        yield* Effect.sleep("1 minute")
+        expect(peer.asked.length).toBe(third)
+      }),
+    )
+  })
+
+  test("an ancestry walks to genesis, fetching what is missing, then has ended; a pull that is cut off loses nothing", () => {
+    run(
+      Effect.gen(function* () {
+        const peer = new FakePeer()
+        const marshal = yield* open(makeDisk(), peer)
+        const ancestry = marshal.ancestry(at(3))
+        expect(yield* ancestry.next).toEqual(at(3))
+        expect(Option.isNone(yield* Effect.timeoutOption(ancestry.next, "1 minute"))).toBe(true)
+        peer.answer = knowsAll
+        expect(yield* ancestry.next).toEqual(at(2))
+        expect(yield* ancestry.next).toEqual(at(1))
+        expect((yield* ancestry.next)?.height).toBe(0)
+        expect(yield* ancestry.next).toBeUndefined()
+        expect(yield* ancestry.next).toBeUndefined()
+      }),
+    )
+  })
+
+  test("more callers than the mailbox holds are all served", () => {
+    run(
+      Effect.gen(function* () {
+        const marshal = yield* open(makeDisk())
+        const many = Array.from({ length: 1_000 }, (_, i) => childOf(genesis, i + 1, i))
+        yield* storeAll(marshal, many)
+        expect(yield* marshal.highestRound).toEqual(Round(0, 1_000))
+      }),
+    )
+  })
+})
+
+describe("delivery", () => {
+  const withDelivered = (
+    executor: FakeExecutor,
+    act: (marshal: Marshal<TestBlock>) => Effect.Effect<void, unknown, Scope.Scope>,
+  ) =>
+    run(
+      Effect.gen(function* () {
+        const marshal = yield* open(makeDisk())
+        yield* marshal.start(executor, standsOnGenesis)
+        yield* storeAll(marshal, chain)
+        yield* marshal.report(finalize(at(30)))
+        yield* Effect.sleep("1 second")
+        yield* act(marshal)
+      }),
+    )
+
+  test("§8.1 M2 sixteen blocks are out by default and no more until one is acknowledged", () => {
+    const executor = new FakeExecutor()
+    executor.acknowledges = false
+    withDelivered(executor, (marshal) =>
+      Effect.gen(function* () {
+        expect(executor.delivered.length).toBe(16)
+        expect(yield* marshal.processedHeight).toBeUndefined()
+        executor.acks[1]!.acknowledge()
+        yield* Effect.sleep("1 second")
+        expect(executor.delivered.length).toBe(16)
+        executor.acks[0]!.acknowledge()
+        yield* Effect.sleep("1 second")
+        expect(executor.delivered.length).toBe(18)
+        expect(yield* marshal.processedHeight).toBe(2)
+      }),
+    )
+  })
+
+  test("an ack is used once: a second use throws, whichever it is", () => {
+    const executor = new FakeExecutor()
+    executor.acknowledges = false
+    withDelivered(executor, () =>
+      Effect.sync(() => {
+        executor.acks[0]!.acknowledge()
+        expect(() => executor.acks[0]!.acknowledge()).toThrow("used twice")
+        expect(() => executor.acks[0]!.cancel()).toThrow("used twice")
+      }),
+    )
+  })
+
+  test("§8.1 M7 F-23 a cancelled ack, or an executor that stopped, ends the marshal without failure", () => {
+    const cancelling = new FakeExecutor()
+    cancelling.acknowledges = false
+    withDelivered(cancelling, (marshal) =>
+      Effect.gen(function* () {
+        cancelling.acks[3]!.cancel()
+        yield* marshal.stopped
+        expect(failureOf(yield* Effect.exit(marshal.proposed(Round(0, 99), at(1))))).toMatchObject({ cause: undefined })
+      }),
+    )
+    const stopping = new FakeExecutor()
+    stopping.stopsAt = 5
+    withDelivered(stopping, (marshal) => marshal.stopped)
+    expect(stopping.heights).toEqual([1, 2, 3, 4])
+  })
+
+  test("starting twice is a mistake; starting on another block than the final one stops the marshal", () => {
+    withDelivered(new FakeExecutor(), (marshal) =>
+      Effect.gen(function* () {
+        const again = yield* Effect.exit(marshal.start(new FakeExecutor(), standsOnGenesis))
+        expect(Exit.isFailure(again) && Cause.hasDies(again.cause)).toBe(true)
+      }),
+    )
+    const failure = run(
+      Effect.gen(function* () {
+        const marshal = yield* open(makeDisk())
+        const deliverAfter = anchorOf({ ...childOf(genesis, 1), height: Height(0) })
+        return failureOf(yield* Effect.exit(marshal.start(new FakeExecutor(), { deliverAfter })))
+      }),
+    )
+    expect(failure).toMatchObject({ _tag: "MarshalStopped", cause: { _tag: "AnchorMismatch", height: 0 } })
+  })
+
+  test("closing the scope ends it: waiters learn that it stopped, late acks are ignored", () => {
+    run(
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const executor = new FakeExecutor()
+        executor.acknowledges = false
+        const marshal = yield* Scope.provide(open(makeDisk()), scope)
+        yield* marshal.start(executor, standsOnGenesis)
+        yield* storeAll(marshal, chain)
+        yield* marshal.report(finalize(at(3)))
+        const waiting = yield* Effect.forkChild(marshal.subscribe(new Uint8Array(32), "fetch"))
+        yield* Effect.sleep("1 second")
+        yield* Scope.close(scope, Exit.void)
+        expect(failureOf(yield* Fiber.await(waiting))).toMatchObject({ _tag: "MarshalStopped", cause: undefined })
+        yield* marshal.stopped
+        executor.acks[0]!.acknowledge()
+      }),
+    )
+  })
+})
+
+describe("requests", () => {
+  test("have one encoding and refuse everything else", () => {
+    const block: BlockRequest = { tag: "block", digest: at(1).digest }
+    const finalized: BlockRequest = { tag: "finalized", height: Height(300) }
+    expect(encode(blockRequestCodec, block)).toEqual(new Uint8Array([0, ...at(1).digest]))
+    expect(encode(blockRequestCodec, finalized)).toEqual(new Uint8Array([1, 0xac, 0x02]))
+    for (const request of [block, finalized]) {
+      expect(decode(blockRequestCodec, encode(blockRequestCodec, request))).toEqual(request)
+    }
+    for (const bytes of [[], [2], [0, 1, 2], [1, 0x80, 0], [1, 5, 5]]) {
+      expect(() => decode(blockRequestCodec, new Uint8Array(bytes)), bytes.join()).toThrow()
+    }
+  })
+
+  test("options out of bounds are mistakes", () => {
+    for (const options of [{ chainId: "" }, { chainId: "x".repeat(65) }, { pendingAcksMax: 0 }, { genesis: at(1) }]) {
+      const exit = run(Effect.exit(open(makeDisk(), undefined, options)))
+      expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
+    }
+  })
+})
