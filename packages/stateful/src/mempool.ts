@@ -98,7 +98,8 @@ export class Mempool<Tx> implements InputProvider<Tx> {
   readonly #hasher: Hasher
   /** In order of submission. */
   readonly #entries = new Map<string, Entry<Tx>>()
-  readonly #senders = new Map<string, number>()
+  /** Waiting ids of each sender, in order of submission. */
+  readonly #senders = new Map<string, Set<string>>()
   /** In order of finalization. */
   readonly #remembered = new Set<string>()
   #bytes = 0
@@ -131,7 +132,11 @@ export class Mempool<Tx> implements InputProvider<Tx> {
   readonly has = (id: string): boolean => this.#entries.has(id)
 
   /** Transactions of one sender that wait. */
-  readonly waitingOf = (sender: string): number => this.#senders.get(sender) ?? 0
+  readonly waitingOf = (sender: string): number => this.#senders.get(sender)?.size ?? 0
+
+  /** The transactions of one sender that wait, in order of submission. */
+  readonly waitingFrom = (sender: string): ReadonlyArray<Candidate<Tx>> =>
+    Array.from(this.#senders.get(sender) ?? [], (id) => this.#entries.get(id)!)
 
   /** Offers a transaction. Says nothing about whether it can be executed. Throws RangeError for a value outside its type. */
   readonly submit = (transaction: Tx): Admission => {
@@ -151,7 +156,11 @@ export class Mempool<Tx> implements InputProvider<Tx> {
     const priority = this.#options.priority?.(transaction) ?? 0
     this.#entries.set(id, { id, transaction, bytes, sender, priority, rejections: 0 })
     this.#bytes += bytes
-    if (sender !== undefined) this.#senders.set(sender, this.waitingOf(sender) + 1)
+    if (sender !== undefined) {
+      const ids = this.#senders.get(sender)
+      if (ids === undefined) this.#senders.set(sender, new Set([id]))
+      else ids.add(id)
+    }
     return { tag: "accepted", id }
   }
 
@@ -201,9 +210,9 @@ export class Mempool<Tx> implements InputProvider<Tx> {
     this.#entries.delete(id)
     this.#bytes -= entry.bytes
     if (entry.sender === undefined) return
-    const left = this.waitingOf(entry.sender) - 1
-    if (left === 0) this.#senders.delete(entry.sender)
-    else this.#senders.set(entry.sender, left)
+    const ids = this.#senders.get(entry.sender)!
+    ids.delete(id)
+    if (ids.size === 0) this.#senders.delete(entry.sender)
   }
 
   readonly finalized = (height: Height, ids: ReadonlyArray<string>): void => {
