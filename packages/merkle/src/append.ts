@@ -229,7 +229,7 @@ const frontierAfter = ({ frontier, after, base, nodes }: Work): Frontier => {
 export function* appendLeaves(frontier: Frontier, source: LeafSource): Generator<HashJob, Appended, void> {
   const { family, leaves: before } = frontier
   const { count } = source
-  if (!(count >= 0 && count <= APPEND_LEAVES_MAX)) throw new RangeError(`cannot append ${count} leaves at once`)
+  if (count > APPEND_LEAVES_MAX) throw new RangeError(`cannot append ${count} leaves at once`)
   if (!(source.offsets[count]! <= source.bytes.length)) throw new RangeError(`${count} leaves end outside their bytes`)
   const after = requireLeaves(family, before + count)
   const base = family.size(before)

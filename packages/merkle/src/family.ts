@@ -102,7 +102,7 @@ const make = (
     leavesOfSize: (nodes) => {
       // A tree of n leaves has at least 2n - 53 nodes, so the walk takes at most 27 steps.
       let leaves = Math.floor(nodes / 2)
-      while (leaves < leavesMax && size((leaves + 1) as Location) <= nodes) leaves++
+      while (size((leaves + 1) as Location) <= nodes) leaves++
       return leaves as Location
     },
   }

@@ -140,17 +140,19 @@ describe.each([mmr, mmb])("$name", (family) => {
     expect(Math.max(...many.map((job) => job.count))).toBe(HASH_JOB_PREIMAGES_MAX)
     expect(many.reduce((sum, job) => sum + job.count, 0)).toBe(family.size(Location(5000)))
 
-    const large = [1000, HASH_JOB_BYTES_MAX, 9, HASH_JOB_BYTES_MAX - 8, 100_000, 100_000, 100_000].map((length, i) =>
+    const whole = HASH_JOB_BYTES_MAX
+    const large = [1000, whole, 9, whole - 8, 100_000, whole - 100_016, 100_000, whole - 100_015].map((length, i) =>
       new Uint8Array(length).fill(i),
     )
     const jobs = jobsOf(emptyFrontier(family), large)
-    expect(jobs.slice(0, 6)).toEqual([
+    expect(jobs.slice(0, 7)).toEqual([
       { count: 1, bytes: 1008 },
       { count: 1, bytes: HASH_JOB_BYTES_MAX + 8 },
       { count: 1, bytes: 17 },
       { count: 1, bytes: HASH_JOB_BYTES_MAX },
-      { count: 2, bytes: 200_016 },
+      { count: 2, bytes: HASH_JOB_BYTES_MAX },
       { count: 1, bytes: 100_008 },
+      { count: 1, bytes: HASH_JOB_BYTES_MAX - 100_007 },
     ])
     const model = emptyModel()
     for (const part of large) growModel(family.name, model, part)
@@ -192,8 +194,9 @@ describe.each([mmr, mmb])("$name", (family) => {
     const bytes = new Uint8Array(10)
     const refuse = (source: { count: number; offsets: Uint32Array }) =>
       expect(() => runJobs(nobleHasher, appendLeaves(emptyFrontier(family), { bytes, ...source }))).toThrow(RangeError)
-    refuse({ count: APPEND_LEAVES_MAX + 1, offsets: new Uint32Array(1) })
+    refuse({ count: APPEND_LEAVES_MAX + 1, offsets: new Uint32Array(APPEND_LEAVES_MAX + 2) })
     refuse({ count: -1, offsets: new Uint32Array(1) })
+    refuse({ count: 1.5, offsets: Uint32Array.of(0, 5, 10) })
     refuse({ count: 2, offsets: Uint32Array.of(0, 5) })
     refuse({ count: 2, offsets: Uint32Array.of(0, 5, 11) })
   })

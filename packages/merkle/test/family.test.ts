@@ -113,6 +113,11 @@ describe.each(families)("$name", (family) => {
     )
   })
 
+  test("a tree has at most PEAKS_MAX peaks, and one tree has as many", () => {
+    const most = { mmr: 2 ** 52 - 1, mmb: family.leavesMax }[family.name]
+    expect(family.peaks(Location(most)).length).toBe(PEAKS_MAX)
+  })
+
   test("the leaf maximum is the last whose positions a double holds", () => {
     const max = BigInt(family.leavesMax)
     expect(exactSize(family.name, max) <= BigInt(POSITION_MAX)).toBe(true)

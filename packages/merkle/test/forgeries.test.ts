@@ -138,6 +138,10 @@ function* forgeries({ claim, pins, root }: Case, salt: number): Generator<Forger
   for (const inactivePeaks of forgedNumbers(proof.inactivePeaks, frontier.peaks.length))
     yield forge("inactive count", { proof: { ...proof, inactivePeaks } })
   for (const start of forgedNumbers(claim.start, proof.leaves)) yield forge("start", { start: start as Location })
+  yield forge("start and element", {
+    start: (claim.start - 1) as Location,
+    elements: [element(salt), ...claim.elements],
+  })
   yield { kind: "root", claim, pins, root: flip(root, salt) }
   // With up to two peaks both baggings lead to the same root: there the claim would be true.
   const otherBagging = bagging === "forward" ? "backward" : "forward"
@@ -174,7 +178,7 @@ const findings = (verify: Verifier, runs: number, seed?: number): Findings => {
 test("every forgery of every kind is rejected, and every reason of the verifier rejects some", () => {
   const { tried, accepted, reasons } = findings(sound, 60)
   expect([...accepted]).toEqual([])
-  expect(tried.size).toBe(30 + 5)
+  expect(tried.size).toBe(30 + 6)
   expect([...tried.values()].reduce((a, b) => a + b)).toBeGreaterThan(4000)
   expect([...reasons.keys()].sort()).toEqual([
     "DigestCount",

@@ -3,7 +3,7 @@
  * Method: the 474 published range proofs, byte for byte and with their pins; the worked example of spec merkle §6 as printed;
  * every range of small trees, and of earlier trees inside larger ones, against roots of the model (model.ts).
  */
-import { DecodeError, decode, encode } from "@coppice/codec"
+import { ByteWriter, DecodeError, decode, encode } from "@coppice/codec"
 import { nobleHasher } from "@coppice/crypto"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
@@ -227,6 +227,16 @@ describe.each([mmr, mmb])("$name", (family) => {
     )
   })
 
+  test("one range of one tree needs RANGE_PROOF_DIGESTS_MAX digests", () => {
+    const leaves = Location({ mmr: 2 ** 52 - 1, mmb: 2 ** 52 - 1 + 16 }[family.name])
+    const boundary = 2 ** family.peaks(leaves)[0]!.height
+    const node = () => new Uint8Array(32)
+    const shape = { leaves, inactivePeaks: 0, bagging: "forward" } as const
+    const proof = rangeProof(nobleHasher, family, shape, range(boundary - 1, boundary + 1), node)
+    expect(proof.digests.length).toBe(RANGE_PROOF_DIGESTS_MAX)
+    expect(decode(rangeProofCodec(family), encode(rangeProofCodec(family), proof))).toEqual(proof)
+  })
+
   test("claims and pins hold in trees of up to 2^52 leaves, where no tree can be grown", () => {
     const leafCount = fc.tuple(fc.integer({ min: 5, max: 52 }), fc.integer({ min: -20, max: 20 }), fc.nat(2 ** 30))
     fc.assert(
@@ -305,6 +315,12 @@ describe.each([mmr, mmb])("$name", (family) => {
     ]) {
       expect(() => decode(codec, unhex(bad)), bad).toThrow(DecodeError)
     }
+    const above = new ByteWriter()
+      .varint(family.leavesMax + 1)
+      .varint(0)
+      .varint(0)
+      .finish()
+    expect(() => decode(codec, above)).toThrow(DecodeError)
     expect(decode(codec, unhex("0b0000"))).toEqual(proof(11, 0, 0))
   })
 })
