@@ -7,10 +7,10 @@
  *
  * Invariant: the sum of all balances is the sum of all allocations; each executed transfer leaves one receipt.
  */
-import { Bytes, type Codec, Struct, U64 } from "@coppice/codec"
+import { Bytes, bytesKey, type Codec, Struct, U64 } from "@coppice/codec"
 import { type Digest, type Ed25519, type Hasher, nobleHasher, PUBLIC_KEY_BYTES, portableEd25519 } from "@coppice/crypto"
 import { Qmdb } from "@coppice/qmdb"
-import { Application, type Batches, Mempool, type Rejection, reject } from "@coppice/stateful"
+import { Application, type Batches, Mempool, type Rejection, reject, type StandardBlock } from "@coppice/stateful"
 import { ALLOCATIONS_MAX, SIGNATURES_KNOWN_MAX } from "./limits.ts"
 import { isSigned, type Transfer, TransferCodec, transferId, transferNamespace } from "./transfer.ts"
 
@@ -50,6 +50,9 @@ export const ledgerDatabases = {
 /** The members by name. */
 export type LedgerDatabases = typeof ledgerDatabases
 
+/** A block of the ledger. */
+export type LedgerBlock = StandardBlock<Transfer, LedgerDatabases>
+
 /** A balance that exists from height 1 on. */
 export interface Allocation {
   readonly address: Uint8Array
@@ -68,7 +71,8 @@ export interface LedgerOptions {
 /** The account that nothing was ever stored for. */
 export const EMPTY_ACCOUNT: Account = { balance: 0n, nonce: 0n }
 
-const addressKey = (address: Uint8Array): string => Buffer.from(address).toString("latin1")
+/** How a mempool names the sender of a transfer. */
+export const senderKey = (address: Uint8Array): string => bytesKey(address)
 
 /**
  * Answers of the signature check by transfer id, newest kept. The check is pure, so an answer never changes; a transfer is
@@ -106,7 +110,7 @@ export interface Ledger {
 
 const checkAllocations = (allocations: ReadonlyArray<Allocation>): void => {
   if (allocations.length > ALLOCATIONS_MAX) throw new RangeError(`more than ${ALLOCATIONS_MAX} allocations`)
-  const seen = new Set(allocations.map(({ address }) => addressKey(address)))
+  const seen = new Set(allocations.map(({ address }) => bytesKey(address)))
   if (seen.size !== allocations.length) throw new RangeError("an address is allocated twice")
   const sum = allocations.reduce((total, { balance }) => total + balance, 0n)
   if (sum >= 1n << 64n) throw new RangeError(`allocations sum to ${sum}, at most 2^64 - 1 is allowed`)
@@ -154,12 +158,12 @@ export const makeLedger = (options: LedgerOptions): Ledger => {
   const known = new KnownSignatures()
   const idOf = (transfer: Transfer): Digest => transferId(hasher, transfer)
   const signed = (transfer: Transfer): boolean =>
-    known.check(addressKey(idOf(transfer)), () => isSigned(ed25519, namespace, transfer))
+    known.check(bytesKey(idOf(transfer)), () => isSigned(ed25519, namespace, transfer))
   return {
     chainId,
     application: makeApplication(options, { idOf, isSigned: signed }),
     idOf,
     isSigned: signed,
-    mempool: () => new Mempool({ transaction: TransferCodec, sender: ({ from }) => addressKey(from), hasher }),
+    mempool: () => new Mempool({ transaction: TransferCodec, sender: ({ from }) => senderKey(from), hasher }),
   }
 }

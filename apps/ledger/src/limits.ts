@@ -4,5 +4,5 @@
 export const ALLOCATIONS_MAX = 100_000
 /** Answers of the signature check that are remembered. */
 export const SIGNATURES_KNOWN_MAX = 1 << 17
-/** Bytes of a submitted transfer as JSON. */
-export const SUBMISSION_BYTES_MAX = 4096
+/** Headers between a proven state and its certificate. */
+export const WITNESS_HEADERS_MAX = 64
