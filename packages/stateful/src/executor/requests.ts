@@ -203,7 +203,7 @@ export const advance = <B extends Block, S extends State>(core: Core<B, S>, requ
   const flight = core.flights.get(keyOf(block)) ?? core.flights.get(bytesKey(block.parent))
   if (flight !== undefined) return join(core, request, flight.key)
   if (base !== undefined) {
-    if (!makeRoom(core, base.key)) return awaitRoom(core, request)
+    if (!makeRoom(core, base.key, request)) return awaitRoom(core, request)
     return join(core, request, startFlight(core, block, base, "recovery").key)
   }
   // Its parent would have to be the tip or a block below it, and is neither pending nor the tip.
@@ -242,7 +242,7 @@ const execute = <B extends Block, S extends State>(core: Core<B, S>, request: Re
   const leadsOn =
     candidate === undefined ? compareRounds(context.round, base.anchor.round) > 0 : follows(candidate, base.anchor)
   if (!leadsOn) return refuse(core, request)
-  if (!makeRoom(core, base.key)) return awaitRoom(core, request)
+  if (!makeRoom(core, base.key, request)) return awaitRoom(core, request)
   release(core, request)
   if (request.replayed > 0) emit(core, { type: "recovered", request: id, blocks: request.replayed })
   request.replayed = 0
