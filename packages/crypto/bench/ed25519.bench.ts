@@ -9,7 +9,7 @@ const CALLS = 20
 const message = new Uint8Array(120).fill(7)
 const { secret, publicKey } = keyPairFromSeed(nodeEd25519, new Uint8Array(32).fill(1))
 const signature = nodeEd25519.sign(secret, message)
-const forged = signature.with(0, signature[0]! ^ 1)
+const other = message.with(0, 8)
 
 const calls = (run: () => unknown) => ({
   run: () => {
@@ -36,7 +36,7 @@ export const benches: ReadonlyArray<Bench> = [
       figure(
         "crypto::ed25519/refuse",
         await time(
-          calls(() => nodeEd25519.verify(publicKey, message, forged)),
+          calls(() => nodeEd25519.verify(publicKey, other, signature)),
           { rounds: 20, warmup: 3 },
         ),
         { unit: "us", per: CALLS },
