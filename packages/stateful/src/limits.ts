@@ -20,8 +20,8 @@ export const SLICE_STEPS_MAX = 256
 export const BLOCK_BODY_BYTES_MAX = 2 * 1024 * 1024
 /** Transactions of a standard block, unless the application says otherwise. */
 export const BLOCK_TRANSACTIONS_MAX = 32_768
-/** Un-finalized ancestors that a proposal looks through for transactions it must not repeat. */
-export const ANCESTRY_BLOCKS_MAX = 256
+/** Un-finalized ancestors that a proposal looks through for transactions it must not repeat; with more of them it is empty. */
+export const ANCESTRY_BLOCKS_MAX = 64
 
 /** Transactions in a mempool, unless its owner says otherwise. */
 export const MEMPOOL_TRANSACTIONS_MAX = 65_536

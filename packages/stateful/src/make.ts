@@ -10,7 +10,8 @@
  *
  * Invariant: the three hooks run the same code on the same order of transactions, so a proposal verifies (INV-40). A
  * transaction never enters a block while an un-finalized ancestor holds it. Whatever bytes a transaction carries, it is
- * executed or rejected; it cannot stop a node by being too large for a database.
+ * executed or rejected; it cannot stop a node by being too large for a database. When not all un-finalized ancestors can be
+ * seen (a node that just started, a long stall), proposals are empty until a block is final.
  */
 import { type Codec, encode } from "@coppice/codec"
 import { type Ancestry, type ConsensusContext, Height } from "@coppice/consensus"
@@ -210,23 +211,27 @@ export const make = <Tx, const M extends Databases>(
   const blocks = transition.blocks(hasher)
   const ids = inputs === undefined ? undefined : new BlockIds<Tx, M>(inputs)
 
-  /** Names of what un-finalized ancestors hold; undefined when not all of them could be seen. */
-  const held = Effect.fnUntraced(function* (parent: B, ancestry: Ancestry<B>) {
-    const found = new Set<string>()
-    const above = inputs?.finalizedHeight ?? 0
-    let block: B | undefined = parent
-    for (let seen = 0; block !== undefined && block.height > above; seen++) {
-      if (seen === ANCESTRY_BLOCKS_MAX) return undefined
-      for (const id of yield* runInSlices<ReadonlyArray<string>, never>(ids!.of(block), hasher)) found.add(id)
+  /** The un-finalized ancestors; undefined when they are too many, or not all can be seen. */
+  const unfinalized = Effect.fnUntraced(function* (parent: B, ancestry: Ancestry<B>, above: number) {
+    const found: B[] = []
+    for (let block: B | undefined = parent; block !== undefined && found.length < ANCESTRY_BLOCKS_MAX; ) {
+      if (block.height <= above) return found
+      found.push(block)
+      if (block.height === above + 1) return found
       block = yield* ancestry.next
     }
-    return block === undefined ? undefined : found
+    return undefined
   })
 
   const candidates = Effect.fnUntraced(function* (parent: B, ancestry: Ancestry<B>) {
     if (inputs === undefined || inputs.waiting === 0) return []
-    const excluded = yield* held(parent, ancestry)
-    return excluded === undefined ? [] : transition.candidates(inputs, excluded)
+    const ancestors = yield* unfinalized(parent, ancestry, inputs.finalizedHeight ?? 0)
+    if (ancestors === undefined) return []
+    const excluded = new Set<string>()
+    for (const block of ancestors) {
+      for (const id of yield* runInSlices<ReadonlyArray<string>, never>(ids!.of(block), hasher)) excluded.add(id)
+    }
+    return transition.candidates(inputs, excluded)
   })
 
   const propose = Effect.fnUntraced(function* (

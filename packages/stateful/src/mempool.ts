@@ -37,11 +37,14 @@ export interface InputProvider<Tx> {
   readonly finalizedHeight: Height | undefined
   /** Names a transaction. Pure; equal for equal bytes. */
   readonly idOf: (transaction: Tx) => string
-  /** The next transactions that fit, best first, without the excluded ones. Removes nothing. */
+  /** The next transactions that fit, best first, without the excluded ones. Removes nothing. Linear, or a sort by priority. */
   readonly take: (bytesMax: number, countMax: number, excluded: ReadonlySet<string>) => ReadonlyArray<Candidate<Tx>>
   /** A proposal could not execute this one on its parent's state. */
   readonly rejected: (id: string, reason: string) => void
-  /** These are final. In height order; a height may come again after a restart. */
+  /**
+   * These are final, and so is all below. In height order; a height may come again after a restart. A node that starts
+   * may call it with its durable height and no ids, so that its first proposals need not be empty.
+   */
   readonly finalized: (height: Height, ids: ReadonlyArray<string>) => void
 }
 

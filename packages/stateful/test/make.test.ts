@@ -12,6 +12,7 @@ import { Effect, Exit, Fiber } from "effect"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import {
+  ANCESTRY_BLOCKS_MAX,
   Application,
   type Batches,
   type BlockInfo,
@@ -291,6 +292,23 @@ describe("inputs", () => {
       }
       const cut = streamOf(node.chain.slice(0, 1))
       expect((yield* propose(node, cut))!.block.transactions).toEqual([])
+    }),
+  )
+
+  it.effect("with more un-finalized ancestors than are looked through, the proposal is empty", () =>
+    Effect.gen(function* () {
+      for (const [height, proposed] of [
+        [ANCESTRY_BLOCKS_MAX, 1],
+        [ANCESTRY_BLOCKS_MAX + 1, 0],
+      ] as const) {
+        const node = yield* nodeOf(make({ inputs: poolOf([tx(1)]) }))
+        const genesis = node.chain[0]!
+        for (let h = 1; h <= height; h++) {
+          const parts = { height: Height(h), context: contextOf(node.chain[0]!), targets: genesis.targets }
+          node.chain = [node.app.blocks.make(parts, []), ...node.chain]
+        }
+        expect((yield* propose(node))!.block.transactions.length, `height ${height}`).toBe(proposed)
+      }
     }),
   )
 
