@@ -199,15 +199,13 @@ class Work<B extends Block> {
     const held = this.draft.finalizedAt(height)
     const known = held?.digest ?? (delivered?.height === height ? delivered.digest : undefined)
     if (known !== undefined && !bytesEqual(known, digest)) throw conflicting(height, known, digest)
-    const isHistory = height <= (this.state.processed ?? 0)
-    if (held === undefined && !isHistory) {
+    if (held === undefined) {
       this.#checkLinks(block)
       this.draft.add({ tag: "finalized", block })
     }
     if (finalization !== undefined) {
-      const isStored = held !== undefined || !isHistory
-      if (isStored && !this.draft.hasFinalization(height)) this.draft.add({ tag: "finalization", height, finalization })
-      if (isStored && height > this.state.tip.height) {
+      if (!this.draft.hasFinalization(height)) this.draft.add({ tag: "finalization", height, finalization })
+      if (height > this.state.tip.height) {
         this.#update({ tip: { ...anchorOf(block), finalizedRound: finalization.proposal.round } })
       }
     }
