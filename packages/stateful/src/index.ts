@@ -2,6 +2,7 @@
 export * from "./application.ts"
 export { type BoundSet, bindSet, type SetBinding } from "./binding.ts"
 export * from "./database-set.ts"
+export * from "./describe.ts"
 export * from "./errors.ts"
 export * from "./executor/actor.ts"
 export * from "./executor/errors.ts"
@@ -15,7 +16,7 @@ export {
   type StandardApplication,
 } from "./make.ts"
 export * from "./mempool.ts"
-export { SET_FORMAT_VERSION, SET_MAPS } from "./root-record.ts"
+export { SET_FORMAT_VERSION, SET_MAPS, type SetIdentity } from "./root-record.ts"
 export { openDatabaseSet, type SetOptions } from "./set.ts"
 export * from "./standard-block.ts"
 export * from "./startup.ts"

@@ -160,6 +160,12 @@ const requireEmpty = (storage: StorageShape): void => {
   }
 }
 
+const decodeIdentity = (bytes: Uint8Array): SetIdentity => {
+  const version = new ByteReader(bytes).be32()
+  refuseUnless(version === SET_FORMAT_VERSION, "format", String(SET_FORMAT_VERSION), String(version))
+  return decode(identityCodec, bytes.subarray(4))
+}
+
 /**
  * The stored identity, or undefined in an empty environment. Reads only.
  *
@@ -173,15 +179,19 @@ export const readIdentity = (storage: StorageShape, expected: SetIdentity): SetI
     return undefined
   }
   return decodeRow("identity", () => {
-    const version = new ByteReader(bytes).be32()
-    refuseUnless(version === SET_FORMAT_VERSION, "format", String(SET_FORMAT_VERSION), String(version))
-    const actual = decode(identityCodec, bytes.subarray(4))
+    const actual = decodeIdentity(bytes)
     refuseUnless(actual.chainId === expected.chainId, "chain", expected.chainId, actual.chainId)
     refuseUnless(actual.application === expected.application, "application", expected.application, actual.application)
     refuseUnless(sameMembers(actual, expected), "members", membersText(expected), membersText(actual))
     refuseUnless(bytesEqual(actual.genesis, expected.genesis), "genesis", hex(expected.genesis), hex(actual.genesis))
     return actual
   })
+}
+
+/** The stored identity, whatever it belongs to; undefined in an empty environment. Otherwise as `readIdentity`. */
+export const readAnyIdentity = (storage: StorageShape): SetIdentity | undefined => {
+  const bytes = storage.get(ROOT_MAP, KEY_IDENTITY)
+  return bytes === undefined ? undefined : decodeRow("identity", () => decodeIdentity(bytes))
 }
 
 /** The durable anchor; undefined: the set was not created yet. Errors: throws `SetCorrupt` or a storage error. */
