@@ -34,4 +34,9 @@ export class StorageOpenFailed extends Data.TaggedError("StorageOpenFailed")<{
 }> {}
 
 /** Every error of the port. */
-export type StorageError = StorageWriteFailed | StorageReadFailed | StorageDead | StorageLimitExceeded | StorageOpenFailed
+export type StorageError =
+  | StorageWriteFailed
+  | StorageReadFailed
+  | StorageDead
+  | StorageLimitExceeded
+  | StorageOpenFailed

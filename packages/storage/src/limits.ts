@@ -8,3 +8,5 @@ export const VALUE_BYTES_MAX = 64 * 1024 * 1024
 export const MAPS_MAX = 64
 /** Changes in one write batch. */
 export const BATCH_CHANGES_MAX = 4_194_304
+/** Address space that an LMDB environment reserves at first, in bytes. It is no limit: the map grows. */
+export const MAP_BYTES_START = 2 ** 33
