@@ -4,8 +4,9 @@
  *   node packages/merkle/bench/append.ts [leaves] [bytes per leaf]
  *
  * Method: for each hasher and family, rounds alternate between (a) append and root on an empty frontier and (b) the same
- * hasher run over jobs of the same preimage lengths, filled beforehand. The ratio is the median of (a) over the median
- * of (b); `outside` is the time of (a) per node with a hasher that does nothing.
+ * hasher run over jobs of the same preimage lengths, filled beforehand and written side by side. The ratio is the median
+ * over the rounds of (a) / (b); `outside` is the time of (a) per node with a hasher that does nothing. The difference
+ * between the two is what fresh memory and digests that do not lie side by side cost the hasher.
  */
 import { type Hasher, type HashJob, nobleHasher } from "@coppice/crypto"
 import { nodeHasher } from "@coppice/crypto/node"
@@ -79,7 +80,7 @@ for (const hasher of [wasmHasher, nodeHasher, nobleHasher]) {
       )
       outside.push(timed(() => appendAndRoot(idleHasher, family)))
     }
-    const ratio = median(whole) / median(alone)
+    const ratio = median(whole.map((time, round) => time / alone[round]!))
     console.log(
       `${family.name} ${hasher.name}: append and root ${median(whole).toFixed(1)} ms, hashing alone ` +
         `${median(alone).toFixed(1)} ms, ratio ${ratio.toFixed(3)}, outside ` +

@@ -34,7 +34,7 @@ export interface Appended {
 }
 
 const POSITION_BYTES = 8
-// Digests move in words of 64 bits: 15 ns per parent, against 22 ns in words of 32. Nothing reads a word as a number.
+// Digests move in words of 64 bits: in isolation 15 ns per parent, against 22 ns in words of 32.
 const WORD_BYTES = 8
 const PARENT_BYTES = POSITION_BYTES + 2 * DIGEST_BYTES
 const DIGEST_WORDS = DIGEST_BYTES / WORD_BYTES
@@ -110,7 +110,7 @@ const fillLeaves = (
     inputOffsets[i] = at
     writeBe8(view, at, base + places[i]! / DIGEST_BYTES)
     at += POSITION_BYTES
-    // Eight bytes at a time takes 19 ns for 65 bytes, `set` of a subarray 30 ns, byte by byte 36 ns.
+    // In isolation 65 bytes take 14 ns eight at a time, 30 ns by `set` of a subarray, 36 ns one at a time.
     const to = source.offsets[first + i + 1]!
     let from = source.offsets[first + i]!
     for (; from + 8 <= to; from += 8, at += 8) view.setBigUint64(at, elementsView.getBigUint64(from, true), true)
