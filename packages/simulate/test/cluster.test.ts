@@ -4,11 +4,20 @@
  * everything delivered, and proof that the runs contained what they are about (P-16).
  */
 import { encode } from "@coppice/codec"
-import { encodeBlock, finalizationCodec, Height, roundKey } from "@coppice/consensus"
-import { Effect } from "effect"
+import { encodeBlock, finalizationCodec, Height } from "@coppice/consensus"
+import { Effect, Exit, Fiber, Random } from "effect"
 import { describe, expect, test } from "vitest"
 import { blockCodec, chainOn, childOf, finalize, genesis, validators } from "../src/chain.ts"
-import { CALM, corrupt, crashes, makeDisks, redelivered, runCluster, violations } from "./cluster-run.ts"
+import {
+  CALM,
+  corrupt,
+  crashes,
+  makeDisks,
+  redelivered,
+  runCluster,
+  type TestCluster,
+  violations,
+} from "./cluster-run.ts"
 import { BAD_SALT, Journal } from "./stub-executor.ts"
 
 const seeds = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, seed) => seed)
@@ -91,7 +100,7 @@ describe("crashes", () => {
 
   test("crash points M1 to M7: power cuts at random times, one node at a time", () => {
     const journals = seeds(10).map((seed) => {
-      const act = (cluster: Parameters<typeof crashes>[0]) => crashes(cluster, 12)
+      const act = (cluster: TestCluster) => crashes(cluster, 12)
       const schedule = { restarts: undefined }
       const { journal } = runCluster(seed, { schedule, act, stub: slow, pendingAcksMax: 5, writeMsMax: 60 })
       expect(violations(journal, 5), `seed ${seed}`).toEqual([])
@@ -104,24 +113,57 @@ describe("crashes", () => {
 
   test("crash points M1 to M7: all nodes at once", () => {
     for (const seed of seeds(6)) {
-      const act = (cluster: Parameters<typeof crashes>[0]) => crashes(cluster, 5, { all: true })
+      const act = (cluster: TestCluster) => crashes(cluster, 5, { all: true })
       const { journal } = runCluster(seed, { schedule: { restarts: undefined }, act, stub: slow, writeMsMax: 60 })
       expect(violations(journal), `seed ${seed}`).toEqual([])
     }
   })
 
-  test("a whole process that ends and starts again continues the same chain above every round it used", () => {
-    const [disks, journal] = [makeDisks(), new Journal()]
-    const first = runCluster(1, { disks, journal, height: 20 })
-    for (const disk of disks) disk.crash()
-    const second = runCluster(2, { disks, journal, height: 50 })
+  test("a whole process that ends and starts again continues the same chain, above every view it used", () => {
+    for (const seed of seeds(4)) {
+      const [disks, journal] = [makeDisks(), new Journal()]
+      const schedule = { stallChance: 0.5, stallViewsMax: 6, restarts: undefined }
+      runCluster(seed, { disks, journal, schedule, height: 20 })
+      const before = { view: Math.max(...journal.proposedIn), asked: journal.proposedIn.length }
+      for (const disk of disks) disk.crash()
+      runCluster(seed, { disks, journal, schedule, height: 50 })
+      expect(violations(journal), `seed ${seed}`).toEqual([])
+      expect(Math.max(...journal.deliveries.map(({ block }) => block.height))).toBeGreaterThanOrEqual(50)
+      expect(Math.min(...journal.proposedIn.slice(before.asked)), `seed ${seed}`).toBeGreaterThan(before.view)
+    }
+  })
+
+  test("a node that loses power while it boots comes up the next time, and is not on the network meanwhile", () => {
+    const act = (cluster: TestCluster) =>
+      Effect.gen(function* () {
+        for (let i = 0; i < 40; i++) {
+          yield* cluster.crash(2)
+          const booting = yield* Effect.forkChild(cluster.boot(2))
+          yield* Effect.sleep(yield* Random.nextBetween(0, 12))
+          yield* cluster.crash(2)
+          yield* Effect.ignore(Fiber.join(booting))
+          yield* Effect.sleep("1 second")
+          const peers = yield* cluster.network.transport(validators[0]!.publicKey).peers
+          expect(peers.length).toBe(2)
+          yield* cluster.boot(2)
+        }
+      })
+    const { journal } = runCluster(1, { act, schedule: { restarts: undefined }, height: 100 })
     expect(violations(journal)).toEqual([])
-    const heights = journal.deliveries.map(({ block }) => block.height)
-    expect(Math.max(...heights)).toBeGreaterThanOrEqual(50)
-    expect(second.statistics.finalizedBlocks).toBeLessThan(Math.max(...heights))
-    expect(first.statistics.finalizedBlocks + second.statistics.finalizedBlocks).toBeGreaterThanOrEqual(50)
-    const rounds = new Map(journal.deliveries.map(({ block }) => [block.height, roundKey(block.context.round)]))
-    expect(new Set(rounds.values()).size).toBe(rounds.size)
+  })
+
+  test("a write that is under way when the power goes is lost, and its caller is not told otherwise", () => {
+    const act = (cluster: TestCluster) =>
+      Effect.gen(function* () {
+        const block = childOf(genesis, 5_000)
+        const writing = yield* Effect.forkChild(cluster.node(1)!.marshal.verified(block.context.round, block))
+        for (let i = 0; i < 50; i++) yield* Effect.yieldNow
+        yield* cluster.crash(1)
+        expect(Exit.isFailure(yield* Fiber.await(writing))).toBe(true)
+        yield* cluster.boot(1)
+        expect(yield* cluster.node(1)!.marshal.verifiedAt(block.context.round)).toBeUndefined()
+      })
+    runCluster(1, { act, schedule: CALM, height: 10, writeMsMax: 50 })
   })
 
   test("M11 CONS-20 a failed write stops the node with a typed failure", () => {
@@ -131,7 +173,7 @@ describe("crashes", () => {
 })
 
 describe("catching up", () => {
-  const absent = (cluster: Parameters<typeof crashes>[0]) =>
+  const absent = (cluster: TestCluster) =>
     Effect.gen(function* () {
       yield* Effect.sleep("1 second")
       yield* cluster.crash(3)
@@ -157,6 +199,25 @@ describe("catching up", () => {
     }
   })
 
+  test("a node that comes back to a halted chain is told where it stands", () => {
+    const act = (cluster: TestCluster) =>
+      Effect.gen(function* () {
+        yield* cluster.crash(3)
+        yield* Effect.sleep("2 seconds")
+        yield* cluster.crash(1)
+        yield* cluster.crash(2)
+        yield* Effect.sleep("3 seconds")
+        yield* cluster.boot(3)
+        yield* Effect.sleep("3 seconds")
+        const [behind, ahead] = [yield* cluster.node(3)!.marshal.tip, yield* cluster.node(0)!.marshal.tip]
+        expect(ahead.height).toBeGreaterThan(5)
+        expect(behind).toEqual(ahead)
+        for (const index of [1, 2]) yield* cluster.boot(index)
+      })
+    const { journal } = runCluster(1, { act, schedule: CALM })
+    expect(violations(journal)).toEqual([])
+  })
+
   test("a third of all messages lost costs time, not blocks", () => {
     const { journal } = runCluster(1, { act: absent, height: 70, lossChance: 0.33, schedule: { restarts: undefined } })
     expect(violations(journal)).toEqual([])
@@ -171,7 +232,7 @@ describe("catching up", () => {
       new Uint8Array([...encode(finalizationCodec, finalize(wrong!)), ...encodeBlock(blockCodec, corrupt(wrong!))]),
     ]
     for (const [seed, lie] of lies.entries()) {
-      const act = (cluster: Parameters<typeof crashes>[0]) => {
+      const act = (cluster: TestCluster) => {
         cluster.network.attach(validators[0]!.publicKey, () => Effect.succeed(lie))
         return absent(cluster)
       }
@@ -194,7 +255,7 @@ describe("the script", () => {
 
   test("delayed finality makes blocks final that never get a certificate of their own (G-6)", () => {
     let uncertified = 0
-    const act = (cluster: Parameters<typeof crashes>[0]) =>
+    const act = (cluster: TestCluster) =>
       Effect.gen(function* () {
         yield* Effect.sleep("10 seconds")
         const { marshal } = cluster.node(0)!
@@ -226,7 +287,7 @@ describe("the script", () => {
   })
 
   test("a cancelled ack stops the marshal cleanly; after a restart the block comes again", () => {
-    const act = (cluster: Parameters<typeof crashes>[0]) =>
+    const act = (cluster: TestCluster) =>
       Effect.gen(function* () {
         yield* cluster.node(1)!.marshal.stopped
         yield* cluster.crash(1)
