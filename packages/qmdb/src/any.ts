@@ -7,7 +7,7 @@
  *
  * Invariant: roots, operations and proofs equal Commonware's, byte for byte (spec qmdb §1 to §4, §7).
  */
-import { type Codec, decode, encode } from "@coppice/codec"
+import { type Codec, DecodeError, decode, encode } from "@coppice/codec"
 import type { Hasher } from "@coppice/crypto"
 import {
   appendLeaves,
@@ -26,7 +26,7 @@ import {
 } from "@coppice/merkle"
 import type { Change, StorageError } from "@coppice/storage"
 import { Effect } from "effect"
-import { MemberCorrupt, ProofUnavailable } from "./errors.ts"
+import { ProofUnavailable } from "./errors.ts"
 import { type Branch, Branches } from "./internal/branches.ts"
 import { KeyIndex } from "./internal/key-index.ts"
 import { isRawBytes, type KeyText, keyTextOf } from "./internal/key-shape.ts"
@@ -51,12 +51,13 @@ import {
   readHead,
   undoChanges,
 } from "./internal/keyed-state.ts"
+import { SLICE_ITEMS } from "./internal/layout.ts"
 import { Kind, OperationLog, ownerKind, ownerOf, ownerSlot } from "./internal/operation-log.ts"
 import { type SealTrace, sealUnordered, Touched } from "./internal/seal-unordered.ts"
-import { INACTIVE, SlotIndex } from "./internal/slot-index.ts"
+import { INACTIVE, SLOTS_PER_PAGE, SlotIndex } from "./internal/slot-index.ts"
 import { PackedRecords, PackedVariable, Space } from "./internal/space.ts"
 import { Sweep } from "./internal/sweep.ts"
-import { PROOF_OPS_MAX } from "./limits.ts"
+import { PROOF_OPS_MAX, REWIND_COMMITS_MAX } from "./limits.ts"
 import type { Flush, Layer, Member, MemberHome, MemberSpec, SealStep, SyncTarget } from "./member.ts"
 
 /** How an `any` database is declared. */
@@ -159,6 +160,9 @@ const headOf = (state: KeyedState, checkpoint: number, commits: ReadonlyArray<Re
   commits,
 })
 
+/** Rows of the slot table that one scan reads, since a scan holds what it returns. */
+const PAGES_PER_SCAN = 1024
+
 class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, BatchSource<K, V> {
   readonly reader: KeyedReader<K, V>
   private readonly format: KeyedFormat<K, V>
@@ -186,6 +190,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     const pins = pinPositions(familyOf(family), leaves).map((position) => nodes.read(position).slice())
     const frontier = frontierFromPins(familyOf(family), leaves, pins)
     this.checkRoot(head, frontier)
+    if (home.rewindCommits > REWIND_COMMITS_MAX) throw new RangeError(`at most ${REWIND_COMMITS_MAX} rewind commits`)
     const { size, floor, root, slots, active } = head
     const state: KeyedState = { size, floor, root, frontier, slots, active, freedUsed: 0 }
     const content: KeyedContent = { state, log: undefined, index: undefined }
@@ -193,6 +198,9 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     this.log = new OperationLog(this.space, this.branches, format.operationBytes, size, storedNodes)
     this.sweep = new Sweep(head.checkpoint)
     this.commits = head.commits
+    const commit = this.log.operation(head.size - 1, this.branches.stored)
+    if (this.own(() => commitFloor(format, commit)) !== head.floor)
+      throw this.space.corrupt("the last commit is another")
     this.loadIndex(head)
     this.reader = this.makeReader()
   }
@@ -200,18 +208,12 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
   private checkRoot(head: KeyedHead, frontier: Frontier): void {
     const inactive = inactivePeaks(frontier.family, frontier.leaves, Location(head.floor))
     const root = treeRoot(this.home.hasher, frontier, inactive, "backward")
-    if (Buffer.compare(root, head.root) !== 0)
-      throw new MemberCorrupt(this.home.member, "stored nodes do not give the stored root")
+    if (Buffer.compare(root, head.root) !== 0) throw this.space.corrupt("stored nodes do not give the stored root")
   }
 
   /** Loads the swept index and replays the log from the checkpoint over it. */
   private loadIndex(head: KeyedHead): void {
-    for (const { key, value } of this.space.storage.scan("slots", {
-      start: this.space.rowKey(0),
-      end: this.space.end,
-    })) {
-      this.slots.load(Buffer.from(key.buffer, key.byteOffset, key.byteLength).readUIntBE(5, 6), value)
-    }
+    this.loadPages(head.slots)
     const stored = this.branches.stored
     for (let location = head.checkpoint; location < head.size; location++) {
       const owner = this.log.owner(location, stored)
@@ -220,11 +222,23 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
       const slot = ownerSlot(owner)
       this.slots.store(slot, kind === Kind.delete ? INACTIVE : location)
       if (kind === Kind.update) continue
-      const key = operationKey(this.format, this.log.operation(location, stored))
+      const key = this.own(() => operationKey(this.format, this.log.operation(location, stored)))
       if (kind === Kind.create) this.keys.replayCreate(key, slot)
       else this.keys.mergeDelete(key)
     }
-    this.slots.rebuildFreed(head.slots)
+    const active = this.slots.rebuildFreed(head.slots)
+    if (active !== head.active) throw this.space.corrupt(`${active} keys are active, the head row says ${head.active}`)
+  }
+
+  private loadPages(slots: number): void {
+    const end = Math.ceil(slots / SLOTS_PER_PAGE)
+    for (let page = 0; page < end; page += PAGES_PER_SCAN) {
+      const range = { start: this.space.rowKey(page), end: this.space.rowKey(Math.min(end, page + PAGES_PER_SCAN)) }
+      for (const { key, value } of this.space.storage.scan("slots", range)) {
+        if (value.length !== SLOTS_PER_PAGE * 8) throw this.space.corrupt("slots: a row is malformed")
+        this.slots.load(this.space.rowOfKey(key), value)
+      }
+    }
   }
 
   get tip(): Layer {
@@ -250,7 +264,17 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
   }
 
   decode(bytes: Uint8Array): V {
-    return decode(this.format.value, bytes)
+    return this.own(() => decode(this.format.value, bytes))
+  }
+
+  /** Reads bytes that this member has written: what does not decode is corrupt. */
+  private own<A>(read: () => A): A {
+    try {
+      return read()
+    } catch (error) {
+      if (error instanceof DecodeError) throw this.space.corrupt(`an operation does not decode: ${error.message}`)
+      throw error
+    }
   }
 
   private locateText(key: KeyText, branch: Branch<KeyedContent>): number {
@@ -261,7 +285,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
   read(key: KeyText, branch: Branch<KeyedContent>): Uint8Array | undefined {
     const location = this.locateText(key, branch)
     if (location === INACTIVE) return undefined
-    return operationValue(this.format, this.log.operation(location, branch))
+    return this.own(() => operationValue(this.format, this.log.operation(location, branch)))
   }
 
   requireUsable(operation: string, branch: Branch<KeyedContent>): void {
@@ -375,7 +399,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
       this.log.storedSize = state.size
       this.log.storedNodes = state.frontier.family.size(state.frontier.leaves)
       this.commits = retained
-      swept.keys.forEach((key, i) => void this.keys.swept(key, swept.slots[i]!))
+      for (const key of swept) this.keys.swept(key)
       this.branches.settle(last, { state, log: undefined, index: undefined })
       if (this.branches.count === 0) this.slots.shrink()
       this.flushing = false
@@ -390,15 +414,15 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     // Deletes first: from the moment a slot counts as freed, another branch may give it to a key.
     for (let i = 0; i < deleted.length; i++) {
       this.keys.mergeDelete(deleted[i]!)
-      if (i % 4096 === 4095) yield undefined
+      if (i % SLICE_ITEMS === SLICE_ITEMS - 1) yield undefined
     }
     for (let i = 0; i < touched.length; i++) {
       this.slots.merge(touched[i]!, branch)
-      if (i % 8192 === 8191) yield undefined
+      if (i % SLICE_ITEMS === SLICE_ITEMS - 1) yield undefined
     }
     for (let i = 0; i < created.length; i++) {
       this.keys.mergeCreate(created[i]!, branch)
-      if (i % 4096 === 4095) yield undefined
+      if (i % SLICE_ITEMS === SLICE_ITEMS - 1) yield undefined
     }
   }
 
@@ -437,7 +461,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     const leaves = size ?? Location(state.size)
     if (leaves > state.size || leaves < 1) throw new ProofUnavailable("size beyond log", start, leaves)
     if (start >= leaves) throw new ProofUnavailable("start beyond size", start, leaves)
-    const floor = commitFloor(this.format, this.log.operation(leaves - 1, tip))
+    const floor = this.own(() => commitFloor(this.format, this.log.operation(leaves - 1, tip)))
     if (floor === undefined) throw new ProofUnavailable("not a commit boundary", start, leaves)
     const { family } = state.frontier
     const end = Location(Math.min(leaves, start + Math.max(1, Math.min(max, PROOF_OPS_MAX))))

@@ -82,6 +82,7 @@ describe("staged values", () => {
         const mark = batch.mark()
         batch.put("k", value)
         batch.revert(mark)
+        batch.put("k", value)
       }
     })
     expect(rig.member.reader.get("k")).toEqual(value)

@@ -23,7 +23,7 @@ const counting = (pages: number, keys: number) => {
   } as unknown as SlotIndex
   const index = {
     unsweptKeys: () => Array.from({ length: keys }, (_, i) => `${i}`),
-    sweep: () => 1,
+    sweep: () => true,
   } as unknown as KeyIndex
   const touch = (location: number): void => {
     for (let page = 0; page < pages; page++) if (!dirtySince.has(page)) dirtySince.set(page, location)

@@ -55,6 +55,7 @@ export class KeyIndex {
   private stored(key: KeyText): number | undefined {
     const row = this.space.storage.get(MAP, this.space.lookupKey(key))
     if (row === undefined) return undefined
+    if (row.length !== 4) throw this.space.corrupt(`${MAP}: a row has ${row.length} bytes`)
     return (row[0]! | (row[1]! << 8) | (row[2]! << 16) | (row[3]! << 24)) >>> 0
   }
 
@@ -108,10 +109,10 @@ export class KeyIndex {
     return Array.from(orderByText(keys), (index) => keys[index]!)
   }
 
-  /** Adds the change that brings the stored row of a key up to date; undefined when nothing is unswept for it. */
-  sweep(key: KeyText, changes: Array<Change>): number | undefined {
+  /** Adds the change that brings the stored row of a key up to date; false when nothing is unswept for it. */
+  sweep(key: KeyText, changes: Array<Change>): boolean {
     const slot = this.unswept.get(key)
-    if (slot === undefined) return undefined
+    if (slot === undefined) return false
     const row = this.space.textKey(key)
     if (slot === DELETED) changes.push({ tag: "remove", map: MAP, key: row })
     else {
@@ -119,11 +120,11 @@ export class KeyIndex {
       value.writeUInt32LE(slot, 0)
       changes.push({ tag: "put", map: MAP, key: row, value })
     }
-    return slot
+    return true
   }
 
-  /** The write that carried a swept change is visible: it leaves memory unless it has changed since. */
-  swept(key: KeyText, slot: number): void {
-    if (this.unswept.get(key) === slot) this.unswept.delete(key)
+  /** The write that carried a swept change is visible: it leaves memory. Nothing merges between a sweep and that moment. */
+  swept(key: KeyText): void {
+    this.unswept.delete(key)
   }
 }

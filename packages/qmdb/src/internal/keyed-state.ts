@@ -10,10 +10,11 @@ import { Bytes, type Codec, DecodeError, decode, encode, List, Struct, U8, Varin
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
 import type { Frontier } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
-import { REWIND_COMMITS_MAX } from "../limits.ts"
+import { REWIND_COMMITS_MAX, SLOTS_MAX } from "../limits.ts"
 import type { KeyText } from "./key-shape.ts"
+import { ROW_BYTES } from "./layout.ts"
 import type { LogPart } from "./operation-log.ts"
-import { ROW_BYTES, type Space } from "./space.ts"
+import type { Space } from "./space.ts"
 
 /** The state after a commit, in a few numbers. */
 export interface KeyedState {
@@ -54,7 +55,8 @@ export interface RetainedCommit {
   readonly parentSize: number
   readonly parentSlots: number
   readonly parentActive: number
-  readonly undoRows: number
+  /** Slots touched: entries of its undo rows. */
+  readonly touched: number
 }
 
 /** The head row of a keyed member. */
@@ -74,7 +76,7 @@ const RetainedCommitCodec: Codec<RetainedCommit> = Struct({
   parentSize: Varint,
   parentSlots: Varint,
   parentActive: Varint,
-  undoRows: Varint,
+  touched: Varint,
 })
 
 const KeyedHeadCodec: Codec<KeyedHead> = Struct({
@@ -101,12 +103,26 @@ export const headChange = (space: Space, head: KeyedHead): Change => ({
 /** Reads the head row. Throws `MemberCorrupt` when it is absent, malformed or of another version. */
 export const readHead = (space: Space): KeyedHead => {
   const row = space.storage.get(META, space.textKey("h"))
-  if (row === undefined) return space.corrupt("head row is missing")
-  if (row[0] !== KEYED_VERSION) return space.corrupt(`head row has version ${row[0]}, this code knows ${KEYED_VERSION}`)
+  if (row === undefined) throw space.corrupt("head row is missing")
+  if (row[0] !== KEYED_VERSION) throw space.corrupt(`head row has version ${row[0]}, this code knows ${KEYED_VERSION}`)
+  const head = decodeHead(space, row)
+  const { size, floor, slots, active, checkpoint, commits } = head
+  const ordered = commits.every((commit, i) => {
+    const after = commits[i + 1]
+    return (
+      commit.parentSize < commit.size && (after === undefined ? commit.size <= size : commit.size <= after.parentSize)
+    )
+  })
+  const within = floor < size && checkpoint >= 1 && checkpoint <= size && active <= slots && slots <= SLOTS_MAX
+  if (!ordered || !within) throw space.corrupt("head row contradicts itself")
+  return head
+}
+
+const decodeHead = (space: Space, row: Uint8Array): KeyedHead => {
   try {
     return decode(KeyedHeadCodec, row)
   } catch (error) {
-    if (error instanceof DecodeError) return space.corrupt(`head row: ${error.message}`)
+    if (error instanceof DecodeError) throw space.corrupt(`head row: ${error.message}`)
     throw error
   }
 }
@@ -140,7 +156,8 @@ export const undoChanges = (
     for (let i = 0; i < count; i++) {
       const before = previous[from + i]!
       const distance = before === 0 ? CREATED : parent.size - before
-      if (distance > CREATED) throw new RangeError(`location ${before} is too far below ${parent.size} to be undone`)
+      if (before !== 0 && distance >= CREATED)
+        throw new RangeError(`location ${before} is too far below ${parent.size} to be undone`)
       value.writeUInt32LE(touched[from + i]!, i * UNDO_ENTRY_BYTES)
       value.writeUInt32LE(distance, i * UNDO_ENTRY_BYTES + 4)
     }
@@ -151,31 +168,34 @@ export const undoChanges = (
     parentSize: parent.size,
     parentSlots: parent.slots,
     parentActive: parent.active,
-    undoRows: rows,
+    touched: touched.length,
   }
 }
 
 /** Removes the undo rows of a commit that left the rewind window. */
 export const dropUndo = (space: Space, commit: RetainedCommit, changes: Array<Change>): void => {
-  for (let row = 0; row < commit.undoRows; row++) {
+  for (let row = 0; row < Math.ceil(commit.touched / UNDO_ENTRIES_PER_ROW); row++) {
     changes.push({ tag: "remove", map: META, key: undoKey(space, commit.size, row) })
   }
 }
 
-/** The slots a retained commit touched with their locations before it. Throws `MemberCorrupt` on a missing row. */
-export const readUndo = (
-  space: Space,
-  commit: RetainedCommit,
-): ReadonlyArray<{ readonly slot: number; readonly previous: number }> => {
-  const entries: Array<{ slot: number; previous: number }> = []
-  for (let row = 0; row < commit.undoRows; row++) {
+/**
+ * Takes a table of the active slots from a retained commit back to the state before it.
+ *
+ * Commits are undone newest first. Throws `MemberCorrupt` on a missing row.
+ */
+export const undoCommit = (space: Space, commit: RetainedCommit, locations: Map<number, number>): void => {
+  for (let row = 0, left = commit.touched; left > 0; row++, left -= UNDO_ENTRIES_PER_ROW) {
     const found = space.storage.get(META, undoKey(space, commit.size, row))
-    if (found === undefined) return space.corrupt(`undo row ${row} of commit ${commit.size} is missing`)
+    if (found?.length !== Math.min(left, UNDO_ENTRIES_PER_ROW) * UNDO_ENTRY_BYTES) {
+      throw space.corrupt(`undo row ${row} of commit ${commit.size} is missing or malformed`)
+    }
     const value = Buffer.from(found.buffer, found.byteOffset, found.byteLength)
     for (let at = 0; at < value.length; at += UNDO_ENTRY_BYTES) {
+      const slot = value.readUInt32LE(at)
       const distance = value.readUInt32LE(at + 4)
-      entries.push({ slot: value.readUInt32LE(at), previous: distance === CREATED ? 0 : commit.parentSize - distance })
+      if (distance === CREATED) locations.delete(slot)
+      else locations.set(slot, commit.parentSize - distance)
     }
   }
-  return entries
 }

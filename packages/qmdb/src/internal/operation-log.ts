@@ -12,8 +12,9 @@
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
 import type { Change } from "@coppice/storage"
 import type { Branch, Branches } from "./branches.ts"
+import { PACKED_OPERATIONS } from "./layout.ts"
 import type { OperationBuffer } from "./operation-buffer.ts"
-import { PACKED_OPERATIONS, PackedRecords, PackedVariable, type Space } from "./space.ts"
+import { PackedRecords, PackedVariable, type Space } from "./space.ts"
 
 /** Kinds of operation as the owner map has them. */
 export const Kind = { commit: 0, update: 1, create: 2, delete: 3 } as const

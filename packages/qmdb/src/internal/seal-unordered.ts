@@ -20,14 +20,12 @@ import type { KeyIndex } from "./key-index.ts"
 import type { KeyText } from "./key-shape.ts"
 import { commitOperation, type KeyedFormat, mutationBytes, writeMutation } from "./keyed-format.ts"
 import type { KeyedContent, KeyedState } from "./keyed-state.ts"
+import { SLICE_ITEMS } from "./layout.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
 import { Kind, type OperationLog, ownerOf, ownerSlot } from "./operation-log.ts"
 import { orderByNumber, orderByText } from "./order.ts"
 import { INACTIVE, type SlotIndex } from "./slot-index.ts"
 import { REMOVED, type Writes } from "./writes.ts"
-
-/** Lookups, writes or examined locations between two points at which sealing may pause. */
-const SLICE = 512
 
 /** The indexes that sealing reads and writes. */
 export interface SealHome<K, V> {
@@ -148,7 +146,7 @@ function* resolve<K, V>(
       created.keys.push(key)
       created.values.push(value)
     }
-    if (n % SLICE === SLICE - 1) yield* pause()
+    if (n % SLICE_ITEMS === SLICE_ITEMS - 1) yield* pause()
   }
   return { existing, created }
 }
@@ -224,7 +222,7 @@ class Sealing<K, V> {
         this.active -= 1
       }
       this.mutate(key, value, ownerOf(slot, removed ? Kind.delete : Kind.update))
-      if (n % SLICE === SLICE - 1) yield* pause()
+      if (n % SLICE_ITEMS === SLICE_ITEMS - 1) yield* pause()
     }
   }
 
@@ -237,7 +235,7 @@ class Sealing<K, V> {
       this.place(slot, this.size, INACTIVE)
       this.active += 1
       this.mutate(key, created.values[i]!, ownerOf(slot, Kind.create))
-      if (i % SLICE === SLICE - 1) yield* pause()
+      if (i % SLICE_ITEMS === SLICE_ITEMS - 1) yield* pause()
     }
   }
 
@@ -259,7 +257,7 @@ class Sealing<K, V> {
     let moves = 0
     let location = this.before.floor
     for (let examined = 0; location < tip; location++, examined++) {
-      if (examined % SLICE === SLICE - 1) yield* pause()
+      if (examined % SLICE_ITEMS === SLICE_ITEMS - 1) yield* pause()
       const own = location - this.before.size
       const owner = own >= 0 ? this.buffer.owner(own) : log.owner(location, this.branch)
       const slot = ownerSlot(owner)

@@ -13,7 +13,7 @@
  * pending layers as through one.
  */
 import type { Branch } from "./branches.ts"
-import { ROW_BYTES } from "./space.ts"
+import { ROW_BYTES } from "./layout.ts"
 
 /** Slots of one page, which is also one stored row. */
 export const SLOTS_PER_PAGE = ROW_BYTES / 8
@@ -172,22 +172,18 @@ export class SlotIndex {
     this.freedFrom = position
   }
 
-  /** Absolute position at which the next freed slot will stand first. */
-  get freedHead(): number {
-    return this.freedFrom
-  }
-
-  /** Rebuilds the queue of freed slots: every slot below `slots` that is not active. */
-  rebuildFreed(slots: number): void {
+  /** Rebuilds the queue of freed slots: every slot below `slots` that is not active. Returns how many are. */
+  rebuildFreed(slots: number): number {
     this.freed = []
     this.freedFrom = 0
     for (let slot = 0; slot < slots; slot++) {
       const page = Math.floor(slot / SLOTS_PER_PAGE)
       if ((this.pages[page]?.[slot - page * SLOTS_PER_PAGE] ?? INACTIVE) === INACTIVE) this.freed.push(slot)
     }
+    return slots - this.freed.length
   }
 
-  /** Loads a stored row as a page. */
+  /** Loads a stored row of `SLOTS_PER_PAGE * 8` bytes as a page. */
   load(page: number, row: Uint8Array): void {
     new Uint8Array(this.page(page).buffer).set(row)
   }

@@ -8,14 +8,11 @@
  * is written again by each flush that extends it; every other row is written once.
  *
  * Invariant: a row never changes what it holds, it only grows, so a cached row is right for every record that it has.
- * ROW_BYTES makes a row fill one overflow page of LMDB with its header.
  */
 import type { Change, MapName, StorageShape } from "@coppice/storage"
 import { MemberCorrupt } from "../errors.ts"
 import type { MemberHome } from "../member.ts"
-
-/** Bytes of a full row: one 4,096-byte page less its 16-byte header. */
-export const ROW_BYTES = 4080
+import { PACKED_OPERATIONS, ROW_BYTES } from "./layout.ts"
 
 const PREFIX_BYTES = 5
 const NUMBER_BYTES = 6
@@ -62,22 +59,14 @@ export class Space {
     return this.scratch
   }
 
-  /** First storage key after every key of this member. */
-  get end(): Buffer {
-    const key = Buffer.from(this.prefix)
-    for (let i = key.length - 1; i >= 0; i--) {
-      if (key[i] === 0xff) key[i] = 0
-      else {
-        key[i]! += 1
-        break
-      }
-    }
-    return key
+  /** Number of the row that a storage key names. */
+  rowOfKey(key: Uint8Array): number {
+    return Buffer.from(key.buffer, key.byteOffset, key.byteLength).readUIntBE(PREFIX_BYTES, NUMBER_BYTES)
   }
 
-  /** Fails: a row that must be there is not, or is malformed. */
-  corrupt(detail: string): never {
-    throw new MemberCorrupt(this.member, detail)
+  /** The error of a row that must be there and is not, or is malformed. */
+  corrupt(detail: string): MemberCorrupt {
+    return new MemberCorrupt(this.member, detail)
   }
 }
 
@@ -104,7 +93,7 @@ export class PackedRecords {
     if (row !== this.cachedRow || this.cached.length < needed) {
       const value = this.space.storage.get(this.map, this.space.rowKey(row))
       if (value === undefined || value.length < needed) {
-        return this.space.corrupt(`${this.map}: record ${record} is missing`)
+        throw this.space.corrupt(`${this.map}: record ${record} is missing`)
       }
       this.cachedRow = row
       this.cached = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
@@ -162,6 +151,8 @@ export class PackedVariable {
   private readonly map: MapName
   private cachedRow = -1
   private cached: Buffer = Buffer.alloc(0)
+  /** Records in the cached row. */
+  private count = 0
 
   constructor(space: Space, map: MapName) {
     this.space = space
@@ -172,17 +163,26 @@ export class PackedVariable {
   read(record: number): Uint8Array {
     const row = Math.floor(record / PACKED_OPERATIONS)
     const index = record % PACKED_OPERATIONS
-    if (row !== this.cachedRow || this.cached.readUInt16LE(0) <= index) {
-      const value = this.space.storage.get(this.map, this.space.rowKey(row))
-      if (value === undefined) return this.space.corrupt(`${this.map}: record ${record} is missing`)
-      this.cached = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
-      this.cachedRow = row
-      if (this.cached.readUInt16LE(0) <= index) return this.space.corrupt(`${this.map}: record ${record} is missing`)
-    }
-    const count = this.cached.readUInt16LE(0)
-    const body = 2 + 4 * count
+    if (row !== this.cachedRow || this.count <= index) this.load(row)
+    if (this.count <= index) throw this.space.corrupt(`${this.map}: record ${record} is missing`)
+    const body = 2 + 4 * this.count
     const start = index === 0 ? 0 : this.cached.readUInt32LE(2 + 4 * (index - 1))
     return this.cached.subarray(body + start, body + this.cached.readUInt32LE(2 + 4 * index))
+  }
+
+  private load(row: number): void {
+    const value = this.space.storage.get(this.map, this.space.rowKey(row))
+    if (value === undefined) throw this.space.corrupt(`${this.map}: row ${row} is missing`)
+    const cached = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+    const count = value.length < 2 ? 0 : cached.readUInt16LE(0)
+    const body = 2 + 4 * count
+    const whole = count >= 1 && count <= PACKED_OPERATIONS && value.length >= body
+    if (!whole || value.length !== body + cached.readUInt32LE(body - 4)) {
+      throw this.space.corrupt(`${this.map}: row ${row} is malformed`)
+    }
+    this.cached = cached
+    this.cachedRow = row
+    this.count = count
   }
 
   /** Changes that append records. */
@@ -205,9 +205,6 @@ export class PackedVariable {
     if (added) close()
   }
 }
-
-/** Operations of one row in the variable encoding. */
-export const PACKED_OPERATIONS = 32
 
 const packVariable = (records: ReadonlyArray<Uint8Array>): Buffer => {
   const header = Buffer.allocUnsafe(2 + 4 * records.length)

@@ -16,13 +16,11 @@ import type { Change } from "@coppice/storage"
 import { INDEX_REPLAY_OPS_MAX } from "../limits.ts"
 import type { KeyIndex } from "./key-index.ts"
 import type { KeyText } from "./key-shape.ts"
+import { ROUND_FLUSHES, SLICE_ITEMS } from "./layout.ts"
 import type { SlotIndex } from "./slot-index.ts"
 import type { Space } from "./space.ts"
 
 const MAP = "slots"
-
-/** Flushes a round takes at most, so that small flushes carry small shares. */
-const ROUND_FLUSHES = 64
 
 /** Operations flushed in a round at most: a checkpoint lags by one finished round and the one under way. */
 const ROUND_OPS = INDEX_REPLAY_OPS_MAX / 2
@@ -36,12 +34,6 @@ interface Round {
   progress: number
 }
 
-/** Keys whose change a flush carries, to be dropped from memory once it is visible. */
-export interface SweptKeys {
-  readonly keys: Array<KeyText>
-  readonly slots: Array<number>
-}
-
 /** Sweeps the indexes of one member. */
 export class Sweep {
   /** Log size up to which the stored index is complete. */
@@ -52,7 +44,10 @@ export class Sweep {
     this.checkpoint = checkpoint
   }
 
-  /** Adds this flush's share. `size` is the log size after it, `operations` how many of them it adds. */
+  /**
+   * Adds this flush's share. `size` is the log size after it, `operations` how many of them it adds. Returns the keys whose
+   * change it carries, to be dropped from memory once it is visible.
+   */
   *advance(
     space: Space,
     slots: SlotIndex,
@@ -60,8 +55,8 @@ export class Sweep {
     size: number,
     operations: number,
     changes: Array<Change>,
-  ): Generator<undefined, SweptKeys, void> {
-    const swept: SweptKeys = { keys: [], slots: [] }
+  ): Generator<undefined, ReadonlyArray<KeyText>, void> {
+    const swept: Array<KeyText> = []
     let share = Math.max(1 / ROUND_FLUSHES, operations / ROUND_OPS)
     do {
       this.round ??= {
@@ -98,23 +93,19 @@ export class Sweep {
     slots: SlotIndex,
     keys: KeyIndex,
     changes: Array<Change>,
-    swept: SweptKeys,
+    swept: Array<KeyText>,
   ): Generator<undefined, void, void> {
     const pagesEnd = Math.ceil(round.pages.length * round.progress)
     for (; round.pagesDone < pagesEnd; round.pagesDone++) {
       const page = round.pages[round.pagesDone]!
       changes.push({ tag: "put", map: MAP, key: space.rowKey(page), value: slots.writePage(page) })
-      if (round.pagesDone % 256 === 255) yield undefined
+      if (round.pagesDone % SLICE_ITEMS === SLICE_ITEMS - 1) yield undefined
     }
     const keysEnd = Math.ceil(round.keys.length * round.progress)
     for (; round.keysDone < keysEnd; round.keysDone++) {
       const key = round.keys[round.keysDone]!
-      const slot = keys.sweep(key, changes)
-      if (slot !== undefined) {
-        swept.keys.push(key)
-        swept.slots.push(slot)
-      }
-      if (round.keysDone % 1024 === 1023) yield undefined
+      if (keys.sweep(key, changes)) swept.push(key)
+      if (round.keysDone % SLICE_ITEMS === SLICE_ITEMS - 1) yield undefined
     }
   }
 }

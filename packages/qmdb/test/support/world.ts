@@ -1,0 +1,466 @@
+/**
+ * A database and its model side by side, through everything that a caller may do to it in any order.
+ *
+ *   open, write, mark, revert, seal in slices, abandon, apply, close          each answered as the model says
+ *   flush: plan in slices -> visible -> settled                               no reader may notice
+ *   reopen                                                                    stands at what was visible last
+ *
+ * Terms: a *node* is a sealed layer with the model state it must have. A node is *alive* when it is the tip or descends
+ * from it and nobody has closed it. Indices given to commands are taken modulo what there is to choose from.
+ *
+ * Invariant: after every command the tip, the number and bytes of layers, and one randomly chosen living state equal the
+ * model's.
+ */
+import { Blob, Bytes, type Codec, keyBytes } from "@coppice/codec"
+import { expect } from "vitest"
+import {
+  type Flush,
+  type KeyedBatch,
+  type KeyedReader,
+  type Layer,
+  type MemberSpec,
+  Qmdb,
+  type SealStep,
+  StaleBatch,
+} from "../../src/index.ts"
+import { readHead, undoCommit } from "../../src/internal/keyed-state.ts"
+import { ROW_BYTES } from "../../src/internal/layout.ts"
+import { type OperationLog, ownerSlot } from "../../src/internal/operation-log.ts"
+import type { SlotIndex } from "../../src/internal/slot-index.ts"
+import { Space } from "../../src/internal/space.ts"
+import { applyChanges, createRig, openRig, type Rig, type Rows, stepSeal } from "./harness.ts"
+import { type ModelFormat, ModelState, type ModelWrites } from "./model.ts"
+
+/** What a world is a world of. */
+export interface WorldOptions {
+  readonly family: "mmr" | "mmb"
+  readonly encoding: "fixed" | "variable"
+  /** Damages what a reopened member finds: for canaries. */
+  readonly damage?: (rows: Rows) => void
+}
+
+/** One thing to do. `a`, `b` and `c` choose among what there is. */
+export interface Command {
+  readonly tag:
+    | "open"
+    | "write"
+    | "mark"
+    | "revert"
+    | "seal"
+    | "step"
+    | "abandon"
+    | "apply"
+    | "close"
+    | "closeBatch"
+    | "plan"
+    | "visible"
+    | "settle"
+    | "flush"
+    | "block"
+    | "reopen"
+  readonly a: number
+  readonly b: number
+  readonly c: number
+}
+
+/** Every command. */
+export const COMMANDS: ReadonlyArray<Command["tag"]> = [
+  "open",
+  "write",
+  "mark",
+  "revert",
+  "seal",
+  "step",
+  "abandon",
+  "apply",
+  "close",
+  "closeBatch",
+  "plan",
+  "visible",
+  "settle",
+  "flush",
+  "block",
+  "reopen",
+]
+
+const FIXED_KEYS = Array.from({ length: 14 }, (_, i) => String.fromCharCode(i < 7 ? 0 : 255, i * 18))
+const VARIABLE_KEYS = ["", "\0", "\0\0", "a", "a\0", "a\xff", "ab", "b", "\x7f", "\x80", "\xff", "\xff\xff", "zzzzzzz"]
+
+interface Node {
+  readonly layer: Layer
+  readonly state: ModelState
+  readonly parent: Node | undefined
+  closed: boolean
+}
+interface Open {
+  readonly batch: KeyedBatch<Uint8Array, Uint8Array>
+  readonly parent: Node
+  readonly marks: Array<{ readonly mark: number; readonly writes: ModelWrites }>
+  writes: Map<string, Uint8Array | null>
+  metadata: Uint8Array | undefined
+}
+interface Sealing {
+  readonly steps: Generator<SealStep, Layer, void>
+  readonly parent: Node
+  readonly state: ModelState
+  started: boolean
+}
+interface Flight {
+  readonly planning: Generator<undefined, Flush, void>
+  readonly target: Node
+  flush: Flush | undefined
+  visible: boolean
+}
+
+const REWIND = 5
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
+
+/** See the head of this file. */
+export class World {
+  private readonly options: WorldOptions
+  private readonly format: ModelFormat
+  private readonly keys: ReadonlyArray<string>
+  private readonly spec: MemberSpec<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
+  /** Model states of the stored chain by log size. */
+  private readonly history = new Map<number, ModelState>()
+  private rig: Rig<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
+  private nodes: Array<Node> = []
+  private batches: Array<Open> = []
+  private seals: Array<Sealing> = []
+  private flight: Flight | undefined
+  private tip: Node
+  private stored: Node
+  private written = 0
+  /** Rounds of the sweep that have finished: the checkpoint has moved. */
+  rounds = 0
+  private checkpoint = 0
+
+  constructor(options: WorldOptions) {
+    this.options = options
+    const fixed = options.encoding === "fixed"
+    this.format = { family: options.family, sizes: fixed ? { key: 2, value: 3 } : undefined }
+    this.keys = fixed ? FIXED_KEYS : VARIABLE_KEYS
+    const key: Codec<Uint8Array> = fixed ? Bytes(2) : Blob(8)
+    const value: Codec<Uint8Array> = fixed ? Bytes(3) : Blob(12)
+    this.spec = Qmdb.any({ key, value, family: options.family, encoding: options.encoding })
+    this.rig = createRig(this.spec, { rewindCommits: REWIND })
+    const state = ModelState.genesis(this.format)
+    this.tip = this.stored = { layer: this.rig.member.tip, state, parent: undefined, closed: false }
+    this.nodes = [this.tip]
+    this.history.set(state.size, state)
+  }
+
+  private isAlive(node: Node): boolean {
+    if (node.closed) return false
+    for (let n: Node | undefined = node; n !== undefined; n = n.parent) if (n === this.tip) return true
+    return false
+  }
+
+  private isOver(node: Node, ancestor: Node): boolean {
+    for (let n: Node | undefined = node; n !== undefined; n = n.parent) if (n === ancestor) return true
+    return false
+  }
+
+  private pick<A>(from: ReadonlyArray<A>, index: number): A | undefined {
+    return from.length === 0 ? undefined : from[from.length - 1 - (index % from.length)]
+  }
+
+  private key(index: number): string {
+    return this.keys[index % this.keys.length]!
+  }
+
+  private value(): Uint8Array {
+    const n = ++this.written
+    if (this.format.sizes !== undefined) return Uint8Array.of(n / 65536, n / 256, n)
+    return new Uint8Array(n % 13).fill(n)
+  }
+
+  private writeInto(open: Open, index: number, removing: boolean): void {
+    const key = this.key(index)
+    if (removing) {
+      open.batch.remove(keyBytes(key))
+      open.writes.set(key, null)
+    } else {
+      const value = this.value()
+      open.batch.put(keyBytes(key), value)
+      open.writes.set(key, Uint8Array.from(value))
+      value.fill(0xee)
+    }
+  }
+
+  /** Does one thing and checks. */
+  run(command: Command): void {
+    const { a, b, c } = command
+    this[command.tag](a, b, c)
+    this.check(a + b)
+  }
+
+  open(a: number): void {
+    const parent = this.pick(this.nodes, a)!
+    if (this.isAlive(parent)) {
+      const batch = this.rig.member.openBatch(parent.layer)
+      this.batches.push({ batch, parent, marks: [], writes: new Map(), metadata: undefined })
+    } else expect(() => this.rig.member.openBatch(parent.layer)).toThrow(StaleBatch)
+  }
+
+  write(a: number, b: number, c: number): void {
+    const open = this.pick(this.batches, a)
+    if (open === undefined) return
+    if (!this.isAlive(open.parent)) {
+      expect(() => open.batch.put(keyBytes(this.key(b)), this.value())).toThrow(StaleBatch)
+      return
+    }
+    const count = 1 + (c % 9)
+    for (let i = 0; i < count; i++) this.writeInto(open, b + i * (1 + (c % 5)), (c + i) % 3 === 0)
+    if (c % 7 === 0) {
+      open.metadata = c % 2 === 0 ? this.value() : undefined
+      open.batch.withMetadata(open.metadata)
+    }
+    this.checkBatch(open, b)
+  }
+
+  mark(a: number): void {
+    const open = this.pick(this.batches, a)
+    if (open === undefined || !this.isAlive(open.parent)) return
+    open.marks.push({ mark: open.batch.mark(), writes: new Map(open.writes) })
+  }
+
+  revert(a: number, b: number): void {
+    const open = this.pick(this.batches, a)
+    if (open === undefined || open.marks.length === 0 || !this.isAlive(open.parent)) return
+    open.marks.length -= b % open.marks.length
+    const { mark, writes } = open.marks.at(-1)!
+    open.batch.revert(mark)
+    open.writes = new Map(writes)
+    this.checkBatch(open, b)
+  }
+
+  seal(a: number, b: number): void {
+    const open = this.pick(this.batches, a)
+    if (open === undefined) return
+    this.batches.splice(this.batches.indexOf(open), 1)
+    const { batch, parent, writes, metadata } = open
+    if (!this.isAlive(parent)) {
+      expect(() => this.rig.member.seal(batch)).toThrow(StaleBatch)
+      return
+    }
+    this.seals.push({
+      steps: this.rig.member.seal(batch),
+      parent,
+      state: parent.state.seal(writes, metadata),
+      started: false,
+    })
+    expect(() => batch.get(keyBytes(this.key(b)))).toThrow(StaleBatch)
+    this.step(0, b)
+  }
+
+  step(a: number, b: number): void {
+    const sealing = this.pick(this.seals, a)
+    if (sealing === undefined) return
+    const steps = b % 4 === 0 ? Number.POSITIVE_INFINITY : b % 5
+    if (!this.isAlive(sealing.parent)) {
+      this.seals.splice(this.seals.indexOf(sealing), 1)
+      // Half of them are never resumed: what they left behind must be gone all the same.
+      if (b % 2 === 0) expect(() => sealing.steps.next()).toThrow(StaleBatch)
+      return
+    }
+    if (steps > 0) sealing.started = true
+    const layer = stepSeal(this.rig.home.hasher, sealing.steps, steps)
+    if (layer === undefined) return
+    this.seals.splice(this.seals.indexOf(sealing), 1)
+    this.checkTarget(layer, sealing.state)
+    this.nodes.push({ layer, state: sealing.state, parent: sealing.parent, closed: false })
+  }
+
+  abandon(a: number): void {
+    const sealing = this.pick(this.seals, a)
+    if (sealing === undefined) return
+    this.seals.splice(this.seals.indexOf(sealing), 1)
+    sealing.steps.return(undefined as never)
+  }
+
+  apply(a: number): void {
+    const node = this.pick(this.nodes, a)!
+    if (node === this.tip || !this.isAlive(node)) {
+      expect(() => this.rig.member.apply(node.layer)).toThrow(StaleBatch)
+      return
+    }
+    this.rig.member.apply(node.layer)
+    this.tip = node
+    for (const other of this.nodes) if (!this.isOver(other, node) && !this.isOver(node, other)) other.closed = true
+  }
+
+  close(a: number): void {
+    const node = this.pick(this.nodes, a)!
+    if (this.isOver(this.tip, node)) return
+    this.rig.member.close(node.layer)
+    for (const other of this.nodes) if (this.isOver(other, node)) other.closed = true
+  }
+
+  closeBatch(a: number): void {
+    const open = this.pick(this.batches, a)
+    if (open === undefined) return
+    this.batches.splice(this.batches.indexOf(open), 1)
+    this.rig.member.closeBatch(open.batch)
+    expect(() => open.batch.get(keyBytes(this.key(a)))).toThrow(StaleBatch)
+  }
+
+  plan(_a: number, b: number): void {
+    if (this.flight === undefined) {
+      const planning = this.rig.member.flush()
+      expect(planning === undefined, "there is something to flush").toBe(this.tip === this.stored)
+      if (planning !== undefined) this.flight = { planning, target: this.tip, flush: undefined, visible: false }
+    }
+    if (this.flight === undefined || this.flight.flush !== undefined) return
+    for (let i = 0; i < 1 + (b % 6); i++) {
+      const step = this.flight.planning.next()
+      if (step.done === true) {
+        this.flight.flush = step.value
+        this.checkTarget(step.value, this.flight.target.state)
+        return
+      }
+    }
+  }
+
+  visible(): void {
+    if (this.flight?.flush === undefined || this.flight.visible) return
+    applyChanges(this.rig.rows, this.flight.flush.changes)
+    this.flight.visible = true
+    for (let node: Node | undefined = this.flight.target; node !== this.stored; node = node!.parent) {
+      this.history.set(node!.state.size, node!.state)
+    }
+    const { checkpoint } = readHead(new Space(this.rig.home))
+    if (checkpoint !== this.checkpoint) this.rounds += 1
+    this.checkpoint = checkpoint
+  }
+
+  settle(): void {
+    if (this.flight?.flush === undefined || !this.flight.visible) return
+    this.flight.flush.settled()
+    this.stored = this.flight.target
+    this.flight = undefined
+    this.checkUndo()
+  }
+
+  /** All steps of a flush that are left. */
+  flush(a: number): void {
+    this.plan(a, 5)
+    while (this.flight !== undefined && this.flight.flush === undefined) this.plan(a, 5)
+    this.visible()
+    this.settle()
+  }
+
+  /** A whole block over the tip or over a pending layer, applied, and sometimes flushed. */
+  block(a: number, b: number, c: number): void {
+    this.batches = this.batches.filter(({ parent }) => this.isAlive(parent))
+    this.nodes = this.nodes.filter((node) => this.isAlive(node) || this.isOver(this.tip, node)).slice(-40)
+    if (!this.nodes.includes(this.tip)) this.nodes.push(this.tip)
+    const alive = this.nodes.filter((node) => this.isAlive(node))
+    this.open(this.nodes.length - 1 - this.nodes.indexOf(this.pick(alive, a)!))
+    this.write(0, b, c)
+    this.seal(0, 4)
+    if (b % 4 !== 0) this.apply(0)
+    if (c % 5 !== 0) this.flush(a)
+  }
+
+  reopen(): void {
+    const rows = this.rig.rows
+    this.options.damage?.(rows)
+    const state = this.flight?.visible === true ? this.flight.target.state : this.stored.state
+    this.rig = openRig(this.spec, rows, { rewindCommits: REWIND })
+    this.tip = this.stored = { layer: this.rig.member.tip, state, parent: undefined, closed: false }
+    this.nodes = [this.tip]
+    this.batches = []
+    this.seals = []
+    this.flight = undefined
+    this.checkAll()
+    this.checkUndo()
+  }
+
+  private checkTarget(found: { readonly target?: unknown } & (Layer | Flush), state: ModelState): void {
+    const { target } = found
+    expect([hex(target.root), target.start, target.end]).toEqual([hex(state.root), state.floor, state.size])
+  }
+
+  private checkBatch(open: Open, index: number): void {
+    for (let i = index; i < index + 3; i++) {
+      const key = this.key(i)
+      const own = open.writes.get(key)
+      const expected = own === undefined ? open.parent.state.get(key) : (own ?? undefined)
+      expect(open.batch.get(keyBytes(key)), `key ${hex(keyBytes(key))} of a batch`).toEqual(expected)
+    }
+  }
+
+  private check(index: number): void {
+    const { member } = this.rig
+    this.checkTarget(member.tip, this.tip.state)
+    expect(member.reader.active).toBe(this.tip.state.active.size)
+    const layers = this.nodes.filter((node) => this.isUnflushed(node))
+    const sealing = this.seals.filter(({ started, parent }) => started && this.isAlive(parent))
+    if (this.nodes.length < 40) {
+      expect(member.layers).toBe(layers.length + sealing.length)
+      expect(member.bytes).toBe(layers.reduce((sum, { layer }) => sum + layer.bytes, 0))
+    }
+    const node = this.pick(
+      this.nodes.filter((each) => this.isAlive(each)),
+      index,
+    )!
+    const batch = member.openBatch(node.layer)
+    for (let i = index; i < index + 4; i++) {
+      const key = this.key(i)
+      expect(batch.get(keyBytes(key)), `key ${hex(keyBytes(key))} of layer ${node.layer.id}`).toEqual(
+        node.state.get(key),
+      )
+    }
+    member.closeBatch(batch)
+  }
+
+  private isUnflushed(node: Node): boolean {
+    return !node.closed && !this.isOver(this.stored, node)
+  }
+
+  /** Every key of the tip: value and location. */
+  checkAll(): void {
+    const { reader } = this.rig.member
+    for (const key of this.keys) {
+      expect(reader.get(keyBytes(key)), `value of ${hex(keyBytes(key))}`).toEqual(this.tip.state.get(key))
+      expect(reader.locate(keyBytes(key)), `location of ${hex(keyBytes(key))}`).toBe(this.tip.state.active.get(key))
+    }
+    const past = this.tip.state.operations.map(({ bytes }) => hex(bytes))
+    const start = Math.max(0, past.length - 20)
+    const { operations } = reader.prove(start as never, 20)
+    expect(operations.map(hex)).toEqual(past.slice(start))
+  }
+
+  /** Undoing the retained commits one by one gives the index of each state before. */
+  private checkUndo(): void {
+    const space = new Space(this.rig.home)
+    const head = readHead(space)
+    const { slots, log, branches } = this.rig.member as unknown as {
+      readonly slots: SlotIndex
+      readonly log: OperationLog<never>
+      readonly branches: { readonly stored: never }
+    }
+    if (this.stored !== this.tip) return
+    expect(head.commits.length).toBe(Math.min(REWIND, this.history.size - 1))
+    expect(this.rig.rows.get("meta")!.size, "undo rows").toBe(
+      1 + head.commits.reduce((sum, { touched }) => sum + Math.ceil(touched / (ROW_BYTES / 8)), 0),
+    )
+    const locations = new Map<number, number>()
+    for (let slot = 0; slot < head.slots; slot++) {
+      const location = slots.locate(slot, branches.stored)
+      if (location !== 0) locations.set(slot, location)
+    }
+    for (const commit of [...head.commits].reverse()) {
+      undoCommit(space, commit, locations)
+      const state = this.history.get(commit.parentSize)!
+      expect([...locations.values()].sort((x, y) => x - y)).toEqual([...state.active.values()].sort((x, y) => x - y))
+      expect(commit.parentActive).toBe(state.active.size)
+      for (const [slot, location] of locations) {
+        expect(ownerSlot(log.owner(location, branches.stored)), `owner of ${location}`).toBe(slot)
+        expect(slot).toBeLessThan(commit.parentSlots)
+      }
+    }
+  }
+}
