@@ -82,8 +82,8 @@ describe("staged values", () => {
         const mark = batch.mark()
         batch.put("k", value)
         batch.revert(mark)
-        batch.put("k", value)
       }
+      for (let i = 0; i < 2 * (BATCH_BYTES_MAX / VALUE_BYTES_MAX); i++) batch.put("k", value)
     })
     expect(rig.member.reader.get("k")).toEqual(value)
   })
