@@ -18,13 +18,13 @@ export const Counter = Application.make({
 })
 
 if (import.meta.main) {
-  const chain = { application: Counter, directory: process.argv[2] ?? "data" }
+  const chain = { application: Counter, directory: process.argv[2] ?? ".coppice" }
   const program = withDevnet(chain, ({ submit, read }) =>
     Effect.gen(function* () {
       const nonce = BigInt(read((_, anchor) => anchor.height))
       const height = yield* submit({ name: "starts", amount: 1, nonce })
       const starts = read(({ counts }) => counts.get("starts"))
-      console.log(`this chain was started ${starts} times; block ${height} of four validators says so`)
+      console.log(`start number ${starts} of this chain, in block ${height} of four validators`)
     }),
   )
   await Effect.runPromise(program)
