@@ -3,10 +3,12 @@
  *
  * One line per package that reproduces rows. A row whose workload is not here counts as not built.
  */
+import { keyedWorkloads } from "./keyed.ts"
 import { merkleWorkloads } from "./merkle.ts"
 import type { Workloads } from "./rows.ts"
 
 /** The registry that `run.ts` and the tests judge by. */
 export const workloads: Workloads = {
   ...merkleWorkloads,
+  ...keyedWorkloads,
 }
