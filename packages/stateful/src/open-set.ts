@@ -140,8 +140,6 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
       if (this.#dead !== undefined) return Effect.fail(this.#dead)
       const open = this.#opened(batches)
       if (open.state === "closed") return Effect.fail(new StaleBatch("seal", open.parent.id))
-      must(open.state === "open", "batches are sealed once")
-      open.state = "sealing"
       return runInSlices<SealedSet<M>, SealError>(this.#sealing(open), this.#parts.hasher)
     })
 
@@ -163,6 +161,8 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
   *#sealing(open: OpenBatches<M>): Generator<SealStep, SealedSet<M>, void> {
     const { members } = this.#parts
     const layers: Layer[] = []
+    must(open.state === "open", "batches are sealed once")
+    open.state = "sealing"
     try {
       for (let i = 0; i < members.length; i++) layers.push(yield* this.#sealMember(members[i]!, open, i))
       open.state = "sealed"
@@ -180,6 +180,7 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     const steps = member.seal(open.batches[i])
     try {
       for (;;) {
+        this.#requireAlive()
         if (open.state === "closed" || !this.#isLive(open.parent)) throw new StaleBatch("seal", open.parent.id)
         const step = steps.next()
         if (step.done === true) return step.value

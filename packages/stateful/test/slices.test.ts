@@ -176,6 +176,25 @@ describe("stopping a seal", () => {
     }),
   )
 
+  it.effect("a seal ends with the set when a flush fails meanwhile", () =>
+    Effect.gen(function* () {
+      const disk = new Disk()
+      const set = yield* openSet(disk.open(), { notebook: { steps: STEPS } })
+      yield* advance(set)
+      let sealing: Fiber.Fiber<Exit.Exit<unknown, unknown>> | undefined
+      disk.before = Effect.map(
+        Effect.forkDetach(Effect.exit(child(set, set.tip, 2)), { startImmediately: true }),
+        (fiber) => {
+          sealing = fiber
+        },
+      )
+      disk.fault = () => "lost"
+      yield* Effect.exit(set.flush)
+      expect(failureOf(yield* Fiber.join(sealing!))).toMatchObject({ _tag: "StorageDead" })
+      expect(set.layers).toBe(1)
+    }),
+  )
+
   it.effect("batches that are closed while they are sealed fail as stale", () =>
     Effect.gen(function* () {
       const set = yield* openSet(new Disk().open(), { notebook: { steps: STEPS } })
