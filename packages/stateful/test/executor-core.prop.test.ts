@@ -162,6 +162,9 @@ const run = (choices: ReadonlyArray<number>, options: WorldOptions = {}): Seen =
   }
 }
 
+/** Another seed, another search: `FC_SEED=7`. What is found is printed with its seed and path. */
+const seed = Number(process.env["FC_SEED"] ?? 42)
+
 const choices = fc.array(fc.nat({ max: 65_535 }), { minLength: 100, maxLength: 1500, size: "max" })
 
 describe("every order of events", () => {
@@ -172,7 +175,7 @@ describe("every order of events", () => {
         const seen = run(list)
         for (const key of Object.keys(total) as Array<keyof Seen>) total[key] += seen[key]
       }),
-      { numRuns: 400 },
+      { numRuns: 400, seed },
     )
     for (const [what, count] of Object.entries(total))
       expect(count, `${what}: the property is vacuous`).toBeGreaterThan(100)
@@ -184,7 +187,7 @@ describe("every order of events", () => {
         const logs = [0, 1].map(() => new Run(list, {}).world.log)
         expect(logs[0]).toEqual(logs[1])
       }),
-      { numRuns: 20 },
+      { numRuns: 20, seed },
     )
   })
 })
@@ -227,9 +230,12 @@ const CANARIES: ReadonlyArray<readonly [string, RegExp, Step]> = [
   [
     "lets losing hooks run on",
     /INV-36/,
-    broken((_core, _event, actions) =>
-      actions.some(({ type }) => type === "apply") ? actions.filter(({ type }) => type !== "cancel") : actions,
-    ),
+    (core, event) => {
+      const hooks = new Set([...core.jobs].filter(([, { base }]) => base !== undefined).map(([job]) => job))
+      const actions = step(core, event)
+      if (!actions.some(({ type }) => type === "apply")) return actions
+      return actions.filter((action) => action.type !== "cancel" || !hooks.has(action.job))
+    },
   ],
   [
     "answers false when data is missing",
@@ -296,7 +302,7 @@ describe("canaries", () => {
       fc.property(choices, (list) => {
         run(list, { step: mutant })
       }),
-      { numRuns: 300, endOnFailure: true },
+      { numRuns: 300, endOnFailure: true, seed },
     )
     expect(outcome.failed).toBe(true)
     expect(String(outcome.errorInstance)).toMatch(rule)

@@ -64,6 +64,7 @@ describe("proposals", () => {
     expect(tagOf(world)).toBe("ProposalCommitmentMismatch")
     expect(world.proposals.has(request)).toBe(false)
     expect(world.core.pending.size).toBe(0)
+    expect(world.live).toEqual([])
   })
 
   test.each([
@@ -839,6 +840,15 @@ describe("budget", () => {
     expect(world.core.replayed).toBeLessThanOrEqual(2)
     expect([...world.core.pending.values()].map(({ state }) => state.of.name)).toEqual(["a2"])
     for (const request of [early, late]) expect(world.core.requests.get(request)?.wait).toEqual({ on: "room" })
+  })
+
+  test("F65 a request that waits for room is answered when another one brings the verdict", () => {
+    const { world, a } = forked({ limits: { pendingEntriesMax: 1 } })
+    const requests = [world.verify(a), world.verify(a)]
+    world.serve()
+    expect(world.core.requests.get(requests[1]!)?.wait).toEqual({ on: "room" })
+    world.finish(world.job("verify", a))
+    expect(requests.map((request) => world.verdicts.get(request))).toEqual([true, true])
   })
 
   test("F65 a caller who waits for room and leaves is forgotten", () => {

@@ -18,7 +18,7 @@ import type { Application } from "../application.ts"
 import type { DatabaseSet, Databases } from "../database-set.ts"
 import { PENDING_BYTES_MAX, PENDING_ENTRIES_MAX, REQUESTS_MAX } from "../limits.ts"
 import type { CoreFigures } from "./core.ts"
-import { DeliveryHole, type FatalError, FlushFailed, type StartupError } from "./errors.ts"
+import { type FatalError, FlushFailed, type StartupError } from "./errors.ts"
 import { Shell } from "./shell.ts"
 
 /** What the executor may hold. */
@@ -70,24 +70,37 @@ const limitsOf = (given: Partial<ExecutorLimits> = {}): ExecutorLimits => {
   return limits
 }
 
-/** What an earlier executor applied and did not flush becomes durable; a hole in what the marshal can deliver is found. */
-const settleStart = <B extends Block, M extends Databases>({ set, source }: ExecutorOptions<B, M>) =>
-  Effect.gen(function* () {
-    const applied = set.anchor.height
-    const durable = set.durable.height
-    if (durable < applied) {
-      yield* Effect.mapError(set.flush, (cause) => new FlushFailed({ durable, applied, cause }))
-    }
-    const processed = yield* source.processedHeight
-    if (processed === undefined || processed <= applied) return
-    const next = yield* source.finalizedAt(Height(applied + 1))
-    if (next === undefined) return yield* new DeliveryHole({ durable: set.durable.height, processed })
-  })
+/** What an earlier executor applied over the same open set and did not flush becomes durable. */
+const flushLeftovers = <M extends Databases>(set: DatabaseSet<M>): Effect.Effect<void, FlushFailed> => {
+  const applied = set.anchor.height
+  const durable = set.durable.height
+  if (durable === applied) return Effect.void
+  return Effect.mapError(Effect.asVoid(set.flush), (cause) => new FlushFailed({ durable, applied, cause }))
+}
 
 /**
- * Starts an executor over an open set, at the set's anchor.
+ * Repeats the `finalized` hook for blocks that are durable here and were not acknowledged when the last lifetime ended:
+ * delivery starts after the anchor, and the end may have come before their hook. At most the ack window, and what the
+ * source still holds.
+ */
+const repeatHooks = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
+  { set, source }: ExecutorOptions<B, M>,
+  shell: Shell<B, M>,
+) {
+  const anchor = set.anchor.height
+  const processed = (yield* source.processedHeight) ?? 0
+  for (let height = Math.max(processed, anchor - source.pendingAcksMax) + 1; height <= anchor; height++) {
+    if (height === 0) continue
+    const block = yield* source.finalizedAt(Height(height))
+    if (block !== undefined) yield* shell.repeat(block)
+  }
+})
+
+/**
+ * Starts an executor over an open set, at the set's anchor. Succeeds once the `finalized` hooks that the last lifetime may
+ * have missed have run.
  *
- * Errors: see `StartupError`; later ones end the executor and come out of `stopped`. Closing the scope stops it: requests
+ * Errors: what stops it while it starts; later errors end the executor and come out of `stopped`. Closing the scope stops it: requests
  * fail with `ExecutorStopped`, unreleased acks are cancelled, a running flush is waited for. The set stays open.
  */
 const make = <B extends Block, M extends Databases>(
@@ -95,7 +108,7 @@ const make = <B extends Block, M extends Databases>(
 ): Effect.Effect<Executor<B, M>, StartupError, Scope.Scope> =>
   Effect.gen(function* () {
     const limits = limitsOf(options.limits)
-    yield* settleStart(options)
+    yield* flushLeftovers(options.set)
     const ended = yield* Deferred.make<void, FatalError>()
     const shell = new Shell(options, limits, {
       clock: yield* Clock.Clock,
@@ -106,6 +119,7 @@ const make = <B extends Block, M extends Databases>(
     })
     yield* Effect.forkScoped(shell.loop)
     yield* Effect.addFinalizer(() => shell.shutdown)
+    yield* Effect.raceFirst(repeatHooks(options, shell), Deferred.await(ended))
     return {
       port: {
         propose: (context, ancestry) => shell.ask("propose", context, ancestry),

@@ -1,8 +1,8 @@
 /**
  * Errors of the executor, each with the evidence a person needs.
  *
- * Terms: a *fatal* error stops the executor: outstanding requests fail with `ExecutorStopped` that carries it, no ack is
- * released any more, the disk is left for the next start. A *startup* error keeps it from starting.
+ * Terms: a *fatal* error stops the executor, or keeps it from starting: outstanding requests fail with `ExecutorStopped`
+ * that carries it, no ack is released any more, the disk is left for the next start.
  *
  * Invariant: nothing here ever becomes the verdict `false`. A local fault is not evidence about a block.
  */
@@ -131,11 +131,5 @@ export type FatalError =
   | FlushFailed
   | ExecutorDefect
 
-/** The marshal has acknowledged beyond the durable state and no longer holds the next block: wipe or restore the set. */
-export class DeliveryHole extends Data.TaggedError("DeliveryHole")<{
-  readonly durable: Height
-  readonly processed: Height
-}> {}
-
-/** Every error that keeps the executor from starting. */
-export type StartupError = DeliveryHole | FlushFailed
+/** Every error that keeps the executor from starting: it may do while it starts whatever it does later. */
+export type StartupError = FatalError

@@ -97,7 +97,10 @@ export type Event<B extends Block, S extends State> =
   | { readonly type: "fault"; readonly error: FatalError }
   | { readonly type: "shutdown" }
 
-/** What the core wants done, at once and in order. */
+/**
+ * What the core wants done, at once and in order. The shell may put off to the end of the turn what others hear:
+ * answers, acks and `stop`, in their own order.
+ */
 export type Action<B extends Block, S extends State> =
   | { readonly type: "run"; readonly job: JobId; readonly work: Work<B, S> }
   /** The job's result is not wanted any more. The batches of a hook are closed before the next action. */

@@ -150,16 +150,20 @@ const judgeCandidate = <B extends Block, S extends State>(core: Core<B, S>, requ
   if (!contextsEqual(context, request.context) || !bytesEqual(candidate.parent, context.parent.digest)) {
     return answer(core, request, false)
   }
-  const known = core.pending.get(keyOf(candidate))
-  if (known !== undefined && known.origin !== "replayed") {
-    core.pending.touch(known.key)
-    return answer(core, request, true)
-  }
+  if (isJudged(core, candidate)) return answer(core, request, true)
   const tip = core.tip.anchor
   if (candidate.height > tip.height) return pull(core, request)
   if (candidate.height === tip.height) return answer(core, request, bytesEqual(candidate.digest, tip.digest))
   const work = { kind: "canonical", height: candidate.height } as const
   request.wait = { on: "canonical", job: startJob(core, { of: "request", request: request.id }, work) }
+}
+
+/** Whether the application has found a pending block valid here. A replay is no verdict. */
+const isJudged = <B extends Block, S extends State>(core: Core<B, S>, block: B): boolean => {
+  const entry = core.pending.get(keyOf(block))
+  if (entry === undefined || entry.origin === "replayed") return false
+  core.pending.touch(entry.key)
+  return true
 }
 
 const settleParent = <B extends Block, S extends State>(core: Core<B, S>, request: Request<B>, parent: B) => {
@@ -189,8 +193,9 @@ const settleFetch = <B extends Block, S extends State>(
  * ancestor, to the wait for room, or to refusal. Leaves alone what it waits for already.
  */
 export const advance = <B extends Block, S extends State>(core: Core<B, S>, request: Request<B>) => {
-  const { missing } = request
+  const { candidate, missing } = request
   const parent = request.parent!
+  if (candidate !== undefined && isJudged(core, candidate)) return answer(core, request, true)
   while (missing.length > 0 && baseOf(core, keyOf(missing.at(-1)!)) !== undefined) missing.pop()
   if (missing.length === 0) {
     const base = baseOf(core, keyOf(parent))
@@ -288,8 +293,9 @@ const settlePropose = <B extends Block, S extends State>(
       : contextsEqual(block.context, request.context)
         ? undefined
         : "context"
-  if (field !== undefined) return stop(core, new ProposalHeaderMismatch({ field, height, digest }))
   const mismatch = core.options.mismatch(state, block)
+  if (field !== undefined || mismatch !== undefined) closeState(core, state)
+  if (field !== undefined) return stop(core, new ProposalHeaderMismatch({ field, height, digest }))
   if (mismatch !== undefined) return stop(core, new ProposalCommitmentMismatch({ ...mismatch, height, digest }))
   answerProposal(core, request, block)
   land(core, block, state, "proposed")

@@ -57,6 +57,11 @@ const resumed = <B extends Block>(first: ReadonlyArray<B>, rest: Ancestry<B>): A
   return { next: Effect.suspend(() => (taken < first.length ? Effect.succeed(first[taken++]) : rest.next)) }
 }
 
+const HEARD: ReadonlySet<string> = new Set(["proposal", "verdict", "acknowledge", "stop"])
+
+/** Whether an action reaches somebody outside the executor. */
+const isHeard = ({ type }: { readonly type: string }): boolean => HEARD.has(type)
+
 /** What a shell runs on, taken from the fiber that starts it. */
 export interface ShellServices {
   readonly clock: Clock.Clock
@@ -132,11 +137,22 @@ export class Shell<B extends Block, M extends Databases> {
         ack.cancel()
         return Effect.fail(this.#stopped)
       }
-      const id = this.#nextId++
-      this.#acks.set(id, { ack, height: block.height, since: this.#now() })
-      this.#post({ type: "finalized", block, ack: id, row: this.#options.set.row(block.height)?.digest })
+      this.#deliver(block, ack)
       return Effect.void
     })
+  }
+
+  /** Delivers a block that nobody waits for; succeeds when it would be acknowledged. Never succeeds once stopped. */
+  repeat(block: B): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      this.#deliver(block, { acknowledge: () => resume(Effect.void), cancel: () => {} })
+    })
+  }
+
+  #deliver(block: B, ack: Ack) {
+    const id = this.#nextId++
+    this.#acks.set(id, { ack, height: block.height, since: this.#now() })
+    this.#post({ type: "finalized", block, ack: id, row: this.#options.set.row(block.height)?.digest })
   }
 
   /** Takes turns until the end. */
@@ -146,6 +162,8 @@ export class Shell<B extends Block, M extends Databases> {
       for (const event of events) this.#turn(event)
       this.#record()
     }
+    // States that came while the last turns were taken are still closed.
+    for (const event of yield* Queue.clear(this.#mailbox)) this.#turn(event)
   })
 
   /** Ends the executor from outside and waits until everything it started has ended. */
@@ -171,8 +189,10 @@ export class Shell<B extends Block, M extends Databases> {
     Queue.offerUnsafe(this.#mailbox, event)
   }
 
+  // Others hear last: what they do next may call back, and must find the turn done.
   #turn(event: Event<B, SealedSet<M>>): void {
-    for (const action of this.#step(event)) {
+    const actions = this.#step(event)
+    for (const action of [...actions.filter((a) => !isHeard(a)), ...actions.filter(isHeard)]) {
       const error = this.#attempt(action)
       if (error === undefined) continue
       // What was to follow is void; the end reaches everyone through the books.

@@ -467,6 +467,7 @@ export class CoreWorld {
     for (const state of this.live) if (!pending.has(state)) violated(`the state of ${state.of.name} leaked`)
     for (const request of core.requests.values()) {
       const on = request.wait?.on
+      if (on === "room" && core.pending.size < core.options.limits.pendingEntriesMax) violated("F65 there is room")
       if (on !== "source" && on !== "room") violated(`request ${request.id} waits for ${on} and nothing will come`)
     }
   }
