@@ -22,30 +22,28 @@ import {
   verifyFinalization,
 } from "@coppice/consensus"
 import { createParticipants, type Ed25519, type KeyPair } from "@coppice/crypto"
-import { type MapName, Storage, type StorageError, type StorageShape } from "@coppice/storage"
+import { type MemoryDisk, makeMemoryDisk, Storage, type StorageError } from "@coppice/storage"
 import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import type { NodeControl, SimulatedConsensus } from "./consensus.ts"
+import { drawer } from "./prng.ts"
 import type { ConsensusSchedule } from "./schedule.ts"
 import { makeSimulatedConsensus } from "./simulation.ts"
 import { type BlockNetwork, type LinkOptions, makeBlockNetwork } from "./transport.ts"
 
-/** Storage of one node. */
-export interface NodeDisk {
-  /** Opens an environment by name, empty the first time. */
-  readonly open: (
-    environment: string,
-    maps: ReadonlyArray<MapName>,
-  ) => Effect.Effect<StorageShape, StorageError, Scope.Scope>
-  /** Power loss: what is not durable is gone, every open handle is dead. */
-  readonly crash: () => void
-}
+/** Disks for nodes, each with its own seeded stream: a write takes up to three times `delayMsMax`. */
+export const makeDisks = (seed: number, count: number, delayMsMax = 2): ReadonlyArray<MemoryDisk> =>
+  Array.from({ length: count }, (_, index) => {
+    const fate = drawer(seed, `disk ${index} fate`)
+    const delay = drawer(seed, `disk ${index} delay`)
+    return makeMemoryDisk({ chance: fate, delayMs: () => delay() * delayMsMax })
+  })
 
 /** What a node's executor is built with. */
 export interface NodeContext<B extends Block> {
   readonly index: number
   readonly publicKey: Uint8Array
   readonly source: BlockSource<B>
-  readonly disk: NodeDisk
+  readonly disk: MemoryDisk
 }
 
 /** An executor that is ready, and the block whose state is durable in it. */
@@ -64,7 +62,8 @@ export interface ClusterOptions<B extends Block, E> {
   readonly seed: number
   readonly schedule: ConsensusSchedule
   readonly link: LinkOptions
-  readonly disk: (index: number) => NodeDisk
+  /** One disk per validator. They may come from an earlier cluster: its chain goes on. */
+  readonly disks: ReadonlyArray<MemoryDisk>
   /** Builds a node's executor in the scope of its incarnation. */
   readonly executor: (context: NodeContext<B>) => Effect.Effect<NodeExecutor<B>, E, Scope.Scope>
   readonly corrupt?: (block: B, leader: number) => B
@@ -109,11 +108,10 @@ interface Life<B extends Block> {
  * The schedule's restarts are crashes of nodes in it; a node that does not come up again is a defect.
  */
 export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(options: ClusterOptions<B, E>) {
-  const { chainId, ed25519, validators } = options
+  const { chainId, ed25519, validators, disks } = options
   const scope = yield* Effect.scope
   const participants = createParticipants(validators.map(({ publicKey }) => publicKey))
   const network = makeBlockNetwork(options.link)
-  const disks = validators.map((_, index) => options.disk(index))
   const lives: Array<Life<B> | undefined> = validators.map(() => undefined)
   const incarnations = validators.map(() => 0)
   const failed = yield* Deferred.make<never, MarshalFailure>()

@@ -1,10 +1,17 @@
 /** Runs whole clusters in virtual time and judges what their executors were given. */
 import { bytesEqual, bytesKey } from "@coppice/codec"
 import { anchorOf, roundKey } from "@coppice/consensus"
+import type { MemoryDisk } from "@coppice/storage"
 import { Effect, Exit, Random } from "effect"
 import { blockCodec, CHAIN, ed25519, genesis, sealBlock, type TestBlock, validators } from "../src/chain.ts"
-import { type Cluster, type ConsensusSchedule, DEFAULT_SCHEDULE, makeCluster, simulate } from "../src/index.ts"
-import { type DiskProbe, makeMapDisk } from "./map-disk.ts"
+import {
+  type Cluster,
+  type ConsensusSchedule,
+  DEFAULT_SCHEDULE,
+  makeCluster,
+  makeDisks,
+  simulate,
+} from "../src/index.ts"
 import { BAD_SALT, Journal, makeStubExecutor, type StubOptions } from "./stub-executor.ts"
 
 export type TestCluster = Cluster<TestBlock, unknown>
@@ -16,16 +23,14 @@ export interface Scenario {
   readonly lossChance?: number
   readonly pendingAcksMax?: number
   readonly stub?: Partial<StubOptions>
-  readonly writeMsMax?: number
+  readonly delayMsMax?: number
   /** Disks of an earlier run. */
-  readonly disks?: Disks
+  readonly disks?: ReadonlyArray<MemoryDisk>
   readonly journal?: Journal
   readonly seedOfScript?: number
   /** Runs beside the cluster; the height counts only once it is over. */
   readonly act?: (cluster: TestCluster) => Effect.Effect<void, unknown>
 }
-
-export type Disks = ReadonlyArray<ReturnType<typeof makeMapDisk>>
 
 /** A schedule in which every view is final at once. */
 export const CALM = {
@@ -37,13 +42,10 @@ export const CALM = {
   restarts: undefined,
 } satisfies Partial<ConsensusSchedule>
 
-export const makeDisks = (probe: DiskProbe = { writes: 0, failsAt: 0 }, writeMsMax = 4): Disks =>
-  validators.map((_, index) => makeMapDisk(`node-${index}`, probe, writeMsMax))
-
 /** A block that honest executors refuse. */
 export const corrupt = (block: TestBlock): TestBlock => sealBlock({ ...block, salt: BAD_SALT })
 
-const clusterOf = (seed: number, scenario: Scenario, journal: Journal, disks: Disks) =>
+const clusterOf = (seed: number, scenario: Scenario, journal: Journal, disks: ReadonlyArray<MemoryDisk>) =>
   makeCluster({
     chainId: CHAIN,
     genesis,
@@ -53,13 +55,18 @@ const clusterOf = (seed: number, scenario: Scenario, journal: Journal, disks: Di
     seed: scenario.seedOfScript ?? seed,
     schedule: { ...DEFAULT_SCHEDULE, ...scenario.schedule },
     link: { latencyMs: { min: 1, max: 10 }, lossChance: scenario.lossChance ?? 0 },
-    disk: (index) => disks[index]!,
+    disks,
     executor: makeStubExecutor({ journal, genesis, ...scenario.stub }),
     corrupt,
     ...(scenario.pendingAcksMax === undefined ? {} : { pendingAcksMax: scenario.pendingAcksMax }),
   })
 
-const program = Effect.fnUntraced(function* (seed: number, scenario: Scenario, journal: Journal, disks: Disks) {
+const program = Effect.fnUntraced(function* (
+  seed: number,
+  scenario: Scenario,
+  journal: Journal,
+  disks: ReadonlyArray<MemoryDisk>,
+) {
   const { height = 40, act = () => Effect.void } = scenario
   const cluster = yield* clusterOf(seed, scenario, journal, disks)
   for (const index of validators.keys()) yield* cluster.boot(index)
@@ -84,7 +91,7 @@ const program = Effect.fnUntraced(function* (seed: number, scenario: Scenario, j
 /** Runs a scenario to its end. Throws when it fails, with the seed. */
 export const runCluster = (seed: number, scenario: Scenario = {}) => {
   const journal = scenario.journal ?? new Journal()
-  const disks = scenario.disks ?? makeDisks(undefined, scenario.writeMsMax)
+  const disks = scenario.disks ?? makeDisks(seed, validators.length, scenario.delayMsMax)
   const { exit, audit, virtualMs } = simulate(seed, Effect.scoped(program(seed, scenario, journal, disks)))
   if (Exit.isFailure(exit)) throw new Error(`seed ${seed} failed: ${exit.cause}`, { cause: exit.cause })
   return { journal, audit, virtualMs, ...exit.value }

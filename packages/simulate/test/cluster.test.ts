@@ -8,16 +8,8 @@ import { encodeBlock, finalizationCodec, Height } from "@coppice/consensus"
 import { Effect, Exit, Fiber, Random } from "effect"
 import { describe, expect, test } from "vitest"
 import { blockCodec, chainOn, childOf, finalize, genesis, validators } from "../src/chain.ts"
-import {
-  CALM,
-  corrupt,
-  crashes,
-  makeDisks,
-  redelivered,
-  runCluster,
-  type TestCluster,
-  violations,
-} from "./cluster-run.ts"
+import { makeDisks } from "../src/index.ts"
+import { CALM, corrupt, crashes, redelivered, runCluster, type TestCluster, violations } from "./cluster-run.ts"
 import { BAD_SALT, Journal } from "./stub-executor.ts"
 
 const seeds = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, seed) => seed)
@@ -102,7 +94,7 @@ describe("crashes", () => {
     const journals = seeds(10).map((seed) => {
       const act = (cluster: TestCluster) => crashes(cluster, 12)
       const schedule = { restarts: undefined }
-      const { journal } = runCluster(seed, { schedule, act, stub: slow, pendingAcksMax: 5, writeMsMax: 60 })
+      const { journal } = runCluster(seed, { schedule, act, stub: slow, pendingAcksMax: 5, delayMsMax: 20 })
       expect(violations(journal, 5), `seed ${seed}`).toEqual([])
       return journal
     })
@@ -114,22 +106,22 @@ describe("crashes", () => {
   test("crash points M1 to M7: all nodes at once", () => {
     for (const seed of seeds(6)) {
       const act = (cluster: TestCluster) => crashes(cluster, 5, { all: true })
-      const { journal } = runCluster(seed, { schedule: { restarts: undefined }, act, stub: slow, writeMsMax: 60 })
+      const { journal } = runCluster(seed, { schedule: { restarts: undefined }, act, stub: slow, delayMsMax: 20 })
       expect(violations(journal), `seed ${seed}`).toEqual([])
     }
   })
 
   test("a whole process that ends and starts again continues the same chain, above every view it used", () => {
     for (const seed of seeds(4)) {
-      const [disks, journal] = [makeDisks(), new Journal()]
+      const [disks, journal] = [makeDisks(seed, validators.length), new Journal()]
       const schedule = { stallChance: 0.5, stallViewsMax: 6, restarts: undefined }
       runCluster(seed, { disks, journal, schedule, height: 20 })
-      const before = { view: Math.max(...journal.proposedIn), asked: journal.proposedIn.length }
+      const before = { view: Math.max(...journal.askedIn), asked: journal.askedIn.length }
       for (const disk of disks) disk.crash()
       runCluster(seed, { disks, journal, schedule, height: 50 })
       expect(violations(journal), `seed ${seed}`).toEqual([])
       expect(Math.max(...journal.deliveries.map(({ block }) => block.height))).toBeGreaterThanOrEqual(50)
-      expect(Math.min(...journal.proposedIn.slice(before.asked)), `seed ${seed}`).toBeGreaterThan(before.view)
+      expect(Math.min(...journal.askedIn.slice(before.asked)), `seed ${seed}`).toBeGreaterThan(before.view)
     }
   })
 
@@ -152,22 +144,30 @@ describe("crashes", () => {
     expect(violations(journal)).toEqual([])
   })
 
-  test("a write that is under way when the power goes is lost, and its caller is not told otherwise", () => {
-    const act = (cluster: TestCluster) =>
-      Effect.gen(function* () {
-        const block = childOf(genesis, 5_000)
-        const writing = yield* Effect.forkChild(cluster.node(1)!.marshal.verified(block.context.round, block))
-        for (let i = 0; i < 50; i++) yield* Effect.yieldNow
-        yield* cluster.crash(1)
-        expect(Exit.isFailure(yield* Fiber.await(writing))).toBe(true)
-        yield* cluster.boot(1)
-        expect(yield* cluster.node(1)!.marshal.verifiedAt(block.context.round)).toBeUndefined()
-      })
-    runCluster(1, { act, schedule: CALM, height: 10, writeMsMax: 50 })
+  test("a write that is under way when the power goes is there whole or not at all, and its caller is not told it is", () => {
+    const found = seeds(8).map((seed) => {
+      let survived = false
+      const act = (cluster: TestCluster) =>
+        Effect.gen(function* () {
+          const block = childOf(genesis, 5_000)
+          const writing = yield* Effect.forkChild(cluster.node(1)!.marshal.verified(block.context.round, block))
+          yield* Effect.sleep(1)
+          yield* cluster.crash(1)
+          expect(Exit.isFailure(yield* Fiber.await(writing))).toBe(true)
+          yield* cluster.boot(1)
+          const stored = yield* cluster.node(1)!.marshal.verifiedAt(block.context.round)
+          expect([block, undefined]).toContainEqual(stored)
+          survived = stored !== undefined
+        })
+      runCluster(seed, { act, schedule: CALM, height: 5, delayMsMax: 50 })
+      return survived
+    })
+    expect(new Set(found)).toEqual(new Set([true, false]))
   })
 
   test("M11 CONS-20 a failed write stops the node with a typed failure", () => {
-    const disks = makeDisks({ writes: 0, failsAt: 60 })
+    const disks = makeDisks(1, validators.length)
+    disks[2]!.failWrite("marshal", 20, "io")
     expect(() => runCluster(1, { disks, schedule: CALM })).toThrow("StorageWriteFailed")
   })
 })

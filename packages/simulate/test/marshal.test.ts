@@ -23,7 +23,14 @@ import {
   Round,
   verifyFinalization,
 } from "@coppice/consensus"
-import { Storage } from "@coppice/storage"
+import {
+  type Change,
+  type Entry,
+  type MemoryDisk,
+  Storage,
+  type StorageError,
+  type StorageShape,
+} from "@coppice/storage"
 import { Cause, Clock, Effect, Exit, Fiber, Option, Scope } from "effect"
 import { describe, expect, test } from "vitest"
 import {
@@ -39,8 +46,8 @@ import {
   proposalOf,
   type TestBlock,
 } from "../src/chain.ts"
+import { makeDisks } from "../src/cluster.ts"
 import { simulate } from "../src/scheduler.ts"
-import { type DiskProbe, type MapDisk, makeMapDisk } from "./map-disk.ts"
 
 const chain = chainOn(genesis, 1, 30)
 const at = (height: number): TestBlock => chain[height - 1]!
@@ -91,10 +98,10 @@ class FakeExecutor implements ExecutorPort<TestBlock> {
   }
 }
 
-const makeDisk = (probe: DiskProbe = { writes: 0, failsAt: 0 }) => makeMapDisk("node", probe, 10)
+const makeDisk = (seed = 1) => makeDisks(seed, 1, 5)[0]!
 
 const open = Effect.fnUntraced(function* (
-  disk: MapDisk,
+  disk: MemoryDisk,
   peer: BlockTransport = new FakePeer(),
   options: Partial<MarshalOptions<TestBlock>> = {},
 ) {
@@ -120,8 +127,15 @@ const failureOf = <A, E>(exit: Exit.Exit<A, E>): E => {
   return Option.getOrThrow(Cause.findErrorOption(exit.cause))
 }
 
-const contents = (disk: MapDisk): string =>
-  JSON.stringify([...disk.maps("marshal")].map(([map, entries]) => [map, [...entries].map(([k, v]) => [k, [...v]])]))
+/** Opens the environment beside the marshal. */
+const beside = <A>(disk: MemoryDisk, use: (storage: StorageShape) => Effect.Effect<A, StorageError>) =>
+  Effect.scoped(Effect.flatMap(disk.open("marshal", MARSHAL_MAPS), use))
+
+const readAll = (disk: MemoryDisk) =>
+  beside(disk, (storage) => Effect.sync(() => MARSHAL_MAPS.map((map) => [map, storage.scan(map, {})] as const)))
+
+const rowsOf = (disk: MemoryDisk, map: (typeof MARSHAL_MAPS)[number]) =>
+  beside(disk, (storage) => Effect.sync(() => storage.scan(map, {})))
 
 const storeAll = (marshal: Marshal<TestBlock>, blocks: ReadonlyArray<TestBlock>) =>
   Effect.forEach(blocks, (block) => marshal.verified(block.context.round, block), {
@@ -130,57 +144,57 @@ const storeAll = (marshal: Marshal<TestBlock>, blocks: ReadonlyArray<TestBlock>)
   })
 
 describe("environments", () => {
-  const refusal = (options: Partial<MarshalOptions<TestBlock>>, spoil: (disk: MapDisk) => void = () => {}) => {
+  const refusal = (options: Partial<MarshalOptions<TestBlock>>, ...spoilt: ReadonlyArray<Change>) => {
     const disk = makeDisk()
-    run(open(disk))
-    spoil(disk)
-    const before = contents(disk)
-    const failure = run(Effect.map(Effect.exit(open(disk, undefined, options)), failureOf))
-    expect(contents(disk)).toBe(before)
-    return failure
+    return run(
+      Effect.gen(function* () {
+        yield* Effect.scoped(open(disk))
+        yield* beside(disk, (storage) => storage.write(spoilt))
+        const before = yield* readAll(disk)
+        const exit = yield* Effect.exit(Effect.scoped(open(disk, undefined, options)))
+        expect(yield* readAll(disk)).toEqual(before)
+        return failureOf(exit)
+      }),
+    )
   }
-  const formatKey = bytesKey(new TextEncoder().encode("format"))
+  const format = { map: "meta", key: new TextEncoder().encode("format") }
 
   test("another chain id, genesis or format is refused and left untouched", () => {
     expect(refusal({ chainId: "other" })).toMatchObject({ _tag: "ForeignEnvironment", field: "chain", actual: CHAIN })
     const other = { ...childOf(genesis, 1), height: Height(0) }
     expect(refusal({ genesis: other })).toMatchObject({ _tag: "ForeignEnvironment", field: "genesis" })
-    const newer = (disk: MapDisk) =>
-      void disk
-        .maps("marshal")
-        .get("meta")!
-        .set(formatKey, new Uint8Array([0, 0, 0, 9]))
-    expect(refusal({}, newer)).toMatchObject({
-      _tag: "ForeignEnvironment",
-      field: "format",
-      expected: "1",
-      actual: "9",
-    })
-    const unknown = (disk: MapDisk) => void disk.maps("marshal").get("meta")!.delete(formatKey)
-    expect(refusal({}, unknown)).toMatchObject({ _tag: "ForeignEnvironment", field: "format", actual: "absent" })
+    const newer = refusal({}, { tag: "put", ...format, value: new Uint8Array([0, 0, 0, 9]) })
+    expect(newer).toMatchObject({ _tag: "ForeignEnvironment", field: "format", expected: "1", actual: "9" })
+    const unknown = refusal({}, { tag: "remove", ...format })
+    expect(unknown).toMatchObject({ _tag: "ForeignEnvironment", field: "format", actual: "absent" })
   })
 
   test("opening again writes nothing", () => {
     const disk = makeDisk()
-    run(open(disk))
-    const before = contents(disk)
-    run(open(disk))
-    expect(contents(disk)).toBe(before)
+    run(
+      Effect.gen(function* () {
+        yield* Effect.scoped(open(disk))
+        disk.failWrite("marshal", 1, "io")
+        yield* Effect.scoped(open(disk))
+      }),
+    )
   })
 
   test("a row that does not decode stops the marshal instead of becoming an answer", () => {
     const disk = makeDisk()
-    run(Effect.flatMap(open(disk), (marshal) => marshal.verified(Round(0, 1), at(1))))
-    for (const value of disk.maps("marshal").get("verified")!.values()) value.fill(0xff, 32)
-    const [read, stopped] = run(
+    run(
       Effect.gen(function* () {
+        yield* Effect.scoped(Effect.flatMap(open(disk), (marshal) => marshal.verified(Round(0, 1), at(1))))
+        const [{ key, value }] = (yield* rowsOf(disk, "verified")) as [Entry]
+        yield* beside(disk, (storage) =>
+          storage.write([{ tag: "put", map: "verified", key, value: value.fill(0xff, 32) }]),
+        )
         const marshal = yield* open(disk)
-        const read = yield* Effect.timeoutOption(marshal.verifiedAt(Round(0, 1)), "1 hour")
-        return [read, yield* Effect.exit(marshal.stopped)] as const
+        expect(Option.isNone(yield* Effect.timeoutOption(marshal.verifiedAt(Round(0, 1)), "1 hour"))).toBe(true)
+        const stopped = failureOf(yield* Effect.exit(marshal.stopped))
+        expect(stopped).toMatchObject({ _tag: "CorruptRow", map: "verified", key })
       }),
     )
-    expect(Option.isNone(read)).toBe(true)
-    expect(failureOf(stopped)).toMatchObject({ _tag: "CorruptRow", map: "verified" })
   })
 
   test("CONS-16 processed height, tip, newest certificate and highest round survive a restart", () => {
@@ -214,9 +228,10 @@ describe("durability", () => {
           const marshal = yield* open(disk)
           const before = yield* Clock.currentTimeMillis
           yield* marshal[write](Round(0, 1), at(1))
-          const map = write === "notarized" ? "notarized" : "verified"
-          expect(disk.maps("marshal").get(map)!.size).toBe(1)
-          return (yield* Clock.currentTimeMillis) - before
+          const took = (yield* Clock.currentTimeMillis) - before
+          disk.crash()
+          expect((yield* rowsOf(disk, write === "notarized" ? "notarized" : "verified")).length).toBe(1)
+          return took
         }),
       )
       expect(took, write).toBeGreaterThan(0)
@@ -224,14 +239,18 @@ describe("durability", () => {
   })
 
   test("F-24 CONS-20 a failed write fails its caller and the marshal, and nothing is acknowledged or answered after it", () => {
-    const disk = makeDisk({ writes: 0, failsAt: 2 })
+    const disk = makeDisk()
+    disk.failWrite("marshal", 2, "disk full")
     run(
       Effect.gen(function* () {
         const marshal = yield* open(disk)
         const waiting = yield* Effect.forkChild(marshal.subscribe(at(5).digest, "wait"))
         yield* Effect.sleep(1)
         const first = failureOf(yield* Effect.exit(marshal.verified(Round(0, 1), at(1))))
-        expect(first).toMatchObject({ _tag: "MarshalStopped", cause: { _tag: "StorageWriteFailed" } })
+        expect(first).toMatchObject({
+          _tag: "MarshalStopped",
+          cause: { _tag: "StorageWriteFailed", reason: "disk full" },
+        })
         expect(failureOf(yield* Effect.exit(marshal.stopped))).toMatchObject({ _tag: "StorageWriteFailed" })
         expect(failureOf(yield* Effect.exit(marshal.report(finalize(at(1)))))).toMatchObject({ _tag: "MarshalStopped" })
         expect(failureOf(yield* Fiber.await(waiting))).toMatchObject({ _tag: "MarshalStopped" })
@@ -239,8 +258,8 @@ describe("durability", () => {
     )
   })
 
-  test("crash points M1 to M7: a history that is cut at every one of its writes is delivered whole in the end", () => {
-    const history = Effect.fnUntraced(function* (disk: MapDisk, anchor: Anchor, executor: FakeExecutor) {
+  test("crash points M1 to M7: a history cut at every one of its writes, and every few milliseconds, is delivered whole in the end", () => {
+    const history = Effect.fnUntraced(function* (disk: MemoryDisk, anchor: Anchor, executor: FakeExecutor) {
       const peer = new FakePeer()
       peer.answer = knowsAll
       const marshal = yield* open(disk, peer, { pendingAcksMax: 4 })
@@ -252,29 +271,34 @@ describe("durability", () => {
       yield* Effect.sleep("1 minute")
       return yield* marshal.processedHeight
     })
-    let redelivered = 0
-    let cuts = 0
-    for (const lands of [false, true]) {
-      for (let failsAt = 2; ; failsAt++) {
-        const probe = { writes: 0, failsAt, lands }
-        const disk = makeDisk(probe)
-        const before = new FakeExecutor()
-        const first = simulate(failsAt, Effect.scoped(history(disk, anchorOf(genesis), before)))
-        if (Exit.isSuccess(first.exit) && probe.writes < failsAt) break
-        cuts++
-        disk.crash()
-        const acknowledged = before.delivered.at(Math.floor(before.delivered.length / 2) - 1)
-        const executor = new FakeExecutor()
-        const anchor = anchorOf(before.delivered.length < 2 ? genesis : acknowledged!)
-        const processed = run(history(disk, anchor, executor), failsAt)
-        expect(processed, `write ${failsAt}`).toBe(12)
-        const expected = Array.from({ length: 12 - anchor.height }, (_, i) => anchor.height + 1 + i)
-        expect(executor.heights, `write ${failsAt}`).toEqual(expected)
-        redelivered += before.heights.filter((height) => executor.heights.includes(height)).length
-      }
+    /** Goes on from what the first incarnation left: half of what it was given became durable in the executor. */
+    const resume = (disk: MemoryDisk, before: FakeExecutor, what: string): number => {
+      disk.crash()
+      const durable = before.delivered[Math.floor(before.delivered.length / 2) - 1] ?? genesis
+      const executor = new FakeExecutor()
+      expect(run(history(disk, anchorOf(durable), executor)), what).toBe(12)
+      const expected = Array.from({ length: 12 - durable.height }, (_, i) => durable.height + 1 + i)
+      expect(executor.heights, what).toEqual(expected)
+      return before.heights.filter((height) => executor.heights.includes(height)).length
     }
-    expect(cuts).toBeGreaterThan(20)
-    expect(redelivered).toBeGreaterThan(0)
+
+    let redelivered = 0
+    for (let n = 1; ; n++) {
+      const [disk, before] = [makeDisk(n), new FakeExecutor()]
+      disk.failWrite("marshal", n, "io")
+      const { exit } = simulate(n, Effect.scoped(history(disk, anchorOf(genesis), before)))
+      if (Exit.isSuccess(exit) && exit.value === 12) {
+        expect(n, "writes").toBeGreaterThan(10)
+        break
+      }
+      redelivered += resume(disk, before, `failed write ${n}`)
+    }
+    for (let ms = 1; ms < 400; ms += 3) {
+      const [disk, before] = [makeDisk(ms), new FakeExecutor()]
+      simulate(ms, Effect.scoped(Effect.timeoutOption(history(disk, anchorOf(genesis), before), ms)))
+      redelivered += resume(disk, before, `power cut at ${ms} ms`)
+    }
+    expect(redelivered).toBeGreaterThan(20)
   })
 })
 
@@ -285,11 +309,11 @@ describe("finalizations", () => {
     run(
       Effect.gen(function* () {
         const marshal = yield* open(disk, peer)
-        const before = contents(disk)
+        const before = yield* readAll(disk)
         const failure = yield* Effect.exit(marshal.report(certify(proposalOf(at(1)), [0, 1, 2], "other-chain")))
         expect(failureOf(failure)).toMatchObject({ _tag: "InvalidFinalization", round: Round(0, 1) })
         yield* Effect.sleep("1 second")
-        expect(contents(disk)).toBe(before)
+        expect(yield* readAll(disk)).toEqual(before)
         expect(peer.asked).toEqual([])
       }),
     )

@@ -32,8 +32,8 @@ export interface Delivery {
 export class Journal {
   readonly deliveries: Array<Delivery> = []
   readonly boots: Array<{ readonly index: number; readonly incarnation: number; readonly anchor: Anchor }> = []
-  /** Views in which an executor was asked to propose. */
-  readonly proposedIn: Array<number> = []
+  /** Views in which an executor was asked to propose or to verify. */
+  readonly askedIn: Array<number> = []
   /** Ancestors that were pulled from a stream, and verifications that were cut off. */
   pulled = 0
   /** Blocks that were delivered before the marshal could read them back. */
@@ -119,7 +119,7 @@ export const makeStubExecutor = (options: StubOptions) =>
       anchor,
       port: {
         propose: Effect.fnUntraced(function* (context: ConsensusContext, ancestry) {
-          journal.proposedIn.push(context.round.view)
+          journal.askedIn.push(context.round.view)
           if (index === mute) return yield* Effect.never
           const parent = yield* ancestry.next
           if (parent === undefined) return undefined
@@ -129,8 +129,9 @@ export const makeStubExecutor = (options: StubOptions) =>
           executed.add(bytesKey(block.digest))
           return block
         }),
-        verify: (_context, ancestry) =>
+        verify: (context, ancestry) =>
           Effect.gen(function* () {
+            journal.askedIn.push(context.round.view)
             const candidate = yield* ancestry.next
             if (candidate === undefined || index === mute) return yield* Effect.never
             if (candidate.salt === BAD_SALT || (yield* Random.next) < refusesChance) return false

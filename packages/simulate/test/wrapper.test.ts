@@ -15,12 +15,12 @@ import {
   View,
   verifyBlock,
 } from "@coppice/consensus"
-import { Storage } from "@coppice/storage"
+import { type MemoryDisk, Storage } from "@coppice/storage"
 import { Cause, Effect, Exit, Option, type Scope } from "effect"
 import { describe, expect, test } from "vitest"
 import { blockCodec, CHAIN, childOf, contextOn, genesis, sealBlock, type TestBlock } from "../src/chain.ts"
+import { makeDisks } from "../src/cluster.ts"
 import { simulate } from "../src/scheduler.ts"
-import { type MapDisk, makeMapDisk } from "./map-disk.ts"
 
 const parent = childOf(genesis, 1)
 const context = contextOn(parent, 5)
@@ -31,7 +31,7 @@ interface Script {
   readonly verdict?: boolean
 }
 
-const makeNode = Effect.fnUntraced(function* (disk: MapDisk, { proposal, verdict }: Script = {}) {
+const makeNode = Effect.fnUntraced(function* (disk: MemoryDisk, { proposal, verdict }: Script = {}) {
   const storage = yield* disk.open("marshal", MARSHAL_MAPS)
   const marshal = yield* makeMarshal({
     chainId: CHAIN,
@@ -66,8 +66,10 @@ const run = <A, E>(program: Effect.Effect<A, E, Scope.Scope>): A => {
   if (Exit.isFailure(exit)) throw new Error(`failed: ${exit.cause}`)
   return exit.value
 }
-const makeDisk = () => makeMapDisk("node", { writes: 0, failsAt: 0 }, 10)
-const stored = (disk: MapDisk): number => disk.maps("marshal").get("verified")!.size - 1
+const makeDisk = () => makeDisks(1, 1)[0]!
+/** Blocks stored besides the parent. */
+const stored = (disk: MemoryDisk) =>
+  Effect.scoped(Effect.map(disk.open("marshal", MARSHAL_MAPS), (storage) => storage.scan("verified", {}).length - 1))
 
 describe("verify", () => {
   const judge = (block: TestBlock, script: Script = { verdict: true }, under: ConsensusContext = context) => {
@@ -76,7 +78,7 @@ describe("verify", () => {
       Effect.gen(function* () {
         const { node, seen } = yield* makeNode(disk, script)
         const verdict = Option.getOrUndefined(yield* Effect.timeoutOption(verifyBlock(node, under, block), "1 hour"))
-        return { verdict, seen, stored: stored(disk) }
+        return { verdict, seen, stored: yield* stored(disk) }
       }),
     )
   }
@@ -127,13 +129,13 @@ describe("propose", () => {
     )
     expect(block).toBe(candidate)
     expect(seen).toEqual([parent])
-    expect(stored(disk)).toBe(1)
+    expect(run(stored(disk))).toBe(1)
   })
 
   test("an executor without a proposal declines, and nothing is stored", () => {
     const disk = makeDisk()
     expect(run(Effect.flatMap(makeNode(disk), ({ node }) => proposeBlock(node, context)))).toBeUndefined()
-    expect(stored(disk)).toBe(0)
+    expect(run(stored(disk))).toBe(0)
   })
 
   test("crash point M2: after a restart the stored block is proposed again, and under another context the turn is declined", () => {
