@@ -13,7 +13,7 @@
  * executed or rejected; it cannot stop a node by being too large for a database. When not all un-finalized ancestors can be
  * seen (a node that just started, a long stall), proposals are empty until a block is final.
  */
-import { type Codec, encode } from "@coppice/codec"
+import type { Codec } from "@coppice/codec"
 import { type Ancestry, type ConsensusContext, Height } from "@coppice/consensus"
 import { type Hasher, nobleHasher } from "@coppice/crypto"
 import { BatchTooLarge, KeyTooLong, ValueTooLong } from "@coppice/qmdb"
@@ -23,7 +23,7 @@ import type { Batches, Databases, Readers, SealedSet } from "./database-set.ts"
 import { ANCESTRY_BLOCKS_MAX, BLOCK_BODY_BYTES_MAX, BLOCK_TRANSACTIONS_MAX } from "./limits.ts"
 import type { Candidate, InputProvider } from "./mempool.ts"
 import { runInSlices } from "./slices.ts"
-import { type StandardBlock, type StandardBlocks, standardBlocks } from "./standard-block.ts"
+import { type BodyDraft, type StandardBlock, type StandardBlocks, standardBlocks } from "./standard-block.ts"
 import { memberNames } from "./targets.ts"
 
 /** The verdict that a transaction cannot happen in the state it found. */
@@ -90,26 +90,10 @@ export interface StandardApplication<Tx, M extends Databases> extends Applicatio
 class Transition<Tx, M extends Databases> {
   readonly #options: ApplicationOptions<Tx, M>
   readonly #names: ReadonlyArray<keyof M & string>
-  readonly #bodyBytesMax: number
-  readonly #transactionsMax: number
 
   constructor(options: ApplicationOptions<Tx, M>, names: ReadonlyArray<keyof M & string>) {
     this.#options = options
     this.#names = names
-    this.#bodyBytesMax = options.limits?.bodyBytesMax ?? BLOCK_BODY_BYTES_MAX
-    this.#transactionsMax = options.limits?.transactionsMax ?? BLOCK_TRANSACTIONS_MAX
-  }
-
-  /** The blocks of this application. */
-  blocks(hasher: Hasher): StandardBlocks<Tx, M> {
-    const { transaction } = this.#options
-    const [bodyBytesMax, transactionsMax] = [this.#bodyBytesMax, this.#transactionsMax]
-    return standardBlocks<Tx, M>({ names: this.#names, transaction, hasher, bodyBytesMax, transactionsMax })
-  }
-
-  /** The transactions that a proposal may try. */
-  candidates(inputs: InputProvider<Tx>, excluded: ReadonlySet<string>): ReadonlyArray<Candidate<Tx>> {
-    return inputs.take(this.#bodyBytesMax - COUNT_BYTES_MAX, this.#transactionsMax, excluded)
   }
 
   #execute(batches: Batches<M>, transaction: Tx, info: BlockInfo): Rejection | undefined {
@@ -133,36 +117,29 @@ class Transition<Tx, M extends Databases> {
     return true
   }
 
-  /** Executes candidates as long as the block has room; returns those that were not rejected. */
-  *select(
+  /** Executes candidates as long as the body has room, and adds those that are not rejected to it. */
+  *fill(
+    draft: BodyDraft<Tx>,
     batches: Batches<M>,
     info: BlockInfo,
     candidates: ReadonlyArray<Candidate<Tx>>,
-  ): Generator<undefined, ReadonlyArray<Tx>, void> {
+  ): Generator<undefined, void, void> {
     const open = this.#names.map((name) => batches[name] as Revertible)
-    const selected: Tx[] = []
-    let bytesLeft = this.#bodyBytesMax - COUNT_BYTES_MAX
     this.#options.begin?.(batches, info)
     for (const { id, transaction } of candidates) {
-      const bytes = encode(this.#options.transaction, transaction).length
-      if (bytes > bytesLeft || selected.length === this.#transactionsMax) break
+      const encoded = draft.fit(transaction)
+      if (encoded === undefined) break
       const marks = open.map((batch) => batch.mark())
       const rejection = this.#execute(batches, transaction, info)
-      if (rejection === undefined) {
-        bytesLeft -= bytes
-        selected.push(transaction)
-      } else {
+      if (rejection === undefined) draft.push(transaction, encoded)
+      else {
         for (const [i, batch] of open.entries()) batch.revert(marks[i]!)
         this.#options.inputs?.rejected(id, rejection.reason)
       }
       yield undefined
     }
-    return selected
   }
 }
-
-/** Most bytes of the count in front of a body's transactions. */
-const COUNT_BYTES_MAX = 5
 
 /** Names of the transactions in blocks, computed once per block and provider. */
 class BlockIds<Tx, M extends Databases> {
@@ -206,9 +183,11 @@ export const make = <Tx, const M extends Databases>(
   options: ApplicationOptions<Tx, M> & { readonly databases: RevertibleDatabases<M> },
 ): StandardApplication<Tx, M> => {
   type B = StandardBlock<Tx, M>
-  const { inputs, hasher = nobleHasher } = options
-  const transition = new Transition<Tx, M>(options, memberNames<M>(options.databases))
-  const blocks = transition.blocks(hasher)
+  const { inputs, transaction, hasher = nobleHasher, limits = {} } = options
+  const { bodyBytesMax = BLOCK_BODY_BYTES_MAX, transactionsMax = BLOCK_TRANSACTIONS_MAX } = limits
+  const names = memberNames<M>(options.databases)
+  const transition = new Transition<Tx, M>(options, names)
+  const blocks = standardBlocks<Tx, M>({ names, transaction, hasher, bodyBytesMax, transactionsMax })
   const ids = inputs === undefined ? undefined : new BlockIds<Tx, M>(inputs)
 
   /** The un-finalized ancestors; undefined when they are too many, or not all can be seen. */
@@ -223,7 +202,7 @@ export const make = <Tx, const M extends Databases>(
     return undefined
   })
 
-  const candidates = Effect.fnUntraced(function* (parent: B, ancestry: Ancestry<B>) {
+  const candidates = Effect.fnUntraced(function* (parent: B, ancestry: Ancestry<B>, room: BodyDraft<Tx>["room"]) {
     if (inputs === undefined || inputs.waiting === 0) return []
     const ancestors = yield* unfinalized(parent, ancestry, inputs.finalizedHeight ?? 0)
     if (ancestors === undefined) return []
@@ -231,7 +210,7 @@ export const make = <Tx, const M extends Databases>(
     for (const block of ancestors) {
       for (const id of yield* runInSlices<ReadonlyArray<string>, never>(ids!.of(block), hasher)) excluded.add(id)
     }
-    return transition.candidates(inputs, excluded)
+    return inputs.take(room.bytes, room.transactions, excluded)
   })
 
   const propose = Effect.fnUntraced(function* (
@@ -243,10 +222,11 @@ export const make = <Tx, const M extends Databases>(
     const parent = yield* ancestry.next
     if (parent === undefined) return undefined
     const info = { height: Height(parent.height + 1), context }
-    const offered = yield* candidates(parent, ancestry)
-    const selected = yield* runInSlices<ReadonlyArray<Tx>, unknown>(transition.select(batches, info, offered), hasher)
+    const draft = blocks.draft()
+    const offered = yield* candidates(parent, ancestry, draft.room)
+    yield* runInSlices<void, unknown>(transition.fill(draft, batches, info, offered), hasher)
     const sealed = yield* tools.seal(batches)
-    return { block: blocks.make({ ...info, targets: sealed.targets }, selected), sealed }
+    return { block: blocks.finish({ ...info, targets: sealed.targets }, draft), sealed }
   })
 
   const judge = Effect.fnUntraced(function* (
@@ -268,7 +248,7 @@ export const make = <Tx, const M extends Databases>(
   return {
     name: options.name,
     databases: options.databases,
-    transaction: options.transaction,
+    transaction,
     blocks,
     codec: blocks.codec,
     genesis: blocks.genesis,

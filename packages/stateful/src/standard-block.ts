@@ -17,7 +17,7 @@ import {
   Blob,
   type ByteReader,
   Bytes,
-  type ByteWriter,
+  ByteWriter,
   type Codec,
   decode,
   encode,
@@ -74,6 +74,48 @@ export interface StandardParts<M extends Databases> {
   readonly targets: Targets<M>
 }
 
+/** Most bytes of the count in front of a body's transactions. */
+const COUNT_BYTES_MAX = 5
+
+/**
+ * A body that grows by one transaction at a time, so that a long one need not be encoded in one turn.
+ *
+ * Invariant: what it holds fits into a block.
+ */
+export class BodyDraft<Tx> {
+  /** Bytes and transactions that a provider may offer to an empty draft. */
+  readonly room: { readonly bytes: number; readonly transactions: number }
+  readonly transactions: Tx[] = []
+  readonly #codec: Codec<Tx>
+  readonly #encoded = new ByteWriter()
+
+  constructor(codec: Codec<Tx>, bodyBytesMax: number, transactionsMax: number) {
+    this.#codec = codec
+    this.room = { bytes: bodyBytesMax - COUNT_BYTES_MAX, transactions: transactionsMax }
+  }
+
+  /** Encoding of a transaction that there is room for, to be given to `push`; undefined when there is none. */
+  fit(transaction: Tx): Uint8Array | undefined {
+    if (this.transactions.length >= this.room.transactions) return undefined
+    const encoded = encode(this.#codec, transaction)
+    return this.#encoded.length + encoded.length <= this.room.bytes ? encoded : undefined
+  }
+
+  /** Adds a transaction with the encoding that `fit` gave. */
+  push(transaction: Tx, encoded: Uint8Array): void {
+    this.transactions.push(transaction)
+    this.#encoded.raw(encoded)
+  }
+
+  /** The whole body: the canonical encoding of the list of transactions. */
+  encoded(): Uint8Array {
+    return new ByteWriter(COUNT_BYTES_MAX + this.#encoded.length)
+      .varint(this.transactions.length)
+      .raw(this.#encoded.finish())
+      .finish()
+  }
+}
+
 /** Blocks of one application: how they are made, read and written. */
 export interface StandardBlocks<Tx, M extends Databases> {
   readonly codec: BlockCodec<StandardBlock<Tx, M>>
@@ -83,6 +125,10 @@ export interface StandardBlocks<Tx, M extends Databases> {
   readonly digestOf: (header: StandardHeader<M>) => Digest
   /** Makes a block. Throws RangeError when its transactions are more than a block holds. */
   readonly make: (parts: StandardParts<M>, transactions: ReadonlyArray<Tx>) => StandardBlock<Tx, M>
+  /** An empty body to be filled. */
+  readonly draft: () => BodyDraft<Tx>
+  /** Makes a block of a filled body. */
+  readonly finish: (parts: StandardParts<M>, draft: BodyDraft<Tx>) => StandardBlock<Tx, M>
   /** The first block: height 0, round 0/0, no leader, no transactions. */
   readonly genesis: (targets: Targets<M>) => StandardBlock<Tx, M>
 }
@@ -172,6 +218,8 @@ export const standardBlocks = <Tx, M extends Databases>(
     header,
     digestOf,
     make,
+    draft: () => new BodyDraft(options.transaction, bodyBytesMax, options.transactionsMax),
+    finish: (given, draft) => assemble(given, draft.transactions, draft.encoded()),
     genesis: (targets) => make({ height: Height(0), context: GENESIS_CONTEXT, targets }, []),
   }
 }

@@ -131,6 +131,25 @@ describe("encoding", () => {
     )
   })
 
+  test("a body that is filled one by one is the body that is encoded at once", () => {
+    const wide = blocksOf(transaction, 200, 300)
+    fc.assert(
+      fc.property(parts, fc.array(transactions, { maxLength: 8 }), (given, lists) => {
+        const items = lists.flat()
+        for (const format of [blocks, wide]) {
+          const draft = format.draft()
+          for (const item of items) {
+            const encoded = draft.fit(item)
+            if (encoded !== undefined) draft.push(item, encoded)
+          }
+          const finished = format.finish(given, draft)
+          expect(finished).toEqual(format.make(given, draft.transactions))
+          expect(decodeBlock(format.codec, encodeBlock(format.codec, finished))).toEqual(finished)
+        }
+      }),
+    )
+  })
+
   test("genesis is empty, at height 0, without a parent", () => {
     const targets = fc.sample(parts, 1)[0]!.targets
     const genesis = blocks.genesis(targets)
