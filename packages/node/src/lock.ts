@@ -6,7 +6,8 @@
  *
  * SQLite locks by the kernel's advisory file locks, so a lock ends with its process however that ends: SIGKILL leaves
  * nothing stale, and neither recycled process numbers nor containers with their own numbering confuse it. SQLite also
- * keeps two openings in one process apart. The transaction writes nothing: the file stays empty.
+ * keeps two openings in one process apart. The transaction writes nothing and keeps its journal in memory: the file stays
+ * empty and no other appears.
  *
  * Invariant: at most one opening of a directory in all processes of a machine. No code of this process opens `lock`
  * otherwise: closing any handle of a file drops the kernel's locks on it.
@@ -21,18 +22,27 @@ const SQLITE_BUSY = 5
 
 const HolderSchema = Schema.Struct({ pid: Schema.Int, since: Schema.String, command: Schema.String })
 
+/** Keeps open transactions reachable: the collector closes a database that nothing refers to, and the lock with it. */
+const held = new Set<DatabaseSync>()
+
 const isBusy = (cause: unknown): boolean =>
   cause instanceof Error && "errcode" in cause && cause.errcode === SQLITE_BUSY
 
 const lockFile = (path: string): DatabaseSync => {
   const database = new DatabaseSync(path, { timeout: 0 })
   try {
-    database.exec("BEGIN EXCLUSIVE")
+    database.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")
+    held.add(database)
     return database
   } catch (error) {
     database.close()
     throw error
   }
+}
+
+const unlock = (database: DatabaseSync): void => {
+  database.close()
+  held.delete(database)
 }
 
 /** Who holds a directory, as far as it said. */
@@ -59,7 +69,7 @@ export const acquireLock = (paths: NodePaths): Effect.Effect<void, DirectoryLock
         )
       : Effect.fail(failed)
   return Effect.asVoid(
-    Effect.acquireRelease(Effect.catch(acquire, refused), (database) => Effect.sync(() => database.close())),
+    Effect.acquireRelease(Effect.catch(acquire, refused), (database) => Effect.sync(() => unlock(database))),
   )
 }
 

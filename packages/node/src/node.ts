@@ -26,11 +26,13 @@ import {
   type Databases,
   type Executor,
   type ExecutorLimits,
+  GenesisTargetsMismatch,
   openSyncPlan,
   SET_MAPS,
   type SetOpenError,
 } from "@coppice/stateful"
 import { Storage, type StorageError, type StorageShape } from "@coppice/storage"
+import { openLmdb } from "@coppice/storage/lmdb"
 import { Effect, Metric, type Scope } from "effect"
 import {
   DIRECTORY_FORMAT,
@@ -50,10 +52,10 @@ import { acquireLock, announceHolder } from "./lock.ts"
 import { startExecutor } from "./startup.ts"
 
 /** Opens an environment in a directory of its own, which is created when it is missing. */
-export type OpenEnvironment = (
-  directory: string,
-  maps: ReadonlyArray<string>,
-) => Effect.Effect<StorageShape, StorageError, Scope.Scope>
+export type OpenEnvironment = (options: {
+  readonly directory: string
+  readonly maps: ReadonlyArray<string>
+}) => Effect.Effect<StorageShape, StorageError, Scope.Scope>
 
 /** Bounds of a node. */
 export interface NodeLimits extends ExecutorLimits {
@@ -74,7 +76,8 @@ export interface NodeOptions<B extends Block, M extends Databases> {
   readonly participants: Participants
   /** How blocks are fetched from peers. */
   readonly transport: BlockTransport
-  readonly openEnvironment: OpenEnvironment
+  /** LMDB when not given. */
+  readonly openEnvironment?: OpenEnvironment
   readonly limits?: Partial<NodeLimits>
   readonly hasher?: Hasher
   readonly ed25519?: Ed25519
@@ -87,6 +90,7 @@ export interface RunningNode<B extends Block, M extends Databases> {
   readonly keys: KeyPair
   readonly application: Application<B, M>
   readonly genesis: B
+  readonly participants: Participants
   readonly set: DatabaseSet<M>
   readonly executor: Executor<B, M>
   readonly marshal: Marshal<B>
@@ -103,6 +107,16 @@ const secretOf = Effect.fnUntraced(function* (paths: NodePaths) {
   return secret ?? (yield* new SecretUnreadable({ path: paths.secret, reason: "it is missing" }))
 })
 
+const bound = <A>(bind: () => A): Effect.Effect<A, SetOpenError> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(bind())
+    } catch (error) {
+      if (error instanceof GenesisTargetsMismatch) return Effect.fail(error)
+      throw error
+    }
+  })
+
 /** Everything that refuses a directory before a process lock or an environment exists there. */
 const accept = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
   options: NodeOptions<B, M>,
@@ -111,10 +125,7 @@ const accept = Effect.fnUntraced(function* <B extends Block, M extends Databases
   const { application, chainId, participants } = options
   const paths = nodePaths(options.directory)
   const keys = keyPairFromSeed(providers.ed25519, yield* secretOf(paths))
-  const { genesis } = yield* Effect.try({
-    try: () => bindSet({ application, chainId, hasher: providers.hasher }),
-    catch: (error) => error as SetOpenError,
-  })
+  const { genesis } = yield* bound(() => bindSet({ application, chainId, hasher: providers.hasher }))
   const config: NodeConfig = {
     format: DIRECTORY_FORMAT,
     chain: chainId,
@@ -166,14 +177,14 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
   options: NodeOptions<B, M>,
   metrics: Metric.MetricRegistry,
 ): Effect.fn.Return<RunningNode<B, M>, NodeOpenError, Scope.Scope> {
-  const { application, chainId, participants, transport, openEnvironment, limits = {} } = options
+  const { application, chainId, participants, transport, openEnvironment = openLmdb, limits = {} } = options
   const { hasher = nodeHasher, ed25519 = nodeEd25519 } = options
   const { paths, keys, genesis, config } = yield* accept(options, { hasher, ed25519 })
   yield* checkConfig(paths, config)
   yield* acquireLock(paths)
   const held = yield* checkConfig(paths, config)
-  const setStorage = yield* openEnvironment(setPath(paths, application.name), SET_MAPS)
-  const marshalStorage = yield* openEnvironment(paths.marshal, MARSHAL_MAPS)
+  const setStorage = yield* openEnvironment({ directory: setPath(paths, application.name), maps: SET_MAPS })
+  const marshalStorage = yield* openEnvironment({ directory: paths.marshal, maps: MARSHAL_MAPS })
   yield* openSyncPlan({ application, chainId, hasher, storage: setStorage })
   const { pendingAcksMax, rewindHeights, ...executorLimits } = limits
   const marshal = yield* makeMarshal({
@@ -201,7 +212,7 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
     .pipe(
       Effect.catchTag("MarshalStopped", ({ cause }) => (cause === undefined ? Effect.interrupt : Effect.fail(cause))),
     )
-  return { paths, config, keys, application, genesis, set, executor, marshal, ...watched, metrics }
+  return { paths, config, keys, application, genesis, participants, set, executor, marshal, ...watched, metrics }
 })
 
 /** Runs `use` with a node in a scope of its own, and stops the node before the result is given. */

@@ -18,6 +18,20 @@ interface WithHeader<B> {
 
 const targetView = ({ root, start, end }: SyncTarget) => ({ root: toHex(root), start: Number(start), end: Number(end) })
 
+/** What chain a node is on: nothing here changes while it runs. */
+export const chainView = <B extends Block, M extends Databases>({
+  config,
+  participants,
+  application: { databases },
+}: RunningNode<B, M>) => ({
+  chain: config.chain,
+  application: config.application,
+  genesis: config.genesis,
+  validators: participants.keys.map(toHex),
+  quorum: participants.quorum,
+  members: memberNames(databases).map((name) => ({ name, format: databases[name]!.format })),
+})
+
 /** Status of a node. */
 export const nodeStatus = <B extends Block, M extends Databases>(node: RunningNode<B, M>) =>
   Effect.gen(function* () {

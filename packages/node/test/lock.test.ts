@@ -17,7 +17,8 @@ const CHILD = join(import.meta.dirname, "support", "hold-lock.ts")
 const holdInChild = (directory: string) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
-      const child = spawn(process.execPath, [CHILD, directory], { stdio: ["ignore", "pipe", "inherit"] })
+      const child = spawn(process.execPath, [CHILD, directory], { stdio: ["pipe", "pipe", "inherit"] })
+      child.stdin.write("collect\n")
       await once(child.stdout, "data")
       return child
     }),
@@ -57,6 +58,7 @@ describe("the lock", () => {
       const paths = nodePaths(yield* temporaryDirectory)
       const scope = yield* Scope.make()
       yield* Scope.provide(acquireLock(paths), scope)
+      expect(readdirSync(paths.root)).toEqual(["lock"])
       const refused = yield* Effect.flip(Effect.scoped(acquireLock(paths)))
       expect(refused).toMatchObject({ _tag: "DirectoryLocked", holder: undefined })
       const still = yield* Effect.flip(Effect.scoped(acquireLock(paths)))

@@ -26,6 +26,16 @@ export const TargetSchema = Schema.Struct({
   end: Count.annotate({ description: "Number of operations" }),
 })
 
+/** Answer of `/chain`: what a light client starts from, if it trusts who tells it. */
+export const ChainSchema = Schema.Struct({
+  chain: Schema.String,
+  application: Schema.String,
+  genesis: DigestHex,
+  validators: Schema.Array(DigestHex).annotate({ description: "Identity keys of the validators, by index" }),
+  quorum: Count.annotate({ description: "Signatures that make a certificate" }),
+  members: Schema.Array(Schema.Struct({ name: Schema.String, format: Schema.String })),
+})
+
 /** Answer of `/status`. */
 export const StatusSchema = Schema.Struct({
   chain: Schema.String,
@@ -84,6 +94,10 @@ export class NodeGroup extends HttpApiGroup.make("node", { topLevel: true })
       success: Schema.Struct({ status: Schema.Literal("ready"), height: Count }),
       error: NotReady,
     }).annotate(OpenApi.Summary, "Whether the node works and keeps up with the finalized chain"),
+    HttpApiEndpoint.get("chain", "/chain", { success: ChainSchema }).annotate(
+      OpenApi.Summary,
+      "What the chain is: genesis, validators, databases",
+    ),
     HttpApiEndpoint.get("status", "/status", { success: StatusSchema }).annotate(
       OpenApi.Summary,
       "Where the node stands: heights, roots, what waits in memory",

@@ -37,6 +37,9 @@ interface Answer {
 const respond = ({ status, error, message, evidence = {} }: Answer): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.jsonUnsafe({ error, message, ...evidence }, { status })
 
+/** Tags of what a request meets when its node goes down under it: the storage closed or the marshal stopped. */
+const GOING_DOWN: ReadonlySet<unknown> = new Set(["StorageDead", "MarshalStopped", "ExecutorStopped"])
+
 /** The answer of a server that has no node to ask at the moment. */
 export const unavailable = (message: string): HttpServerResponse.HttpServerResponse =>
   respond({ status: 503, error: "Unavailable", message })
@@ -76,6 +79,9 @@ const isTooLarge = (cause: unknown): boolean =>
 const INTERNAL: Answer = { status: 500, error: "Internal", message: "the server failed; its log says why" }
 
 const answerTo = (error: unknown): Answer => {
+  if (error instanceof Error && "_tag" in error && GOING_DOWN.has(error._tag)) {
+    return { status: 503, error: "Unavailable", message: "the node is going down; ask again" }
+  }
   if (HttpApiError.HttpApiSchemaError.is(error)) {
     return error.kind === "Body" || error.kind === "ResponseHeaders" ? INTERNAL : malformed(error)
   }

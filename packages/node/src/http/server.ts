@@ -34,7 +34,7 @@ import {
   HTTP_SHUTDOWN_MS_MAX,
 } from "../limits.ts"
 import type { RunningNode } from "../node.ts"
-import { blockView, executedBlock, nodeStatus } from "../status.ts"
+import { blockView, chainView, executedBlock, nodeStatus } from "../status.ts"
 import { NodeApi, type NodeGroup } from "./api.ts"
 import { withJsonErrors } from "./errors.ts"
 
@@ -104,6 +104,7 @@ const nodeHandlers = <B extends Block, M extends Databases>(node: RunningNode<B,
     handlers.handleAll({
       health: () => Effect.succeed({ status: "live" as const }),
       ready: () => readiness(node),
+      chain: () => Effect.succeed(chainView(node)),
       status: () => nodeStatus(node),
       latestBlock: () => Effect.orDie(blockAt(node, node.set.anchor.height)),
       block: ({ params }) => blockAt(node, params.height),

@@ -1,16 +1,23 @@
-/** A process that takes the lock of the directory given to it, says so, and holds it until it is killed. */
-import { Console, Effect } from "effect"
+/**
+ * A process that takes the lock of the directory given to it, collects garbage, says so, and holds the lock until it is
+ * killed or its standard input ends. Nothing refers to the scope of the lock any more then: it must hold all the same.
+ */
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+import { Effect, Scope } from "effect"
 import { acquireLock, announceHolder, nodePaths } from "../../src/index.ts"
 
-const paths = nodePaths(process.argv[2]!)
+const hold = (directory: string): Promise<void> => {
+  const paths = nodePaths(directory)
+  const take = Effect.andThen(acquireLock(paths), announceHolder(paths))
+  return Effect.runPromise(Effect.flatMap(Scope.make(), (scope) => Scope.provide(take, scope)))
+}
 
-Effect.runFork(
-  Effect.scoped(
-    Effect.gen(function* () {
-      yield* acquireLock(paths)
-      yield* announceHolder(paths)
-      yield* Console.log("held")
-      return yield* Effect.never
-    }),
-  ),
-)
+setFlagsFromString("--expose-gc")
+const collect = runInNewContext("gc") as () => void
+
+await hold(process.argv[2]!)
+process.stdin.on("data", () => {
+  collect()
+  process.stdout.write("held\n")
+})

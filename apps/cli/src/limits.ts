@@ -1,0 +1,14 @@
+/** Limits of the command. */
+
+/** Validators of a devnet: they share one process. */
+export const VALIDATORS_MAX = 16
+/** Transfers per second that may be asked for. */
+export const LOAD_PER_SECOND_MAX = 100_000
+/** Time that a request waits for a validator that restarts. */
+export const RESTART_WAIT_MS = 5_000
+/** Time in which all validators of a bounded run must stand at its last block. */
+export const SETTLE_MS_MAX = 15_000
+/** Development accounts that are for people: `coppice transfer` signs with their keys. */
+export const PEOPLE = 16
+/** Development accounts that the load comes from. */
+export const LOAD_ACCOUNTS = 64
