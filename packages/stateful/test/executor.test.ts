@@ -473,6 +473,43 @@ describe("the end", () => {
     }),
   )
 
+  it.effect.each(["ancestry", "source"] as const)("a defect in the %s is fatal, never a verdict", (where) =>
+    Effect.gen(function* () {
+      const { chain, executor, port, end } = yield* started()
+      const block = [1, 2, 3].reduce((parent, view) => chain.grow(parent, view), TOY_GENESIS)
+      chain.parentOf = () => Effect.die("source")
+      const ancestry = where === "source" ? chain.ancestry(block) : { next: Effect.die("ancestry") }
+      const asked = yield* Effect.forkChild(port.verify(block.context, ancestry))
+      const fatal = yield* Effect.flip(executor.stopped)
+      const operation = where === "source" ? "fetch" : "pull"
+      expect(fatal).toMatchObject({ _tag: "ExecutorDefect", operation, cause: where })
+      yield* quiet
+      expect(stoppedBy(asked)).toBe(fatal)
+      yield* end
+    }),
+  )
+
+  it.effect("an ack that throws when it is cancelled keeps nobody else from hearing of the end", () =>
+    Effect.gen(function* () {
+      const set = new ModelSet(ToyChain.start)
+      set.gate = Effect.fail(new StorageDead({ environment: "toy", cause: "power" }))
+      const { chain, log, executor, finalize, end } = yield* started({ set })
+      const a = chain.grow(TOY_GENESIS, 1)
+      const broken: Ack = {
+        acknowledge: () => {},
+        cancel: () => {
+          throw new Error("cancel")
+        },
+      }
+      yield* finalize(a, broken)
+      yield* finalize(chain.grow(a, 2))
+      expect(yield* Effect.flip(executor.stopped)).toMatchObject({ _tag: "FlushFailed" })
+      yield* quiet
+      expect(log).toEqual(["cancel 2"])
+      yield* end
+    }),
+  )
+
   it.effect("a fault in what surrounds the core stops it, and still reaches everybody", () =>
     Effect.gen(function* () {
       const { chain, log, executor, verify, finalize, end } = yield* started({ hooks: { verify: never } })
@@ -675,6 +712,10 @@ describe("hooks", () => {
     ["rejects", () => Promise.reject(new Error("broken"))],
     ["interrupts itself", () => Effect.interrupt],
     ["returns a state it did not seal", () => Effect.succeed({ id: 7, targets: TOY_GENESIS.targets, bytes: 0 })],
+    [
+      "seals other batches than its own",
+      (_context, _ancestry, { left, right }, tools) => tools.seal({ left: right, right: left }),
+    ],
     [
       "seals its batches twice",
       (_context, _ancestry, batches, tools) => Effect.andThen(tools.seal(batches), tools.seal(batches)),

@@ -15,10 +15,11 @@
 import { type Block, type BlockSource, type ExecutorPort, Height } from "@coppice/consensus"
 import { Clock, Context, Deferred, Effect, Queue, type Scope, Semaphore, Tracer } from "effect"
 import type { Application } from "../application.ts"
-import type { DatabaseSet, Databases } from "../database-set.ts"
+import type { DatabaseSet, Databases, SealedSet } from "../database-set.ts"
 import { PENDING_BYTES_MAX, PENDING_ENTRIES_MAX, REQUESTS_MAX } from "../limits.ts"
 import type { CoreFigures } from "./core.ts"
 import { type FatalError, FlushFailed, type StartupError } from "./errors.ts"
+import type { Event } from "./protocol.ts"
 import { Shell } from "./shell.ts"
 
 /** What the executor may hold. */
@@ -64,8 +65,7 @@ const limitsOf = (given: Partial<ExecutorLimits> = {}): ExecutorLimits => {
     ...given,
   }
   for (const [name, value] of Object.entries(limits)) {
-    if (!Number.isSafeInteger(value) || value < 1)
-      throw new RangeError(`${name} must be a positive integer, got ${value}`)
+    if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`${name} must be at least 1, got ${value}`)
   }
   return limits
 }
@@ -81,7 +81,7 @@ const flushLeftovers = <M extends Databases>(set: DatabaseSet<M>): Effect.Effect
 /**
  * Repeats the `finalized` hook for blocks that are durable here and were not acknowledged when the last lifetime ended:
  * delivery starts after the anchor, and the end may have come before their hook. At most the ack window, and what the
- * source still holds.
+ * source still holds without a gap.
  */
 const repeatHooks = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
   { set, source }: ExecutorOptions<B, M>,
@@ -89,19 +89,22 @@ const repeatHooks = Effect.fnUntraced(function* <B extends Block, M extends Data
 ) {
   const anchor = set.anchor.height
   const processed = (yield* source.processedHeight) ?? 0
-  for (let height = Math.max(processed, anchor - source.pendingAcksMax) + 1; height <= anchor; height++) {
-    if (height === 0) continue
+  const missed: B[] = []
+  for (let height = anchor; height > Math.max(processed, anchor - source.pendingAcksMax); height--) {
     const block = yield* source.finalizedAt(Height(height))
-    if (block !== undefined) yield* shell.repeat(block)
+    if (block === undefined) break
+    missed.unshift(block)
   }
+  for (const block of missed) yield* shell.repeat(block)
 })
 
 /**
  * Starts an executor over an open set, at the set's anchor. Succeeds once the `finalized` hooks that the last lifetime may
- * have missed have run.
+ * have missed have run; delivery starts only then, or a second crash could lose them.
  *
- * Errors: what stops it while it starts; later errors end the executor and come out of `stopped`. Closing the scope stops it: requests
- * fail with `ExecutorStopped`, unreleased acks are cancelled, a running flush is waited for. The set stays open.
+ * Errors: what stops it while it starts. Later errors end the executor and come out of `stopped`.
+ * Cancellation: closing the scope stops it. Requests fail with `ExecutorStopped`, unreleased acks are cancelled, hooks are
+ * interrupted, a running flush is waited for. The set stays open.
  */
 const make = <B extends Block, M extends Databases>(
   options: ExecutorOptions<B, M>,
@@ -113,7 +116,7 @@ const make = <B extends Block, M extends Databases>(
     const shell = new Shell(options, limits, {
       clock: yield* Clock.Clock,
       context: Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>()),
-      mailbox: yield* Queue.unbounded(),
+      mailbox: yield* Queue.unbounded<Event<B, SealedSet<M>>>(),
       room: yield* Semaphore.make(limits.requestsMax),
       ended,
     })

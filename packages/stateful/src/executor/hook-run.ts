@@ -32,6 +32,7 @@ export class HookRun<M extends Databases> {
   }
 
   #seal(batches: Batches<M>): Effect.Effect<SealedSet<M>, unknown> {
+    if (batches !== this.batches) return Effect.die(new TypeError("a hook seals the batches it was given"))
     return Effect.flatMap(this.#set.seal(batches), (sealed) => {
       if (!this.#over) {
         this.#sealed.add(sealed)

@@ -17,7 +17,7 @@ import { bytesEqual, bytesKey } from "@coppice/codec"
 import { type Block, type ConsensusContext, compareRounds, type Height } from "@coppice/consensus"
 import { RECOVERY_BLOCKS_MAX } from "../limits.ts"
 import { makeRoom } from "./budget.ts"
-import { ApplicationFault, ProposalCommitmentMismatch, ProposalHeaderMismatch } from "./errors.ts"
+import { ApplicationFault, ExecutorDefect, ProposalCommitmentMismatch, ProposalHeaderMismatch } from "./errors.ts"
 import type { Outcome, RequestId, RequestKind, State } from "./protocol.ts"
 import { admit, cancelFlight, leaveFlight, startFlight } from "./replay.ts"
 import {
@@ -122,7 +122,10 @@ export const settleRequest = <B extends Block, S extends State>(
   must(wait !== undefined && "job" in wait, "a request with a job waits for it")
   request.wait = undefined
   if (outcome.kind === "block") return settleBlock(core, request, wait!.on, outcome.block)
-  must(wait!.on === "hook", "only hooks settle without a block")
+  if (wait!.on !== "hook") {
+    const cause = outcome.kind === "failed" ? outcome.cause : new Error(`settled with ${outcome.kind}`)
+    return stop(core, new ExecutorDefect({ operation: wait!.on, cause }))
+  }
   if (request.kind === "verify") settleVerify(core, request, outcome)
   else settlePropose(core, request, outcome)
 }

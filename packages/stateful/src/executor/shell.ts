@@ -62,11 +62,24 @@ const HEARD: ReadonlySet<string> = new Set(["proposal", "verdict", "acknowledge"
 /** Whether an action reaches somebody outside the executor. */
 const isHeard = ({ type }: { readonly type: string }): boolean => HEARD.has(type)
 
+/** Runs every task, whatever the others throw; then throws what the first of them threw. */
+const runAll = (tasks: ReadonlyArray<() => void>): void => {
+  const thrown: unknown[] = []
+  for (const task of tasks) {
+    try {
+      task()
+    } catch (error) {
+      thrown.push(error)
+    }
+  }
+  if (thrown.length > 0) throw thrown[0]
+}
+
 /** What a shell runs on, taken from the fiber that starts it. */
-export interface ShellServices {
+export interface ShellServices<B extends Block, M extends Databases> {
   readonly clock: Clock.Clock
   readonly context: Context.Context<never>
-  readonly mailbox: Queue.Queue<unknown>
+  readonly mailbox: Queue.Queue<Event<B, SealedSet<M>>>
   readonly ended: Deferred.Deferred<void, FatalError>
   readonly room: Semaphore.Semaphore
 }
@@ -74,9 +87,8 @@ export interface ShellServices {
 /** See the head of this file. */
 export class Shell<B extends Block, M extends Databases> {
   readonly #options: ExecutorOptions<B, M>
-  readonly #services: ShellServices
+  readonly #services: ShellServices<B, M>
   readonly #core: Core<B, SealedSet<M>>
-  readonly #mailbox: Queue.Queue<Event<B, SealedSet<M>>>
   readonly #callers = new Map<RequestId, Caller<B>>()
   readonly #acks = new Map<AckId, { readonly ack: Ack; readonly height: number; readonly since: bigint }>()
   readonly #jobs = new Map<JobId, RunningJob<M>>()
@@ -87,11 +99,10 @@ export class Shell<B extends Block, M extends Databases> {
   #flushes = 0
   #flushSecondsLast = 0
 
-  constructor(options: ExecutorOptions<B, M>, limits: ExecutorLimits, services: ShellServices) {
+  constructor(options: ExecutorOptions<B, M>, limits: ExecutorLimits, services: ShellServices<B, M>) {
     const { set, source } = options
     this.#options = options
     this.#services = services
-    this.#mailbox = services.mailbox as Queue.Queue<Event<B, SealedSet<M>>>
     this.#core = createCore({
       anchor: set.anchor,
       state: set.tip,
@@ -158,12 +169,12 @@ export class Shell<B extends Block, M extends Databases> {
   /** Takes turns until the end. */
   readonly loop: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
     while (this.#stopped === undefined) {
-      const events = yield* Queue.takeAll(this.#mailbox)
+      const events = yield* Queue.takeAll(this.#services.mailbox)
       for (const event of events) this.#turn(event)
       this.#record()
     }
     // States that came while the last turns were taken are still closed.
-    for (const event of yield* Queue.clear(this.#mailbox)) this.#turn(event)
+    for (const event of yield* Queue.clear(this.#services.mailbox)) this.#turn(event)
   })
 
   /** Ends the executor from outside and waits until everything it started has ended. */
@@ -186,13 +197,14 @@ export class Shell<B extends Block, M extends Databases> {
   }
 
   #post(event: Event<B, SealedSet<M>>): void {
-    Queue.offerUnsafe(this.#mailbox, event)
+    Queue.offerUnsafe(this.#services.mailbox, event)
   }
 
   // Others hear last: what they do next may call back, and must find the turn done.
   #turn(event: Event<B, SealedSet<M>>): void {
     const actions = this.#step(event)
     for (const action of [...actions.filter((a) => !isHeard(a)), ...actions.filter(isHeard)]) {
+      if (this.#stopped !== undefined && action.type !== "close") continue
       const error = this.#attempt(action)
       if (error === undefined) continue
       // What was to follow is void; the end reaches everyone through the books.
@@ -205,8 +217,7 @@ export class Shell<B extends Block, M extends Databases> {
     try {
       return step(this.#core, event)
     } catch (cause) {
-      this.#stop(new ExecutorDefect({ operation: event.type, cause }))
-      return []
+      return [{ type: "stop", error: new ExecutorDefect({ operation: event.type, cause }) }]
     }
   }
 
@@ -391,13 +402,14 @@ export class Shell<B extends Block, M extends Databases> {
 
   #stop(error: FatalError | undefined): void {
     if (this.#stopped !== undefined) return
-    this.#stopped = new ExecutorStopped({ cause: error })
-    for (const id of [...this.#jobs.keys()]) this.#cancel(id)
-    for (const caller of this.#callers.values()) caller.fail(this.#stopped)
-    this.#callers.clear()
+    const stopped = new ExecutorStopped({ cause: error })
+    this.#stopped = stopped
     Deferred.doneUnsafe(this.#services.ended, error === undefined ? Effect.void : Effect.fail(error))
-    const acks = [...this.#acks.values()]
+    const jobs = [...this.#jobs.keys()].map((id) => () => this.#cancel(id))
+    const callers = [...this.#callers.values()].map((caller) => () => caller.fail(stopped))
+    const acks = [...this.#acks.values()].map((delivery) => () => delivery.ack.cancel())
+    this.#callers.clear()
     this.#acks.clear()
-    for (const { ack } of acks) ack.cancel()
+    runAll([...jobs, ...callers, ...acks])
   }
 }

@@ -1,0 +1,178 @@
+/**
+ * Goal: executor and database set agree on what is open, applied and durable, through forks and failed writes.
+ * Method: a leader and a follower run the real actor over real sets of two members. The leader proposes a chain with a
+ * losing sibling at every height; the follower loses power at each of its writes in turn, kept or lost, and starts again
+ * over what its disk holds. Nothing acknowledged may be missing, and the roots must come out equal.
+ */
+import { Bytes, Struct, U64 } from "@coppice/codec"
+import { type Ack, type Ancestry, anchorOf, type BlockSource, Height, Round } from "@coppice/consensus"
+import { nobleHasher } from "@coppice/crypto"
+import { Qmdb } from "@coppice/qmdb"
+import { it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Scope } from "effect"
+import { expect } from "vitest"
+import { Application, Executor, openDatabaseSet, type StandardBlock } from "../src/index.ts"
+import { Disk } from "./support/disk.ts"
+import { notebook } from "./support/notebook.ts"
+
+const databases = { balances: Qmdb.any({ key: Bytes(4), value: U64 }), notes: notebook() }
+type B = StandardBlock<{ readonly n: bigint }, typeof databases>
+
+const application = Application.make({
+  name: "forks",
+  databases,
+  transaction: Struct({ n: U64 }),
+  execute: () => undefined,
+  begin: ({ balances, notes }, { height, context }) => {
+    const key = Uint8Array.of(0, 0, 0, height % 4)
+    balances.put(key, (balances.get(key) ?? 0n) + BigInt(context.round.view))
+    notes.put("view", `${context.round.view} after ${notes.get("view")}`)
+  },
+})
+
+const HEIGHTS = 6
+const LEADER = new Uint8Array(32).fill(1)
+
+/** Blocks by height, as a marshal would hold them. */
+class Chain implements BlockSource<B> {
+  readonly pendingAcksMax = 4
+  readonly main: B[] = []
+  readonly siblings: B[] = []
+  acked = 0
+  readonly processedHeight = Effect.sync(() => Height(this.acked))
+  readonly #all = () => [...this.main, ...this.siblings]
+  readonly finalizedAt = (height: Height) => Effect.sync(() => this.main[height])
+  readonly byDigest = (digest: Uint8Array) =>
+    Effect.sync(() => this.#all().find((block) => Buffer.compare(block.digest, digest) === 0))
+  readonly parentOf = (block: B) => this.byDigest(block.parent)
+  readonly ancestry = (from: B): Ancestry<B> => {
+    let at: B | undefined = from
+    return {
+      next: Effect.suspend(() => {
+        const block = at
+        if (block === undefined) return Effect.succeed(undefined)
+        return Effect.map(this.parentOf(block), (parent) => {
+          at = parent
+          return block
+        })
+      }),
+    }
+  }
+}
+
+const contextOn = (parent: B, view: number) => ({
+  round: Round(0, view),
+  leader: LEADER,
+  parent: { view: parent.context.round.view, digest: parent.digest },
+})
+
+/** A node: its set, its executor and the scope that ends them. */
+const node = Effect.fnUntraced(function* (chain: Chain, disk: Disk) {
+  const scope = yield* Scope.make()
+  const set = yield* openDatabaseSet({
+    application,
+    chainId: "forks",
+    hasher: nobleHasher,
+    storage: disk.open(),
+    pendingAcksMax: chain.pendingAcksMax,
+  })
+  const executor = yield* Scope.provide(Executor.make({ application, set, source: chain }), scope)
+  return { ...executor, end: Scope.close(scope, Exit.void) }
+})
+
+/** The leader's work: a chain, and at every height a sibling that will lose. */
+const proposed = Effect.gen(function* () {
+  const chain = new Chain()
+  const { set, port, end } = yield* node(chain, new Disk())
+  chain.main.push(application.genesis(set.tip.targets))
+  for (let height = 1; height <= HEIGHTS; height++) {
+    const parent = chain.main.at(-1)!
+    for (const [list, view] of [
+      [chain.siblings, 10 * height],
+      [chain.main, 10 * height + 1],
+    ] as const) {
+      const block = yield* port.propose(contextOn(parent, view), chain.ancestry(parent))
+      expect(block?.height).toBe(height)
+      list.push(block!)
+    }
+  }
+  expect(set.layers).toBe(2 * HEIGHTS)
+  yield* end
+  expect(set.layers, "a stopped executor leaves no layer").toBe(0)
+  return chain
+})
+
+/** Finalizes what is left of the chain; ends when the last ack came or the executor stopped. */
+const follow = Effect.fnUntraced(function* (chain: Chain, follower: Effect.Success<ReturnType<typeof node>>) {
+  const { port, set, stopped } = follower
+  const done = yield* Deferred.make<void>()
+  const window = { open: yield* Deferred.make<void>() }
+  const work = Effect.gen(function* () {
+    for (const block of chain.main.slice(set.anchor.height + 1)) {
+      const sibling = chain.siblings[block.height - 1]!
+      yield* port.verify(sibling.context, chain.ancestry(sibling))
+      if (block.height % 2 === 0) expect(yield* port.verify(block.context, chain.ancestry(block))).toBe(true)
+      while (block.height - chain.acked > chain.pendingAcksMax) yield* Deferred.await(window.open)
+      const ack: Ack = {
+        acknowledge: () => {
+          expect(set.durable.height).toBeGreaterThanOrEqual(block.height)
+          chain.acked = block.height
+          Deferred.doneUnsafe(window.open, Effect.void)
+          window.open = Deferred.makeUnsafe()
+          if (block.height === HEIGHTS) Deferred.doneUnsafe(done, Effect.void)
+        },
+        cancel: () => {},
+      }
+      yield* port.finalized(block, ack)
+    }
+    if (chain.acked < HEIGHTS) yield* Deferred.await(done)
+  })
+  return yield* Effect.exit(Effect.raceFirst(work, Effect.andThen(stopped, Effect.never)))
+})
+
+const writesOf = Effect.fnUntraced(function* (chain: Chain) {
+  const disk = new Disk()
+  const follower = yield* node(chain, disk)
+  const exit = yield* follow(chain, follower)
+  expect(Exit.isSuccess(exit)).toBe(true)
+  expect(follower.set.tip.targets).toEqual(chain.main.at(-1)!.targets)
+  expect(follower.set.durable).toEqual(anchorOf(chain.main.at(-1)!))
+  yield* follower.end
+  expect(follower.set.layers).toBe(0)
+  return disk.writes
+})
+
+it.live(
+  "INV-7 INV-9 power lost at any write: nothing acknowledged is missing, and the chain goes on to the same roots",
+  () =>
+    Effect.gen(function* () {
+      const chain = yield* proposed
+      chain.acked = 0
+      const writes = yield* writesOf(chain)
+      expect(writes).toBeGreaterThan(2)
+      let cut = 0
+      for (let write = 1; write < writes; write++) {
+        for (const fate of ["lost", "kept"] as const) {
+          chain.acked = 0
+          const disk = new Disk()
+          disk.fault = (number) => (number === write ? fate : undefined)
+          const first = yield* node(chain, disk)
+          const exit = yield* follow(chain, first)
+          yield* first.end
+          if (Exit.isFailure(exit)) cut++
+          const note = `write ${write} ${fate}`
+          const acked = chain.acked
+          disk.fault = () => undefined
+          const second = yield* node(chain, disk)
+          expect(second.set.anchor.height, note).toBeGreaterThanOrEqual(acked)
+          expect(second.set.tip.targets, note).toEqual(chain.main[second.set.anchor.height]!.targets)
+          chain.acked = second.set.anchor.height
+          const end = yield* follow(chain, second)
+          expect(Exit.isSuccess(end), note).toBe(true)
+          expect(second.set.tip.targets, note).toEqual(chain.main.at(-1)!.targets)
+          yield* second.end
+        }
+      }
+      expect(cut, "every fault stopped its node").toBe(2 * (writes - 1))
+    }),
+)
