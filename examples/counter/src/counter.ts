@@ -1,9 +1,9 @@
 /** The smallest chain: counters by name, that anyone can add to. Run it again: it goes on where it stopped. */
 import { Struct, Text, U32, U64 } from "@coppice/codec"
 import { Qmdb } from "@coppice/qmdb"
+import { withDevnet } from "@coppice/simulate/devnet"
 import { Application, reject } from "@coppice/stateful"
 import { Effect } from "effect"
-import { withDevnet } from "./devnet.ts"
 
 /** The whole application: one database, one kind of transaction, one transition. */
 export const Counter = Application.make({

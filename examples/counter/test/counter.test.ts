@@ -6,12 +6,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Height } from "@coppice/consensus"
+import { withDevnet } from "@coppice/simulate/devnet"
 import { targetsEqual } from "@coppice/stateful"
 import { it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
 import { expect } from "vitest"
 import { Counter } from "../src/counter.ts"
-import { withDevnet } from "../src/devnet.ts"
 
 const temporary = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "counter-"))),
