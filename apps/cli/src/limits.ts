@@ -12,3 +12,5 @@ export const SETTLE_MS_MAX = 15_000
 export const PEOPLE = 16
 /** Development accounts that the load comes from. */
 export const LOAD_ACCOUNTS = 64
+/** Transfers that a devnet's leader puts into one block: four validators in one process verify it well within a view. */
+export const BLOCK_TRANSFERS_MAX = 1_000

@@ -14,7 +14,7 @@ import { type Devnet, type DevnetOptions, openDevnet } from "../devnet/devnet.ts
 import { rootOnDisk } from "../devnet/verify.ts"
 import { makeWatch, SAMPLE_HEAD, sampleLine, type Watch } from "../devnet/watch.ts"
 import { LOAD_PER_SECOND_MAX, VALIDATORS_MAX } from "../limits.ts"
-import { stopSignal } from "../signals.ts"
+import { listenForStop } from "../signals.ts"
 
 const REPOSITORY = join(import.meta.dirname, "..", "..", "..", "..")
 const HEAD_EVERY_LINES = 25
@@ -35,8 +35,8 @@ const flags = {
   ),
   load: Flag.Int("load").pipe(
     Flag.withSchema(between(0, LOAD_PER_SECOND_MAX)),
-    Flag.withDescription("Transfers per second; 0 for none (default: 200)"),
-    Flag.withDefault(200),
+    Flag.withDescription("Transfers per second; 0 for none (default: 400)"),
+    Flag.withDefault(400),
   ),
   validators: Flag.Int("validators").pipe(
     Flag.withSchema(between(1, VALIDATORS_MAX)),
@@ -145,6 +145,7 @@ const summary = Effect.fnUntraced(function* ({ devnet, start, height, seconds, t
 
 const run = Effect.fnUntraced(function* (options: DevnetOptions, blocks: number | undefined, json: boolean) {
   const say: Say = json ? Console.error : Console.log
+  const asked = yield* listenForStop
   const outcome = yield* Effect.scoped(
     Effect.gen(function* () {
       const devnet = yield* openDevnet(options)
@@ -155,7 +156,7 @@ const run = Effect.fnUntraced(function* (options: DevnetOptions, blocks: number 
       const end = blocks === undefined ? Effect.never : until(devnet, watch, start + blocks)
       const reason = yield* Effect.raceAllFirst([
         Effect.as(end, "reached" as const),
-        Effect.as(stopSignal, "asked" as const),
+        Effect.as(asked, "asked" as const),
         showSamples(watch, say),
         devnet.failed,
       ])

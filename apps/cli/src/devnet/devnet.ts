@@ -102,7 +102,7 @@ export const DEVNET_SCHEDULE: ConsensusSchedule = {
 const makeValidators = Effect.fnUntraced(function* (home: Home, network: BlockNetwork, options: DevnetOptions) {
   const { directory, validators: count, chainId, accountsSeed } = home
   const chain = makeLedgerChain(chainId, accountsSeed, count)
-  const secrets = yield* Effect.forEach(Array(count).keys(), (index) => validatorSecret(directory, index, options.seed))
+  const secrets = yield* Effect.forEach(Array(count).keys(), (index) => validatorSecret(home, index, options.seed))
   const keys = secrets.map((secret) => keyPairFromSeed(nodeEd25519, secret))
   const participants = createParticipants(keys.map(({ publicKey }) => publicKey))
   const validators = yield* Effect.forEach(keys, (pair, index) =>

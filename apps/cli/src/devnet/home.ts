@@ -13,7 +13,7 @@
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { SECRET_BYTES } from "@coppice/crypto"
-import { nodeHasher } from "@coppice/crypto/node"
+import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import {
   acquireLock,
   announceHolder,
@@ -144,6 +144,23 @@ export const openHome = Effect.fn("Devnet.openHome")(function* (
   return home
 })
 
-/** The secret key of a validator, made at the first start and kept in its directory. */
-export const validatorSecret = (directory: string, index: number, seed: number | undefined) =>
-  keepSecret(nodePaths(validatorDirectory(directory, index)), draw(seed, `validator ${index}`, SECRET_BYTES))
+/** Where the public key of a validator falls among all keys, by its first byte. */
+const isInShare = (secret: Uint8Array, index: number, count: number): boolean =>
+  Math.floor((nodeEd25519.publicKey(secret)[0]! * count) / 256) === index
+
+/**
+ * The secret key of a validator, made at the first start and kept in its directory.
+ *
+ * A key is drawn again until its place in the order of all keys is its validator's number: validator 2 of the directory is
+ * validator 2 of the chain. Cost: as many draws as there are validators, on average.
+ */
+export const validatorSecret = ({ directory, validators }: Home, index: number, seed: number | undefined) =>
+  keepSecret(
+    nodePaths(validatorDirectory(directory, index)),
+    Effect.gen(function* () {
+      for (let attempt = 0; ; attempt++) {
+        const secret = yield* draw(seed, `validator ${index} ${attempt}`, SECRET_BYTES)
+        if (isInShare(secret, index, validators)) return secret
+      }
+    }),
+  )

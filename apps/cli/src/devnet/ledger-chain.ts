@@ -11,7 +11,7 @@
 import { type KeyPair, keyPairFromSeed } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import { type AppOptions, NodeApi, type RunningNode } from "@coppice/node"
-import { bindSet, type Mempool } from "@coppice/stateful"
+import { bindSet, type InputProvider, type Mempool } from "@coppice/stateful"
 import {
   deskOf,
   handleAccount,
@@ -27,7 +27,7 @@ import {
   type Transfer,
 } from "@coppice-apps/ledger"
 import { HttpApiBuilder, OpenApi } from "effect/http-api"
-import { LOAD_ACCOUNTS, PEOPLE } from "../limits.ts"
+import { BLOCK_TRANSFERS_MAX, LOAD_ACCOUNTS, PEOPLE } from "../limits.ts"
 
 /** Balance of each development account at height 1. */
 export const ALLOCATION = 1_000_000_000_000n
@@ -58,6 +58,20 @@ export const developmentAccount = (seed: Uint8Array, index: number): KeyPair => 
   return keyPairFromSeed(nodeEd25519, nodeHasher.hash(preimage))
 }
 
+/** A mempool as a leader that keeps its blocks small enough to be verified in time draws from it. */
+const drawFrom = (mempool: Mempool<Transfer>): InputProvider<Transfer> => ({
+  get waiting() {
+    return mempool.waiting
+  },
+  get finalizedHeight() {
+    return mempool.finalizedHeight
+  },
+  idOf: mempool.idOf,
+  take: (bytesMax, countMax, excluded) => mempool.take(bytesMax, Math.min(countMax, BLOCK_TRANSFERS_MAX), excluded),
+  rejected: mempool.rejected,
+  finalized: mempool.finalized,
+})
+
 const ledgerHandlers = (at: LedgerNode["Service"]) =>
   HttpApiBuilder.group(DevnetApi, "ledger", (group) =>
     group.handleAll({
@@ -87,7 +101,7 @@ export const makeLedgerChain = (chainId: string, accountsSeed: Uint8Array, valid
     people: accounts.slice(0, PEOPLE),
     loaders: accounts.slice(PEOPLE),
     mempools,
-    application: (validator) => ledger.application.withInputs(mempools[validator]!),
+    application: (validator) => ledger.application.withInputs(drawFrom(mempools[validator]!)),
     api: (validator) => (node) => ({ api: DevnetApi, handlers: ledgerHandlers(deskAt(validator, node)) }),
     desk: (validator, node) => deskOf(deskAt(validator, node)),
   }

@@ -1,8 +1,8 @@
 /**
  * A load of signed transfers between development accounts, through the same door as anybody's.
  *
- * Invariant: never more than a second's worth of transfers is caught up with: a validator that is slow gets fewer, not a
- * burst. A refusal costs that transfer and nothing else.
+ * Invariant: at most a second's worth of transfers waits or is caught up with: a machine that cannot keep up shows the rate
+ * that it can, not a growing queue. A refusal costs that transfer and nothing else.
  */
 
 import type { KeyPair } from "@coppice/crypto"
@@ -40,7 +40,7 @@ export const runLoad = ({ ledger, accounts, desk, perSecond }: LoadOptions): Eff
       owed = Math.min(perSecond, owed + ((now - last) * perSecond) / 1000)
       last = now
       const at = desk()
-      for (; at !== undefined && owed >= 1; owed--) {
+      for (; at !== undefined && owed >= 1 && at.mempool.waiting < perSecond; owed--) {
         const to = accounts[yield* Random.nextIntBetween(0, accounts.length - 1)]!
         next(at, to, BigInt(yield* Random.nextIntBetween(1, 1000)))
       }

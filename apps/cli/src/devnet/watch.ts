@@ -4,7 +4,7 @@
  *   height  blocks/s  transfers/s  pending            flush  state root of each validator
  *      412      24.0        498.0  3 layers  1.2 MB  2.1 ms  9f3c52aa 9f3c52aa 9f3c52aa 9f3c52aa
  *
- * Invariant: the roots of a line belong to one height, the newest that every validator that is up has on disk. Lines fit
+ * Invariant: the roots of a line belong to one height, that every validator has on disk which is not behind. Lines fit
  * into 100 columns with four validators.
  */
 import { Height } from "@coppice/consensus"
@@ -20,8 +20,8 @@ export interface Sample {
   readonly layers: number
   readonly bytes: number
   readonly flushMs: number
-  /** State root of each validator at one height; undefined for one that is down. */
-  readonly roots: ReadonlyArray<string | undefined>
+  /** State root of each validator at one height, or why there is none. */
+  readonly roots: ReadonlyArray<string>
 }
 
 /** Follows the final blocks of a devnet. */
@@ -40,11 +40,18 @@ const blockAt = Effect.fnUntraced(function* ({ nodes }: Devnet, height: number) 
   return undefined
 })
 
-const rootsOf = ({ validators, nodes }: Devnet): ReadonlyArray<string | undefined> => {
-  const height = Height(Math.min(...nodes().map(({ set }) => set.durable.height)))
+/** Heights that a validator may be behind the first and still decide the height of the roots shown. */
+const SHOWN_BEHIND_MAX = 8
+
+const rootsOf = ({ validators, nodes }: Devnet): ReadonlyArray<string> => {
+  const durable = nodes().map(({ set }): number => set.durable.height)
+  const first = Math.max(0, ...durable)
+  const height = Height(Math.min(first, ...durable.filter((each) => each >= first - SHOWN_BEHIND_MAX)))
   return validators.map(({ node }) => {
-    const row = node()?.set.row(height)
-    return row === undefined ? undefined : toHex(row.targets.accounts.root)
+    const up = node()
+    if (up === undefined) return "down"
+    const row = up.set.durable.height < height ? undefined : up.set.row(height)
+    return row === undefined ? "behind" : toHex(row.targets.accounts.root)
   })
 }
 
@@ -108,6 +115,6 @@ export const sampleLine = (sample: Sample): string => {
     right(sample.transfersPerSecond.toFixed(0), 11),
     right(pending, 17),
     right(`${sample.flushMs.toFixed(1)} ms`, 8),
-    sample.roots.map((root) => root?.slice(0, 8) ?? "  down  ").join(" "),
+    sample.roots.map((root) => root.slice(0, 8).padEnd(8)).join(" "),
   ].join("  ")
 }
