@@ -31,7 +31,7 @@ import {
   type StorageError,
   type StorageShape,
 } from "@coppice/storage"
-import { Cause, Clock, Effect, Exit, Fiber, Option, Scope } from "effect"
+import { Cause, Clock, Effect, Exit, Fiber, Metric, Option, Scope } from "effect"
 import { describe, expect, test } from "vitest"
 import {
   blockCodec,
@@ -515,6 +515,40 @@ describe("delivery", () => {
         executor.acks[0]!.acknowledge()
       }),
     )
+  })
+})
+
+describe("metrics", () => {
+  test("tell the tip, the processed height, what is pending and what was delivered", () => {
+    const measured = run(
+      Effect.gen(function* () {
+        const marshal = yield* open(makeDisk())
+        const executor = new FakeExecutor()
+        yield* marshal.start(executor, standsOnGenesis)
+        yield* storeAll(marshal, chain.slice(0, 5))
+        yield* marshal.report(finalize(at(5)))
+        yield* Effect.sleep("1 second")
+        executor.acknowledges = false
+        yield* storeAll(marshal, chain.slice(5, 8))
+        yield* marshal.report(finalize(at(8)))
+        yield* marshal.report(finalize(at(20)))
+        yield* Effect.sleep("1 second")
+        return yield* Metric.snapshot
+      }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
+    )
+    const values = Object.fromEntries(
+      measured.map(({ id, state }) => [
+        id,
+        "count" in state ? Number(state.count) : "value" in state ? state.value : state,
+      ]),
+    )
+    expect(values).toMatchObject({
+      coppice_consensus_tip_height: 8,
+      coppice_consensus_processed_height: 5,
+      coppice_consensus_acks_pending: 3,
+      coppice_consensus_fetches_pending: 1,
+      coppice_consensus_blocks_delivered_total: 8,
+    })
   })
 })
 
