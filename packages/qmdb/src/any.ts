@@ -26,7 +26,7 @@ import {
 } from "@coppice/merkle"
 import type { Change, StorageError } from "@coppice/storage"
 import { Effect } from "effect"
-import { ProofUnavailable } from "./errors.ts"
+import { OutsideType, ProofUnavailable } from "./errors.ts"
 import { type Branch, Branches } from "./internal/branches.ts"
 import { KeyIndex } from "./internal/key-index.ts"
 import { isRawBytes, type KeyText, keyTextOf } from "./internal/key-shape.ts"
@@ -163,6 +163,16 @@ const headOf = (state: KeyedState, checkpoint: number, commits: ReadonlyArray<Re
 /** Rows of the slot table that one scan reads, since a scan holds what it returns. */
 const PAGES_PER_SCAN = 1024
 
+/** Encodes what a caller gave: a value without an encoding is the caller's, and says so. */
+const typed = <A>(what: "key" | "value", type: string, encodeIt: () => A): A => {
+  try {
+    return encodeIt()
+  } catch (error) {
+    if (error instanceof RangeError) throw new OutsideType(what, type, error)
+    throw error
+  }
+}
+
 class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, BatchSource<K, V> {
   readonly reader: KeyedReader<K, V>
   private readonly format: KeyedFormat<K, V>
@@ -254,13 +264,13 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
   }
 
   keyText(key: K): KeyText {
-    return keyTextOf(this.format.key, key)
+    return typed("key", this.format.key.codec.name, () => keyTextOf(this.format.key, key))
   }
 
   encode(value: V): Uint8Array {
     const codec = this.format.value
     if (isRawBytes(codec) && value instanceof Uint8Array && value.length === codec.size) return value
-    return encode(codec, value)
+    return typed("value", codec.name, () => encode(codec, value))
   }
 
   decode(bytes: Uint8Array): V {

@@ -12,6 +12,18 @@ export class StaleBatch extends Error {
   }
 }
 
+/** A key or value has no encoding: it is outside the type its database declares. The batch is unchanged. */
+export class OutsideType extends Error {
+  readonly _tag = "OutsideType"
+  readonly what: "key" | "value"
+  readonly type: string
+  constructor(what: "key" | "value", type: string, cause: RangeError) {
+    super(`${what} outside ${type}: ${cause.message}`, { cause })
+    this.what = what
+    this.type = type
+  }
+}
+
 /** A key is longer than `KEY_BYTES_MAX`. The batch is unchanged. */
 export class KeyTooLong extends Error {
   readonly _tag = "KeyTooLong"

@@ -15,6 +15,7 @@ import {
   KeyTooLong,
   keyedFormat,
   Location,
+  OutsideType,
   Qmdb,
   StaleBatch,
   VALUE_BYTES_MAX,
@@ -128,11 +129,11 @@ describe("limits leave the batch unchanged", () => {
     rig.member.closeBatch(batch)
   })
 
-  it("a key outside its type is a RangeError and changes nothing", () => {
+  it("a key or value outside its type is refused as such and changes nothing", () => {
     const rig = raw()
     rig.commit((batch) => {
-      expect(() => batch.put(new Uint8Array(31), key(1))).toThrow(RangeError)
-      expect(() => batch.put(key(1), new Uint8Array(33))).toThrow(RangeError)
+      expect(() => batch.put(new Uint8Array(31), key(1))).toThrow(OutsideType)
+      expect(() => batch.put(key(1), new Uint8Array(33))).toThrow(OutsideType)
     })
     expect(rig.member.reader.active).toBe(0)
   })

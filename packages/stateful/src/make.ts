@@ -10,13 +10,13 @@
  *
  * Invariant: the three hooks run the same code on the same order of transactions, so a proposal verifies (INV-40). A
  * transaction never enters a block while an un-finalized ancestor holds it. Whatever bytes a transaction carries, it is
- * executed or rejected; it cannot stop a node by being too large for a database. When not all un-finalized ancestors can be
+ * executed or rejected; no key or value in it can stop a node. When not all un-finalized ancestors can be
  * seen (a node that just started, a long stall), proposals are empty until a block is final.
  */
 import type { Codec } from "@coppice/codec"
 import { type Ancestry, type ConsensusContext, Height } from "@coppice/consensus"
 import { type Hasher, nobleHasher } from "@coppice/crypto"
-import { BatchTooLarge, KeyTooLong, ValueTooLong } from "@coppice/qmdb"
+import { BatchTooLarge, KeyTooLong, OutsideType, ValueTooLong } from "@coppice/qmdb"
 import { Effect } from "effect"
 import type { Application, BatchOf, Hook, HookTools, Proposal } from "./application.ts"
 import type { Batches, Databases, Readers, SealedSet } from "./database-set.ts"
@@ -63,7 +63,7 @@ export interface ApplicationOptions<Tx, M extends Databases> {
   readonly transaction: Codec<Tx>
   /**
    * Executes one transaction, or returns `reject(reason)`. Synchronous and deterministic: no clock, no chance, all state
-   * in the batches. A key, value or batch over its limit is a rejection; anything else it throws stops the node.
+   * in the batches. A key, value or batch that its database refuses is a rejection; anything else it throws stops the node.
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: a transition that rejects nothing needs no return statement
   readonly execute: (batches: Batches<M>, transaction: Tx, block: BlockInfo) => void | Rejection
@@ -87,6 +87,9 @@ export interface StandardApplication<Tx, M extends Databases> extends Applicatio
   readonly withInputs: (inputs: InputProvider<Tx>) => StandardApplication<Tx, M>
 }
 
+/** What a database refuses to hold. A transaction may bring any bytes, so these reject it and stop nothing. */
+const UNWRITABLE = [KeyTooLong, ValueTooLong, OutsideType, BatchTooLarge] as const
+
 class Transition<Tx, M extends Databases> {
   readonly #options: ApplicationOptions<Tx, M>
   readonly #names: ReadonlyArray<keyof M & string>
@@ -100,8 +103,7 @@ class Transition<Tx, M extends Databases> {
     try {
       return this.#options.execute(batches, transaction, info) ?? undefined
     } catch (error) {
-      const tooLarge = error instanceof KeyTooLong || error instanceof ValueTooLong || error instanceof BatchTooLarge
-      if (tooLarge) return reject(error.message)
+      if (UNWRITABLE.some((kind) => error instanceof kind)) return reject((error as Error).message)
       throw error
     }
   }

@@ -220,16 +220,21 @@ describe("rejection", () => {
     }),
   )
 
-  it.effect("F13 a key that no database takes is a rejection, not a fault", () =>
-    Effect.gen(function* () {
-      const huge: Tx = { key: new Uint8Array(1500), amount: 2n, nonce: 0n }
-      const { proposal } = yield* round([huge, tx(1)])
-      expect(proposal.block.transactions).toEqual([tx(1)])
-      const node = yield* nodeOf(make())
-      const block = node.app.blocks.make({ ...node.chain[0]!, height: Height(1) }, [huge])
-      for (const hook of ["verify", "apply"] as const) expect(yield* judge(node, block, hook), hook).toBeUndefined()
-    }),
-  )
+  const unwritable: Record<string, Tx> = {
+    "a key that no database takes": { key: new Uint8Array(1500), amount: 2n, nonce: 0n },
+    "a sum above 2^64": { key: Uint8Array.of(0), amount: 2n ** 64n - 2n, nonce: 0n },
+  }
+  for (const [what, transfer] of Object.entries(unwritable)) {
+    it.effect(`F13 ${what} is a rejection, not a fault`, () =>
+      Effect.gen(function* () {
+        const { proposal } = yield* round([transfer, tx(1)])
+        expect(proposal.block.transactions).toEqual([tx(1)])
+        const node = yield* nodeOf(make())
+        const block = node.app.blocks.make({ ...node.chain[0]!, height: Height(1) }, [transfer])
+        for (const hook of ["verify", "apply"] as const) expect(yield* judge(node, block, hook), hook).toBeUndefined()
+      }),
+    )
+  }
 
   it.effect("anything else that a transition throws fails the hook, in all three", () =>
     Effect.gen(function* () {

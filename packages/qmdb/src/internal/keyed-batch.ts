@@ -58,7 +58,7 @@ export class KeyedBatch<K, V> {
   /**
    * Stages a write. Key and value are copied.
    *
-   * Errors: `KeyTooLong`, `ValueTooLong`, `BatchTooLarge`; `RangeError` for a key or value outside its type.
+   * Errors: `KeyTooLong`, `ValueTooLong`, `BatchTooLarge`, `OutsideType`.
    */
   put(key: K, value: V): void {
     this.requireOpen("put")
