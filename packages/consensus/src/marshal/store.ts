@@ -66,7 +66,8 @@ export interface MarshalStore<B extends Block> extends RowReader<B> {
 const NO_BYTES = new Uint8Array(0)
 const ONE = new Uint8Array([1])
 const text = new TextEncoder()
-const META = {
+/** Keys of the rows that say whose environment it is and how far the acknowledgements came. */
+export const META = {
   format: text.encode("format"),
   chain: text.encode("chain"),
   genesis: text.encode("genesis"),

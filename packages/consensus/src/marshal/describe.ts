@@ -1,0 +1,71 @@
+/**
+ * What a marshal's environment holds, read without knowing the application: for people who look at a stopped node.
+ *
+ * Invariant: reads only, and a bounded number of rows.
+ */
+import { ByteReader, DecodeError, decode } from "@coppice/codec"
+import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
+import type { StorageShape } from "@coppice/storage"
+import { Effect } from "effect"
+import { Height, type Round } from "../coordinates.ts"
+import { CorruptRow, ForeignEnvironment } from "../errors.ts"
+import { finalizationCodec } from "../finalization.ts"
+import { isReadFailure, MARSHAL_FORMAT, META, type ReadFailure } from "./store.ts"
+
+/** A marshal's environment as its rows describe it. */
+export interface MarshalDescription {
+  readonly format: number
+  readonly chainId: string
+  readonly genesis: Digest
+  /** Height up to which the executor's acknowledgements are durable; undefined before the first. */
+  readonly processed: Height | undefined
+  /** Lowest and highest final block held; undefined before the first. */
+  readonly finalized: { readonly first: Height; readonly last: Height } | undefined
+  /** The highest certificate whose block is held; undefined before the first. */
+  readonly certified: { readonly height: Height; readonly round: Round } | undefined
+}
+
+const heightOf = (bytes: Uint8Array): Height => Height(new ByteReader(bytes).be64Safe())
+
+const describe = (storage: StorageShape): MarshalDescription | undefined => {
+  const version = storage.get("meta", META.format)
+  if (version === undefined) return undefined
+  const format = new ByteReader(version).be32()
+  if (format !== MARSHAL_FORMAT) {
+    throw new ForeignEnvironment({ field: "format", expected: String(MARSHAL_FORMAT), actual: String(format) })
+  }
+  const edge = (reverse: boolean) => storage.scan("finalized", { reverse, limit: 1 })[0]?.key
+  const [first, last, progress] = [edge(false), edge(true), storage.get("meta", META.progress)]
+  const newest = storage.scan("finalizations", { reverse: true, limit: 1 })[0]
+  return {
+    format,
+    chainId: new TextDecoder().decode(storage.get("meta", META.chain)),
+    genesis: storage.get("meta", META.genesis) ?? new Uint8Array(DIGEST_BYTES),
+    processed: progress === undefined ? undefined : heightOf(progress),
+    finalized: first === undefined || last === undefined ? undefined : { first: heightOf(first), last: heightOf(last) },
+    certified:
+      newest === undefined
+        ? undefined
+        : { height: heightOf(newest.key), round: decode(finalizationCodec, newest.value).proposal.round },
+  }
+}
+
+/**
+ * Describes what an environment opened with `MARSHAL_MAPS` holds; undefined when it is empty.
+ *
+ * Errors: `ForeignEnvironment` for an unknown format version, `CorruptRow`, a failed read.
+ */
+export const describeMarshal = (
+  storage: StorageShape,
+): Effect.Effect<MarshalDescription | undefined, ForeignEnvironment | ReadFailure> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(describe(storage))
+    } catch (thrown) {
+      if (thrown instanceof DecodeError) {
+        return Effect.fail(new CorruptRow({ map: "meta", key: META.format, reason: thrown.message }))
+      }
+      if (thrown instanceof ForeignEnvironment || isReadFailure(thrown)) return Effect.fail(thrown)
+      throw thrown
+    }
+  })
