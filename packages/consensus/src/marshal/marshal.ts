@@ -69,7 +69,8 @@ export interface Marshal<B extends Block> extends BlockSource<B> {
   readonly highestRound: Effect.Effect<Round>
   /**
    * Waits for a block by digest. `fetch` also asks peers: only for blocks known to be certified, never for a candidate
-   * (CONS-19). Ends only with the block, the caller or the marshal (CONS-17).
+   * (CONS-19). Ends only with the block, the caller or the marshal (CONS-17). Bounds: one entry per waiting caller; at most
+   * `FETCHES_MAX` fetches run at once, the others wait their turn.
    */
   readonly subscribe: (digest: Digest, supply: "wait" | "fetch") => Effect.Effect<B, MarshalStopped>
   /** Walks from `start`, included, to genesis, fetching what is missing. `start` must be accepted: to build on or to judge. */
