@@ -179,10 +179,30 @@ describe("verifications", () => {
     deep.finish(deep.job("pull"))
     deep.give(deep.job("fetch", b1), undefined)
     expect(deep.jobs.size).toBe(0)
-    verified(deep, deep.grow(GENESIS, "x", 9))
+    const d = deep.grow(c, "d", 6)
+    const deeper = deep.verify(d)
+    for (let i = 0; i < 2; i++) deep.finish(deep.job("pull"))
+    deep.give(deep.job("fetch", c), undefined)
+    const x = deep.grow(GENESIS, "x", 9)
+    verified(deep, x)
     expect(deep.runs("fetch")).toBe(false)
-    expect(deep.verdicts.has(parked)).toBe(false)
+    deep.finalize(deep.blocks.get("a")!)
+    deep.finish(deep.job("apply"))
+    expect(deep.runs("fetch")).toBe(false)
+    expect(deep.runs("apply", b1), "its missing parent is the tip now").toBe(true)
+    deep.drain()
+    expect([deep.verdicts.get(parked), deep.verdicts.get(deeper)]).toEqual([true, true])
     expect(world.verdicts.has(request)).toBe(false)
+  })
+
+  test("a parked request goes on when another one brings the state it lacks", () => {
+    const { world, a, b, c } = forked()
+    const parked = world.verify(c)
+    for (let i = 0; i < 2; i++) world.finish(world.job("pull"))
+    world.give(world.job("fetch", b), undefined)
+    expect(verified(world, a)).toBe(true)
+    world.drain()
+    expect(world.verdicts.get(parked)).toBe(true)
   })
 
   test("F9 a fetched block with the wrong digest makes the ancestry invalid", () => {
@@ -425,6 +445,23 @@ describe("recovery", () => {
     expect(world.core.replayed).toBe(length - 1)
   })
 
+  test("a tip that moves into the walked path cuts off what lies below it", () => {
+    const world = new CoreWorld()
+    const chain: WorldBlock[] = [GENESIS]
+    for (let i = 1; i <= 6; i++) chain.push(world.grow(chain.at(-1)!, `n${i}`, i))
+    const request = world.verify(chain[6]!)
+    for (let i = 0; i < 2; i++) world.finish(world.job("pull"))
+    for (let i = 0; i < 2; i++) world.finish(world.job("fetch"))
+    expect(world.core.requests.get(request)?.missing.map(({ height }) => height)).toEqual([5, 4, 3])
+    for (const block of chain.slice(1, 5)) {
+      world.finalize(block)
+      world.finish(world.job("apply", block))
+    }
+    expect(world.core.requests.get(request)?.missing.map(({ height }) => height)).toEqual([5])
+    world.drain()
+    expect(world.verdicts.get(request)).toBe(true)
+  })
+
   test("a tip that moves onto the walked path shortens it; the fetch that still helps goes on", () => {
     const world = new CoreWorld()
     const chain: WorldBlock[] = [GENESIS]
@@ -592,6 +629,35 @@ describe("finalization", () => {
     world.drain()
     expect(world.verdicts.get(request)).toBe(true)
     expect(world.acked).toEqual([1])
+  })
+
+  test("a request that the finalization excludes is refused at once, however high it stands, without a fetch", () => {
+    const { world, a, b2 } = forked()
+    const c2 = world.grow(b2, "c2", 6)
+    const d2 = world.grow(c2, "d2", 7)
+    verified(world, a)
+    verified(world, c2)
+    const executing = world.verify(d2)
+    const proposing = world.propose(c2, 8)
+    const replaying = world.verify(world.grow(d2, "e2", 9))
+    world.serve()
+    expect(world.runs("apply", d2)).toBe(true)
+    world.finalize(a)
+    expect([world.verdicts.get(executing), world.verdicts.get(replaying)]).toEqual([false, false])
+    expect(world.proposals.has(proposing)).toBe(true)
+    expect([...world.jobs.values()].map(({ kind }) => kind)).toEqual(["flush"])
+  })
+
+  test("a request that waits for the winner's replay goes on over it, and counts each replay once", () => {
+    const { world, a, b, c } = forked()
+    const request = world.verify(c)
+    world.serve()
+    world.finalize(a)
+    world.finish(world.job("apply", a))
+    world.finish(world.job("apply", b))
+    expect(world.recovered).toEqual([2])
+    world.drain()
+    expect(world.verdicts.get(request)).toBe(true)
   })
 
   test("F26 a result of a losing branch that comes late is refused: false, and its state is closed", () => {
@@ -818,6 +884,15 @@ describe("budget", () => {
     world.finish(world.job("flush"))
     world.finish(world.job("verify", c))
     expect(world.verdicts.get(request)).toBe(true)
+  })
+
+  test("F65 an entry whose last child was evicted is a leaf again", () => {
+    const { world, a, b } = forked({ limits: { pendingEntriesMax: 2 } })
+    const [y, z] = [world.grow(GENESIS, "y", 7), world.grow(GENESIS, "z", 8)]
+    for (const block of [a, b, y]) verified(world, block)
+    world.core.certified = undefined
+    verified(world, z)
+    expect([...world.core.pending.values()].map(({ state }) => state.of.name)).toEqual(["y", "z"])
   })
 
   test("F65 the newest certified block outlives leaves that were used later", () => {

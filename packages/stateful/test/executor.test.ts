@@ -247,6 +247,24 @@ describe("answers", () => {
     }),
   )
 
+  it.effect(
+    "a caller hears its answer after the turn that gave it: a second verdict on one block has left no state",
+    () =>
+      Effect.gen(function* () {
+        const { chain, set, verify, end } = yield* started()
+        const a = chain.grow(TOY_GENESIS, 1)
+        const layers = Effect.map(
+          Effect.suspend(() => verify(a)),
+          (valid) => [valid, set.layers],
+        )
+        expect(yield* Effect.all([layers, layers], { concurrency: 2 })).toEqual([
+          [true, 2],
+          [true, 1],
+        ])
+        yield* end
+      }),
+  )
+
   it.effect("callers above the limit wait for a place and are answered then", () =>
     Effect.gen(function* () {
       const { chain, verify, end } = yield* started({

@@ -7,8 +7,7 @@
  * *stands* on the nearest ancestor of its block whose state is here.
  *
  * Invariant: full never means `false`. What is evicted comes back by replay; what is kept: every ancestor of a kept entry
- * (only leaves go), the base of every running job, the newest certified block, and every block whose finalization is under
- * way. Finalization asks for no room (F65).
+ * (only leaves go), the base of every running job, and the newest certified block. Finalization asks for no room (F65).
  *
  * No request loses what it stands on to a request of an earlier round. So the one of the latest round goes ahead until it
  * ends or waits, then the next: two requests that do not fit together never replay and evict in turns for ever.
@@ -39,7 +38,6 @@ export const makeRoom = <B extends Block, S extends State>(
   const bases = [...core.jobs.values()].flatMap((job) => job.base ?? [])
   if (!isFull(core, bases.length)) return true
   const kept = new Set<Key>([base, ...bases])
-  for (const { key } of core.finalizing) kept.add(key)
   for (const other of core.requests.values()) if (isAhead(other, request)) kept.add(standOf(other))
   if (core.certified !== undefined) kept.add(bytesKey(core.certified.digest))
   while (isFull(core, bases.length)) {

@@ -95,7 +95,6 @@ const settleFlight = <B extends Block, S extends State>(
   if (outcome.kind === "sealed" && mismatch === undefined) {
     core.replayed++
     admit(core, block, outcome.state, "replayed")
-    proceed(core)
     return resume(core, flight)
   }
   if (outcome.kind === "sealed") closeState(core, outcome.state)

@@ -88,7 +88,7 @@ const replayWinner = <B extends Block, S extends State>(core: Core<B, S>, { bloc
 
 const applyWinner = <B extends Block, S extends State>(core: Core<B, S>, winner: Delivery<B>, state: S) => {
   const anchor = anchorOf(winner.block)
-  const survivors = core.pending.survivors(winner.key, anchor.round)
+  const survivors = core.pending.survivors(winner.key)
   const lost = endLosers(core, survivors)
   emit(core, { type: "apply", state, anchor })
   core.forksPruned += core.pending.finalize(winner.key, survivors)
@@ -115,7 +115,6 @@ const endLosers = <B extends Block, S extends State>(
       cancelJob(core, id)
     }
   }
-  for (const id of lost) core.requests.get(id)!.wait = undefined
   return lost
 }
 

@@ -33,19 +33,22 @@ export class HookRun<M extends Databases> {
 
   #seal(batches: Batches<M>): Effect.Effect<SealedSet<M>, unknown> {
     if (batches !== this.batches) return Effect.die(new TypeError("a hook seals the batches it was given"))
-    return Effect.flatMap(this.#set.seal(batches), (sealed) => {
-      if (!this.#over) {
-        this.#sealed.add(sealed)
-        return Effect.succeed(sealed)
-      }
-      this.#set.close(sealed)
-      return Effect.fail(new StaleBatch("seal", sealed.id))
-    })
+    // Once the set holds a sealed state this run must know of it, so an interruption waits for that.
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(restore(this.#set.seal(batches)), (sealed) => {
+        if (!this.#over) {
+          this.#sealed.add(sealed)
+          return Effect.succeed(sealed)
+        }
+        this.#set.close(sealed)
+        return Effect.fail(new StaleBatch("seal", sealed.id))
+      }),
+    )
   }
 
   /**
-   * Ends the run with its result. Errors: TypeError when the state was not sealed by this run's own tools.
-   * Undefined is a result too: the hook declined.
+   * Ends the run with its result; undefined is one too. To be called where nothing can come between it and the use of the
+   * result. Throws TypeError when the state was not sealed by this run's own tools.
    */
   take(state: SealedSet<M> | undefined): void {
     if (state !== undefined && !this.#sealed.delete(state)) {

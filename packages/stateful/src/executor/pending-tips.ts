@@ -11,7 +11,7 @@
  * (INV-3); parents enter before their children and leave after them, so the un-applied ancestors of an entry are here as
  * long as it is (INV-37), and iteration meets parents first. Nothing here touches disk; after a restart it is empty.
  */
-import { type Anchor, compareRounds, type Round } from "@coppice/consensus"
+import { type Anchor, compareRounds } from "@coppice/consensus"
 import type { State } from "./protocol.ts"
 
 /** Key of a block: its digest, as `bytesKey` gives it. */
@@ -77,12 +77,10 @@ export class PendingTips<S extends State> {
     if (parent !== undefined) parent.children++
   }
 
-  /** Keys that stay when the block `winner` is finalized: its descendants of later rounds, and `winner` itself. */
-  survivors(winner: Key, round: Round): Set<Key> {
+  /** Keys that stay when the block `winner` is finalized: its descendants, all of later rounds, and `winner` itself. */
+  survivors(winner: Key): Set<Key> {
     const keys = new Set([winner])
-    for (const { key, parent, anchor } of this.#entries.values()) {
-      if (keys.has(parent) && compareRounds(anchor.round, round) > 0) keys.add(key)
-    }
+    for (const { key, parent } of this.#entries.values()) if (keys.has(parent)) keys.add(key)
     return keys
   }
 

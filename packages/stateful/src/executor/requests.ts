@@ -338,9 +338,12 @@ export const resume = <B extends Block, S extends State>(core: Core<B, S>, { key
   }
 }
 
-/** Lets the requests that wait for room try again, in order of their arrival. */
+/** Lets the requests that wait for room, or for a state that no source gave them, try again in order of their arrival. */
 export const wake = <B extends Block, S extends State>(core: Core<B, S>) => {
-  for (const request of core.requests.values()) if (request.wait?.on === "room") advance(core, request)
+  for (const request of core.requests.values()) {
+    const on = request.wait?.on
+    if (on === "room" || (on === "source" && request.parent !== undefined)) advance(core, request)
+  }
 }
 
 /**
@@ -370,8 +373,6 @@ export const retarget = <B extends Block, S extends State>(core: Core<B, S>, los
       }
       missing.length = at
     }
-    // Only a window of the walk is kept: when all of it lies below the tip the walk starts again at the parent.
-    if (missing.length > 0 && missing[0]!.height <= tip.height) missing.length = 0
     advance(core, request)
   }
 }

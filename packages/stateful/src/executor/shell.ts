@@ -32,6 +32,8 @@ interface RunningJob<M extends Databases> {
   fiber: Fiber.Fiber<unknown, unknown> | undefined
 }
 
+type Result<B extends Block, M extends Databases> = Outcome<B, SealedSet<M>>
+
 const NANOS_PER_SECOND = 1e9
 
 const hex = (digest: Uint8Array): string => Buffer.from(digest).toString("hex")
@@ -295,19 +297,25 @@ export class Shell<B extends Block, M extends Databases> {
     })
   }
 
-  #settle(id: JobId, job: RunningJob<M>, exit: Exit.Exit<Outcome<B, SealedSet<M>>, unknown>) {
+  #settle(id: JobId, job: RunningJob<M>, exit: Exit.Exit<() => Result<B, M>, unknown>): void {
     if (!this.#jobs.delete(id)) return
-    if (exit._tag === "Success") return this.#post({ type: "settled", job: id, outcome: exit.value })
-    job.run?.cancel()
-    this.#post({ type: "settled", job: id, outcome: { kind: "failed", cause: Cause.squash(exit.cause) } })
+    this.#post({ type: "settled", job: id, outcome: this.#outcomeOf(job, exit) })
   }
 
-  #effectOf(
-    work: Work<B, SealedSet<M>>,
-    run: HookRun<M> | undefined,
-  ): Effect.Effect<Outcome<B, SealedSet<M>>, unknown> {
+  #outcomeOf(job: RunningJob<M>, exit: Exit.Exit<() => Result<B, M>, unknown>): Result<B, M> {
+    try {
+      if (exit._tag === "Success") return exit.value()
+      job.run?.cancel()
+      return { kind: "failed", cause: Cause.squash(exit.cause) }
+    } catch (cause) {
+      return { kind: "failed", cause }
+    }
+  }
+
+  // A job's fiber gives a thunk. It is called when the fiber has ended, where no interruption can lose what it takes.
+  #effectOf(work: Work<B, SealedSet<M>>, run: HookRun<M> | undefined): Effect.Effect<() => Result<B, M>, unknown> {
     const { application, set, source } = this.#options
-    const asBlock = (block: B | undefined) => ({ kind: "block", block }) as const
+    const asBlock = (block: B | undefined) => (): Result<B, M> => ({ kind: "block", block })
     switch (work.kind) {
       case "pull":
         return Effect.map(this.#callers.get(work.request)?.ancestry.next ?? Effect.never, asBlock)
@@ -320,7 +328,10 @@ export class Shell<B extends Block, M extends Databases> {
       case "finalized":
         return runHook(() =>
           set.use("read", (readers) => application.finalized?.(work.block, readers) ?? Effect.void),
-        ).pipe(Effect.as({ kind: "done" } as const), this.#span("finalized", work.block, undefined))
+        ).pipe(
+          Effect.as((): Result<B, M> => ({ kind: "done" })),
+          this.#span("finalized", work.block, undefined),
+        )
       default:
         return this.#execute(work, run!)
     }
@@ -329,10 +340,10 @@ export class Shell<B extends Block, M extends Databases> {
   #execute(
     work: Extract<Work<B, SealedSet<M>>, { readonly state: SealedSet<M> }>,
     run: HookRun<M>,
-  ): Effect.Effect<Outcome<B, SealedSet<M>>, unknown> {
+  ): Effect.Effect<() => Result<B, M>, unknown> {
     const { application } = this.#options
     const { batches, tools } = run
-    const take = (state: SealedSet<M> | undefined): Outcome<B, SealedSet<M>> => {
+    const take = (state: SealedSet<M> | undefined) => (): Result<B, M> => {
       run.take(state)
       return state === undefined ? { kind: "declined" } : { kind: "sealed", state }
     }
@@ -350,7 +361,7 @@ export class Shell<B extends Block, M extends Databases> {
     }
     const ancestry = resumed([work.parent], rest)
     return runHook(() => application.propose(work.context, ancestry, batches, tools)).pipe(
-      Effect.map((proposal): Outcome<B, SealedSet<M>> => {
+      Effect.map((proposal) => (): Result<B, M> => {
         run.take(proposal?.sealed)
         if (proposal === undefined) return { kind: "declined" }
         return { kind: "proposed", block: proposal.block, state: proposal.sealed }
@@ -365,7 +376,7 @@ export class Shell<B extends Block, M extends Databases> {
     return Effect.withSpan(`coppice.stateful.${hook}`, { attributes, parent })
   }
 
-  #flush(): Effect.Effect<Outcome<B, SealedSet<M>>, unknown> {
+  #flush(): Effect.Effect<() => Result<B, M>, unknown> {
     return Effect.suspend(() => {
       const since = this.#now()
       return Effect.map(this.#options.set.flush, (anchor) => {
@@ -373,7 +384,7 @@ export class Shell<B extends Block, M extends Databases> {
         this.#flushSecondsLast = this.#secondsSince(since)
         executorMetrics.flushes.updateUnsafe(1, this.#services.context)
         this.#observe(executorMetrics.flushDuration, since)
-        return { kind: "durable", anchor } as const
+        return () => ({ kind: "durable", anchor })
       })
     })
   }

@@ -150,20 +150,20 @@ export class ModelSet implements DatabaseSet<ModelDatabases> {
   }
 
   seal(batches: Batches<ModelDatabases>): Effect.Effect<SealedSet<ModelDatabases>, StaleBatch> {
-    return Effect.gen({ self: this }, function* () {
-      const open = this.#open.get(batches)!
-      for (let slice = 0; slice < 3; slice++) {
-        if (open.closed || open.sealed) return yield* Effect.fail(new StaleBatch("seal", open.parent.id))
-        yield* Effect.yieldNow
-      }
-      if (open.closed) return yield* Effect.fail(new StaleBatch("seal", open.parent.id))
+    const open = this.#open.get(batches)!
+    const { content, parent } = open
+    const stale = Effect.suspend(() => Effect.fail(new StaleBatch("seal", parent.id)))
+    const slice = Effect.suspend(() => (open.closed || open.sealed ? stale : Effect.yieldNow))
+    let layer: Layer | undefined
+    const finish = Effect.suspend(() => {
+      if (open.closed || open.sealed) return stale
       open.sealed = true
-      const { content, parent } = open
-      const bytes = 100
-      const layer: Layer = { id: this.#nextId++, parent, targets: targetsOf(content), bytes, content, closed: false }
+      layer = { id: this.#nextId++, parent, targets: targetsOf(content), bytes: 100, content, closed: false }
       this.#pending.add(layer)
-      return layer
+      return Effect.succeed(layer)
     })
+    const steps = slice.pipe(Effect.andThen(slice), Effect.andThen(slice), Effect.andThen(finish))
+    return Effect.onInterrupt(steps, () => Effect.sync(() => layer && this.#drop(layer)))
   }
 
   closeBatches(batches: Batches<ModelDatabases>) {

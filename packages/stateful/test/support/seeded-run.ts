@@ -9,7 +9,8 @@ import { Effect, type Exit, type Scheduler } from "effect"
 export class Stuck extends Error {}
 
 const TURNS_MAX = 1_000_000
-const OPERATIONS_PER_TURN = 16
+/** Few operations per turn: more places where another fiber may come between. Below 3 nothing progresses. */
+const operationsPerTurn = (seed: number): number => 3 + (seed % 14)
 
 const generator = (seed: number) => {
   let state = (seed + 1) >>> 0
@@ -22,10 +23,11 @@ const generator = (seed: number) => {
 /** Runs an effect under one schedule. */
 export const seededRun = <A, E>(seed: number, effect: Effect.Effect<A, E>): Exit.Exit<A, E> => {
   const random = generator(seed)
+  const operations = operationsPerTurn(seed)
   const ready: Array<() => void> = []
   const scheduler: Scheduler.Scheduler = {
     executionMode: "async",
-    shouldYield: (fiber) => fiber.currentOpCount >= OPERATIONS_PER_TURN,
+    shouldYield: (fiber) => fiber.currentOpCount >= operations,
     makeDispatcher: () => ({ scheduleTask: (task) => void ready.push(task), flush: () => {} }),
   }
   const fiber = Effect.runFork(effect, { scheduler })
