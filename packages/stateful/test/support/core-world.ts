@@ -406,7 +406,7 @@ export class CoreWorld {
       return
     }
     if (!this.deceived.has(request) && !this.isRefusable(block))
-      violated(`INV-13 ${block.name} is valid and not excluded, yet was answered false`)
+      violated(`INV-13 INV-14 ${block.name} is valid and not excluded, yet was answered false`)
   }
 
   /** Whether `false` is right about a block: provably invalid, or excluded by what is finalized. */
@@ -445,7 +445,7 @@ export class CoreWorld {
       if (entry.state.closed) violated(`the pending state of ${entry.state.of.name} is closed`)
       if (entry.state.wrong) violated("INV-1 a pending state matches its block's targets")
       const parent = entry.parent === core.tip.key ? core.tip : core.pending.get(entry.parent)
-      if (parent === undefined) violated("INV-2 the parent of an entry is pending or the tip")
+      if (parent === undefined) violated("INV-2 INV-4 the parent of an entry is pending or the tip")
       else if (parent.state !== entry.state.parent) violated("an entry's state was forked from its parent's")
       if (entry.anchor.round.view <= core.tip.anchor.round.view) violated("INV-3 entries are of later rounds")
     }
