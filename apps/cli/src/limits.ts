@@ -14,3 +14,9 @@ export const PEOPLE = 16
 export const LOAD_ACCOUNTS = 64
 /** Transfers that a devnet's leader puts into one block: four validators in one process verify it well within a view. */
 export const BLOCK_TRANSFERS_MAX = 1_000
+/** Time in which a process under torture must come up, go on, and flush. */
+export const CHILD_START_MS_MAX = 30_000
+/** Share of kills that must hit a flush, or a torture shows nothing. */
+export const KILLS_INSIDE_SHARE = 0.8
+/** Kills of one torture. */
+export const KILLS_MAX = 100_000

@@ -11,11 +11,13 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Effect, Exit, References, Runtime } from "effect"
 import { CliError, Command } from "effect/cli"
 import { devnet } from "./commands/devnet.ts"
+import { inspect } from "./commands/inspect.ts"
+import { torture } from "./commands/torture.ts"
 import { explainFailure } from "./explain.ts"
 
 const coppice = Command.make("coppice").pipe(
   Command.withDescription("Replicated state machines with proven state"),
-  Command.withSubcommands([devnet]),
+  Command.withSubcommands([devnet, inspect, torture]),
 )
 
 const say = (exit: Exit.Exit<unknown, unknown>): number => {

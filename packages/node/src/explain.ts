@@ -93,6 +93,7 @@ export const explain = (error: NodeOpenError | NodeFailure | ListenFailed): Expl
       return { what: "blocks between the databases and the block store are missing", advice: RESTORE }
     case "AnchorMismatch":
       return { what: `height ${error.height}: the databases stand on a block that is not final`, advice: RESTORE }
+    case "StorageBackupFailed":
     case "StorageOpenFailed":
     case "StorageReadFailed":
     case "StorageDead":

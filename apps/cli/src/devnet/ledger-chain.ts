@@ -14,19 +14,16 @@ import { type AppOptions, NodeApi, type RunningNode } from "@coppice/node"
 import { bindSet, type InputProvider, type Mempool } from "@coppice/stateful"
 import {
   deskOf,
-  handleAccount,
-  handleReceipt,
-  handleSubmit,
   type Ledger,
   LedgerApi,
   type LedgerBlock,
   type LedgerDatabases,
-  type LedgerNode,
+  ledgerHandlers,
   makeLedger,
   type SubmissionDesk,
   type Transfer,
 } from "@coppice-apps/ledger"
-import { HttpApiBuilder, OpenApi } from "effect/http-api"
+import { OpenApi } from "effect/http-api"
 import { BLOCK_TRANSFERS_MAX, LOAD_ACCOUNTS, PEOPLE } from "../limits.ts"
 
 /** Balance of each development account at height 1. */
@@ -71,15 +68,6 @@ const drawFrom = (mempool: Mempool<Transfer>): InputProvider<Transfer> => ({
   rejected: mempool.rejected,
   finalized: mempool.finalized,
 })
-
-const ledgerHandlers = (at: LedgerNode["Service"]) =>
-  HttpApiBuilder.group(DevnetApi, "ledger", (group) =>
-    group.handleAll({
-      submit: ({ payload }) => handleSubmit(at, payload),
-      account: ({ params, query }) => handleAccount(at, params.address, query.proof === "true"),
-      receipt: ({ params, query }) => handleReceipt(at, params.id, query.proof === "true"),
-    }),
-  )
 
 /** The ledger of a devnet. Pure but for its mempools, which start empty. */
 export const makeLedgerChain = (chainId: string, accountsSeed: Uint8Array, validators: number): LedgerChain => {

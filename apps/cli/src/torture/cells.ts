@@ -1,0 +1,136 @@
+/**
+ * The application that is tortured: random writes, overwrites and removals in two databases, and a model of it in a map.
+ *
+ * Terms: a *stroke* writes one cell, or clears it. The value of a cell follows from the stroke alone.
+ *
+ * Invariant: `execute` and `Model` decide the same from the same blocks, by different code: what the databases hold at a
+ * height is what the model holds at that height.
+ */
+import { Blob, Bytes, bytesKey, encode, Struct, U32, U64 } from "@coppice/codec"
+import type { Height } from "@coppice/consensus"
+import { type Hasher, nobleHasher } from "@coppice/crypto"
+import { Qmdb } from "@coppice/qmdb"
+import { Application, type InputProvider, type Readers, type StandardBlock } from "@coppice/stateful"
+
+/** Cells that strokes hit. */
+export const CELLS = 20_000
+/** Strokes of one block: enough that its flush takes long enough to be hit. */
+export const BLOCK_STROKES = 400
+
+const FIXED_BYTES = 160
+const NOTE_BYTES_MAX = 512
+
+/** One write, or one removal when its nonce is a multiple of `CLEAR_EVERY`. */
+export interface Stroke {
+  readonly cell: number
+  readonly nonce: bigint
+}
+
+const CLEAR_EVERY = 7n
+const StrokeCodec = Struct({ cell: U32, nonce: U64 })
+
+const keyOf = (cell: number): Uint8Array => {
+  const key = new Uint8Array(32)
+  new DataView(key.buffer).setUint32(28, cell)
+  return key
+}
+
+const fixedOf = ({ cell, nonce }: Stroke): Uint8Array =>
+  new Uint8Array(FIXED_BYTES).fill(Number((BigInt(cell) * 31n + nonce) % 251n))
+
+const noteOf = ({ cell, nonce }: Stroke): Uint8Array =>
+  new Uint8Array(Number((BigInt(cell) + nonce * 17n) % BigInt(NOTE_BYTES_MAX))).fill(Number(nonce % 253n))
+
+const cells = {
+  fixed: Qmdb.any({ key: Bytes(32), value: Bytes(FIXED_BYTES) }),
+  notes: Qmdb.any({ key: Bytes(32), value: Blob(NOTE_BYTES_MAX) }),
+}
+
+/** Its databases: values of one size, and of many. */
+export type CellsDatabases = typeof cells
+
+/** Its blocks. */
+export type CellsBlock = StandardBlock<Stroke, CellsDatabases>
+
+/** The application, over a provider of strokes, telling when a block is durable. */
+export const makeCells = (
+  hasher: Hasher,
+  inputs?: InputProvider<Stroke>,
+  durable: (block: CellsBlock) => void = () => {},
+) =>
+  Application.make({
+    name: "cells",
+    databases: cells,
+    transaction: StrokeCodec,
+    hasher,
+    execute: ({ fixed, notes }, stroke) => {
+      const key = keyOf(stroke.cell)
+      if (stroke.nonce % CLEAR_EVERY === 0n) {
+        if (fixed.get(key) !== undefined) fixed.remove(key)
+        if (notes.get(key) !== undefined) notes.remove(key)
+        return
+      }
+      fixed.put(key, fixedOf(stroke))
+      notes.put(key, noteOf(stroke))
+    },
+    finalized: async (block) => durable(block),
+    ...(inputs === undefined ? {} : { inputs }),
+  })
+
+/** Strokes without end, the same for the same start. `from` is the first nonce: above every nonce used before. */
+export const makeStrokes = (from: bigint): InputProvider<Stroke> => {
+  let nonce = from
+  let finalizedHeight: Height | undefined
+  return {
+    waiting: BLOCK_STROKES,
+    get finalizedHeight() {
+      return finalizedHeight
+    },
+    idOf: (stroke) => bytesKey(nobleHasher.hash(encode(StrokeCodec, stroke))),
+    take: (_, countMax) =>
+      Array.from({ length: Math.min(BLOCK_STROKES, countMax) }, () => {
+        const transaction = { cell: Number((nonce * 7919n) % BigInt(CELLS)), nonce }
+        nonce++
+        return { id: String(transaction.nonce), transaction }
+      }),
+    rejected: () => {},
+    finalized: (height) => {
+      finalizedHeight = height
+    },
+  }
+}
+
+/** What the databases must hold, kept beside them from the final blocks alone. */
+export class Model {
+  readonly #last = new Map<number, Stroke>()
+  height = 0
+
+  /** Takes in the block after `height`. */
+  advance(block: CellsBlock): void {
+    if (block.height !== this.height + 1)
+      throw new Error(`the model is at ${this.height}, the block at ${block.height}`)
+    for (const stroke of block.transactions) {
+      if (stroke.nonce % CLEAR_EVERY === 0n) this.#last.delete(stroke.cell)
+      else this.#last.set(stroke.cell, stroke)
+    }
+    this.height = block.height
+  }
+
+  /** The first cell that differs from the databases; undefined when all agree. */
+  difference({ fixed, notes }: Readers<CellsDatabases>): number | undefined {
+    if (fixed.active !== this.#last.size || notes.active !== this.#last.size) return -1
+    for (let cell = 0; cell < CELLS; cell++) {
+      const stroke = this.#last.get(cell)
+      const key = keyOf(cell)
+      const [value, note] = [fixed.get(key), notes.get(key)]
+      if (stroke === undefined ? value !== undefined || note !== undefined : !holds(stroke, value, note)) return cell
+    }
+    return undefined
+  }
+}
+
+const holds = (stroke: Stroke, value: Uint8Array | undefined, note: Uint8Array | undefined): boolean =>
+  value !== undefined &&
+  note !== undefined &&
+  Buffer.compare(value, fixedOf(stroke)) === 0 &&
+  Buffer.compare(note, noteOf(stroke)) === 0
