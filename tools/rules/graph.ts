@@ -46,6 +46,7 @@ export const GRAPH: Readonly<Record<string, Member>> = {
   "apps/cli": { uses: "any" },
   "apps/explorer": { uses: packages("codec", "crypto", "merkle", "verify"), browser: true },
   "examples/counter": { uses: "any" },
+  "examples/verify-account": { uses: "any" },
   "tools/bench": { uses: [] },
   "": { uses: "any" },
 }

@@ -1,8 +1,8 @@
-/** Public surface of the ledger: the chain, its API and what a wallet needs. */
+/** Public surface of the ledger for those who run it: the chain, its transfers and its API. Wallets use `./wallet`. */
 export * from "./api.ts"
 export * from "./handlers.ts"
 export * from "./ledger.ts"
 export * from "./limits.ts"
-export * from "./proof.ts"
 export * from "./submission.ts"
 export * from "./transfer.ts"
+export * from "./wire.ts"

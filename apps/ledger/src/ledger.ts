@@ -10,7 +10,15 @@
 import { Bytes, bytesKey, type Codec, Struct, U64 } from "@coppice/codec"
 import { type Digest, type Ed25519, type Hasher, nobleHasher, PUBLIC_KEY_BYTES, portableEd25519 } from "@coppice/crypto"
 import { Qmdb } from "@coppice/qmdb"
-import { Application, type Batches, Mempool, type Rejection, reject, type StandardBlock } from "@coppice/stateful"
+import {
+  Application,
+  type Batches,
+  Mempool,
+  type Rejection,
+  reject,
+  type StandardApplication,
+  type StandardBlock,
+} from "@coppice/stateful"
 import { ALLOCATIONS_MAX, SIGNATURES_KNOWN_MAX } from "./limits.ts"
 import { isSigned, type Transfer, TransferCodec, transferId, transferNamespace } from "./transfer.ts"
 
@@ -75,35 +83,52 @@ export const EMPTY_ACCOUNT: Account = { balance: 0n, nonce: 0n }
 export const senderKey = (address: Uint8Array): string => bytesKey(address)
 
 /**
- * Answers of the signature check by transfer id, newest kept. The check is pure, so an answer never changes; a transfer is
- * checked at submission, when proposed and when verified, and costs more than all else it does.
+ * Ids of transfers whose signatures hold, newest kept. A transfer is checked at submission, when proposed and when
+ * verified, and the check costs more than all else it does; it is pure, so what held once holds.
  */
 class KnownSignatures {
-  readonly #known = new Map<string, boolean>()
+  readonly #known = new Set<string>()
 
   check(id: string, decide: () => boolean): boolean {
-    const known = this.#known.get(id)
-    if (known !== undefined) return known
-    const answer = decide()
-    if (this.#known.size >= SIGNATURES_KNOWN_MAX) this.#known.delete(this.#known.keys().next().value!)
-    this.#known.set(id, answer)
-    return answer
+    if (this.#known.has(id)) return true
+    if (!decide()) return false
+    for (const oldest of this.#known) {
+      if (this.#known.size < SIGNATURES_KNOWN_MAX) break
+      this.#known.delete(oldest)
+    }
+    this.#known.add(id)
+    return true
   }
 }
 
-/** Why a transfer cannot happen in a state; undefined when it can. */
-export const refusal = (transfer: Transfer, sender: Account): string | undefined => {
-  if (transfer.nonce !== sender.nonce) return `wrong nonce: expected ${sender.nonce}, got ${transfer.nonce}`
-  if (transfer.amount > sender.balance) return `short balance: ${sender.balance} is less than ${transfer.amount}`
+/** Why a transfer cannot happen to its sender's account. */
+export type Refusal =
+  | { readonly error: "WrongNonce"; readonly message: string; readonly expected: bigint; readonly actual: bigint }
+  | { readonly error: "ShortBalance"; readonly message: string; readonly available: bigint; readonly amount: bigint }
+
+/** Whether a transfer can happen to its sender's account: undefined, or why not. */
+export const refusal = ({ nonce, amount }: Transfer, sender: Account): Refusal | undefined => {
+  if (nonce !== sender.nonce) {
+    const message = `the sender's next nonce is ${sender.nonce}`
+    return { error: "WrongNonce", message, expected: sender.nonce, actual: nonce }
+  }
+  if (amount > sender.balance) {
+    const message = `the sender has ${sender.balance} left`
+    return { error: "ShortBalance", message, available: sender.balance, amount }
+  }
   return undefined
 }
 
-/** A ledger chain: its application, and what one needs to submit to it. */
-export interface Ledger {
-  readonly chainId: string
-  readonly application: ReturnType<typeof makeApplication>
+/** What the state has no part in. */
+interface TransferChecks {
   readonly idOf: (transfer: Transfer) => Digest
   readonly isSigned: (transfer: Transfer) => boolean
+}
+
+/** A ledger chain: its application, and what one needs to submit to it. */
+export interface Ledger extends TransferChecks {
+  readonly chainId: string
+  readonly application: StandardApplication<Transfer, LedgerDatabases>
   /** A mempool for one node: transfers of an account keep their order. */
   readonly mempool: () => Mempool<Transfer>
 }
@@ -116,54 +141,47 @@ const checkAllocations = (allocations: ReadonlyArray<Allocation>): void => {
   if (sum >= 1n << 64n) throw new RangeError(`allocations sum to ${sum}, at most 2^64 - 1 is allowed`)
 }
 
-const makeApplication = (
-  options: LedgerOptions,
-  checks: { readonly idOf: (transfer: Transfer) => Digest; readonly isSigned: (transfer: Transfer) => boolean },
-) =>
-  Application.make({
-    name: "ledger",
-    databases: ledgerDatabases,
-    transaction: TransferCodec,
-    hasher: options.hasher ?? nobleHasher,
-    begin: ({ accounts }, { height }) => {
-      if (height !== 1) return
-      for (const { address, balance } of options.allocations) accounts.put(address, { balance, nonce: 0n })
-    },
-    execute: (batches, transfer, { height }) => execute(batches, transfer, BigInt(height), checks),
-  })
-
 const execute = (
   { accounts, receipts }: Batches<LedgerDatabases>,
   transfer: Transfer,
   height: bigint,
-  checks: { readonly idOf: (transfer: Transfer) => Digest; readonly isSigned: (transfer: Transfer) => boolean },
+  { idOf, isSigned }: TransferChecks,
 ): Rejection | undefined => {
-  if (!checks.isSigned(transfer)) return reject("bad signature")
+  if (!isSigned(transfer)) return reject("bad signature")
   const { from, to, amount, nonce } = transfer
   const sender = accounts.get(from) ?? EMPTY_ACCOUNT
-  const why = refusal(transfer, sender)
-  if (why !== undefined) return reject(why)
+  const refused = refusal(transfer, sender)
+  if (refused !== undefined) return reject(refused.message)
   accounts.put(from, { balance: sender.balance - amount, nonce: nonce + 1n })
+  // Read after the sender was written: it may be the same account.
   const receiver = accounts.get(to) ?? EMPTY_ACCOUNT
   accounts.put(to, { ...receiver, balance: receiver.balance + amount })
-  receipts.put(checks.idOf(transfer), { height, from, to, amount, nonce })
+  receipts.put(idOf(transfer), { height, from, to, amount, nonce })
   return undefined
 }
 
 /** Makes a ledger chain. Errors: RangeError for allocations outside their bounds. */
 export const makeLedger = (options: LedgerOptions): Ledger => {
-  const { chainId, ed25519 = portableEd25519, hasher = nobleHasher } = options
-  checkAllocations(options.allocations)
+  const { chainId, allocations, ed25519 = portableEd25519, hasher = nobleHasher } = options
+  checkAllocations(allocations)
   const namespace = transferNamespace(chainId)
   const known = new KnownSignatures()
   const idOf = (transfer: Transfer): Digest => transferId(hasher, transfer)
-  const signed = (transfer: Transfer): boolean =>
-    known.check(bytesKey(idOf(transfer)), () => isSigned(ed25519, namespace, transfer))
-  return {
-    chainId,
-    application: makeApplication(options, { idOf, isSigned: signed }),
+  const checks: TransferChecks = {
     idOf,
-    isSigned: signed,
-    mempool: () => new Mempool({ transaction: TransferCodec, sender: ({ from }) => senderKey(from), hasher }),
+    isSigned: (transfer) => known.check(bytesKey(idOf(transfer)), () => isSigned(ed25519, namespace, transfer)),
   }
+  const application = Application.make({
+    name: "ledger",
+    databases: ledgerDatabases,
+    transaction: TransferCodec,
+    hasher,
+    begin: ({ accounts }, { height }) => {
+      if (height !== 1) return
+      for (const { address, balance } of allocations) accounts.put(address, { balance, nonce: 0n })
+    },
+    execute: (batches, transfer, { height }) => execute(batches, transfer, BigInt(height), checks),
+  })
+  const mempool = () => new Mempool({ transaction: TransferCodec, sender: ({ from }) => senderKey(from), hasher })
+  return { chainId, application, ...checks, mempool }
 }

@@ -6,3 +6,5 @@ export const ALLOCATIONS_MAX = 100_000
 export const SIGNATURES_KNOWN_MAX = 1 << 17
 /** Headers between a proven state and its certificate. */
 export const WITNESS_HEADERS_MAX = 64
+/** Bytes of each part of a proof: a certificate of 1,024 validators is the largest. */
+export const PROOF_PART_BYTES_MAX = 1 << 17

@@ -6,44 +6,11 @@
  * Invariant: a refusal names its reason with the evidence and leaves the pool as it was. What passes here may still be
  * rejected by a block, if another node has taken other transfers of the same account.
  */
+import { bytesEqual, bytesKey } from "@coppice/codec"
 import type { Mempool } from "@coppice/stateful"
-import {
-  BadSignature,
-  DuplicateTransfer,
-  MalformedTransfer,
-  MempoolFull,
-  ShortBalance,
-  type SubmissionRefused,
-  type TransferJson,
-  WrongNonce,
-} from "./api.ts"
-import { type Account, type Ledger, senderKey } from "./ledger.ts"
+import type { SubmissionRefused } from "./api.ts"
+import { type Account, type Ledger, refusal, senderKey } from "./ledger.ts"
 import type { Transfer } from "./transfer.ts"
-
-const U64_MAX = (1n << 64n) - 1n
-
-const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, "hex"))
-
-const hex = (value: Uint8Array): string => Buffer.from(value).toString("hex")
-
-/** Reads a transfer whose fields have passed the schema. */
-export const transferFromJson = (json: typeof TransferJson.Type): Transfer | MalformedTransfer => {
-  const amount = BigInt(json.amount)
-  const nonce = BigInt(json.nonce)
-  for (const [field, value] of Object.entries({ amount, nonce })) {
-    if (value > U64_MAX) return new MalformedTransfer({ message: `${field} is not below 2^64`, field })
-  }
-  return { from: bytes(json.from), to: bytes(json.to), amount, nonce, signature: bytes(json.signature) }
-}
-
-/** JSON of a transfer, as `POST /transfers` takes it. */
-export const transferToJson = (transfer: Transfer): typeof TransferJson.Type => ({
-  from: hex(transfer.from),
-  to: hex(transfer.to),
-  amount: String(transfer.amount),
-  nonce: String(transfer.nonce),
-  signature: hex(transfer.signature),
-})
 
 /** What submitting needs of a node. */
 export interface SubmissionDesk {
@@ -51,58 +18,62 @@ export interface SubmissionDesk {
   readonly mempool: Mempool<Transfer>
   /** The account in the newest applied state. */
   readonly account: (address: Uint8Array) => Account
+  /** Whether a transfer has a receipt in the newest applied state. */
+  readonly isExecuted: (id: Uint8Array) => boolean
   /** Called for each transfer that was accepted here: hands it on to the other validators. */
   readonly gossip: (transfer: Transfer) => void
 }
 
-/** The account as it will be once everything of its owner that waits has happened. */
-const afterWaiting = (desk: SubmissionDesk, address: Uint8Array): Account => {
-  let { balance, nonce } = desk.account(address)
-  for (const { transaction } of desk.mempool.waitingFrom(senderKey(address))) {
-    if (transaction.nonce < nonce) continue
-    balance -= transaction.amount
-    nonce = transaction.nonce + 1n
+/**
+ * The account as it will be once its owner's waiting transfers have happened, as far as they follow one another: the next
+ * transfer may take the place of one that is missing or cannot be paid.
+ */
+export const afterWaiting = (desk: SubmissionDesk, address: Uint8Array): Account => {
+  // Of two with one nonce the older one wins, as it does in a block.
+  const waiting = desk.mempool.waitingFrom(senderKey(address)).toReversed()
+  const byNonce = new Map(waiting.map(({ transaction }) => [transaction.nonce, transaction]))
+  let account = desk.account(address)
+  for (let next = byNonce.get(account.nonce); next !== undefined; next = byNonce.get(account.nonce)) {
+    if (next.amount > account.balance) break
+    const spent = bytesEqual(next.to, address) ? 0n : next.amount
+    account = { balance: account.balance - spent, nonce: account.nonce + 1n }
   }
-  return { balance, nonce }
+  return account
+}
+
+type Submission = { readonly id: Uint8Array } | SubmissionRefused
+
+const duplicate = (id: Uint8Array, state: "waiting" | "finalized"): SubmissionRefused => {
+  const message = state === "waiting" ? "the transfer waits for a block already" : "the transfer has happened already"
+  return { error: "DuplicateTransfer", message, id, state }
 }
 
 /** Submits a transfer: its id, or why it is refused. */
-export const submit = (desk: SubmissionDesk, transfer: Transfer): { readonly id: string } | SubmissionRefused => {
+export const submit = (desk: SubmissionDesk, transfer: Transfer): Submission => {
   const { ledger, mempool } = desk
   if (!ledger.isSigned(transfer)) {
     const message = "the signature is not the sender's for this transfer on this chain"
-    return new BadSignature({ message, chain: ledger.chainId })
+    return { error: "BadSignature", message, chain: ledger.chainId }
   }
-  const id = hex(ledger.idOf(transfer))
-  if (mempool.has(mempool.idOf(transfer))) {
-    return new DuplicateTransfer({ message: "the transfer waits already", id, state: "waiting" })
-  }
-  const sender = afterWaiting(desk, transfer.from)
-  if (transfer.nonce !== sender.nonce) {
-    const message = `the sender's next nonce is ${sender.nonce}`
-    return new WrongNonce({ message, expected: String(sender.nonce), actual: String(transfer.nonce) })
-  }
-  if (transfer.amount > sender.balance) {
-    const available = String(sender.balance < 0n ? 0n : sender.balance)
-    return new ShortBalance({ message: `the sender has ${available} left`, available, amount: String(transfer.amount) })
-  }
-  return admit(desk, transfer, id)
+  const id = ledger.idOf(transfer)
+  if (desk.isExecuted(id)) return duplicate(id, "finalized")
+  if (mempool.has(bytesKey(id))) return duplicate(id, "waiting")
+  return refusal(transfer, afterWaiting(desk, transfer.from)) ?? admit(desk, transfer, id)
 }
 
-const admit = (desk: SubmissionDesk, transfer: Transfer, id: string): { readonly id: string } | SubmissionRefused => {
-  const admission = desk.mempool.submit(transfer)
+const admit = ({ mempool, gossip }: SubmissionDesk, transfer: Transfer, id: Uint8Array): Submission => {
+  const admission = mempool.submit(transfer)
   switch (admission.tag) {
     case "accepted":
-      desk.gossip(transfer)
+      gossip(transfer)
       return { id }
     case "duplicate":
-      return new DuplicateTransfer({ message: `the transfer is ${admission.of} already`, id, state: admission.of })
-    case "full":
-      return new MempoolFull({
-        message: `as many ${admission.limit === "sender" ? "transfers of this sender" : admission.limit} wait as may`,
-        limit: admission.limit,
-        allowed: admission.allowed,
-      })
+      return duplicate(id, admission.of)
+    case "full": {
+      const { limit, allowed } = admission
+      const message = `as many ${limit === "sender" ? "transfers of this sender" : limit} wait as may`
+      return { error: "MempoolFull", message, limit, allowed }
+    }
     case "too large":
       throw new Error(`a transfer of ${admission.bytes} bytes exceeds the mempool's limit`)
   }
