@@ -146,6 +146,34 @@ describe("seeded schedules", () => {
     expect(met.traces.size).toBeGreaterThan(SEEDS / 2)
   })
 
+  test("INV-33 whenever its caller leaves, a verification leaves nothing open", () => {
+    const outcomes = new Set<string>()
+    for (let leaving = 0; leaving < 80; leaving++) {
+      for (const seed of [14, 15, 28, 29]) {
+        const program = Effect.gen(function* () {
+          const chain = new ToyChain()
+          const set = new ModelSet(ToyChain.start)
+          const scope = yield* Scope.make()
+          const make = Executor.make({ application: toyApplication(), set, source: chain })
+          const { port, status } = yield* Scope.provide(make, scope)
+          const block = chain.grow(TOY_GENESIS, 1)
+          const asked = yield* Effect.forkChild(port.verify(block.context, chain.ancestry(block)))
+          yield* yields(leaving)
+          yield* Fiber.interrupt(asked)
+          yield* yields(200)
+          const { pendingEntries, requests } = yield* status
+          expect([set.layers, set.openBatchCount, requests], `left after ${leaving}`).toEqual([pendingEntries, 0, 0])
+          outcomes.add(`${pendingEntries}`)
+          yield* Scope.close(scope, Exit.void)
+          expect(set.layers).toBe(0)
+        })
+        const exit = seededRun(seed, program)
+        if (Exit.isFailure(exit)) throw new Error(`seed ${seed}: ${String(exit.cause)}`)
+      }
+    }
+    expect(outcomes).toEqual(new Set(["0", "1"]))
+  })
+
   test("the same seed gives the same run", () => {
     const traces = [0, 1].map(() => {
       const exit = seededRun(17, network(17))

@@ -11,39 +11,48 @@
  * Invariant: every batch and every sealed state of a run is closed or handed to the core, exactly one of the two.
  */
 import { StaleBatch } from "@coppice/qmdb"
-import { Effect } from "effect"
+import { Effect, Exit, type Fiber } from "effect"
 import type { Hook, HookTools } from "../application.ts"
 import type { Batches, DatabaseSet, Databases, SealedSet } from "../database-set.ts"
+
+/** Starts an effect in a fiber of its own, at once. */
+export type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
 
 /** See the head of this file. */
 export class HookRun<M extends Databases> {
   readonly batches: Batches<M>
   readonly tools: HookTools<M>
   readonly #set: DatabaseSet<M>
+  readonly #fork: Fork
   readonly #abort = new AbortController()
   readonly #sealed = new Set<SealedSet<M>>()
   #over = false
 
   /** Opens batches over a state. Throws `StaleBatch`. */
-  constructor(set: DatabaseSet<M>, parent: SealedSet<M>) {
+  constructor(set: DatabaseSet<M>, parent: SealedSet<M>, fork: Fork) {
     this.#set = set
+    this.#fork = fork
     this.batches = set.openBatches(parent)
     this.tools = { seal: (batches) => this.#seal(batches), signal: this.#abort.signal }
   }
 
+  // Sealing has a fiber that nobody interrupts: an interruption between the moment the set holds the state and the moment
+  // this run knows of it would lose the state. Closing the batches ends a seal soon enough.
   #seal(batches: Batches<M>): Effect.Effect<SealedSet<M>, unknown> {
     if (batches !== this.batches) return Effect.die(new TypeError("a hook seals the batches it was given"))
-    // Once the set holds a sealed state this run must know of it, so an interruption waits for that.
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(restore(this.#set.seal(batches)), (sealed) => {
-        if (!this.#over) {
-          this.#sealed.add(sealed)
-          return Effect.succeed(sealed)
-        }
-        this.#set.close(sealed)
-        return Effect.fail(new StaleBatch("seal", sealed.id))
-      }),
-    )
+    return Effect.callback((resume) => {
+      const fiber = this.#fork(Effect.uninterruptible(this.#set.seal(batches)))
+      fiber.addObserver((exit) => resume(Exit.isSuccess(exit) ? this.#keep(exit.value) : exit))
+    })
+  }
+
+  #keep(sealed: SealedSet<M>): Effect.Effect<SealedSet<M>, StaleBatch> {
+    if (!this.#over) {
+      this.#sealed.add(sealed)
+      return Effect.succeed(sealed)
+    }
+    this.#set.close(sealed)
+    return Effect.fail(new StaleBatch("seal", sealed.id))
   }
 
   /**

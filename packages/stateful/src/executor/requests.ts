@@ -328,11 +328,10 @@ const land = <B extends Block, S extends State>(
   resume(core, flight)
 }
 
-/** Lets the requests that still wait for an ended replay look again. */
-export const resume = <B extends Block, S extends State>(core: Core<B, S>, { key, waiters }: Flight<B>) => {
+/** Lets the requests that waited for a replay look again. */
+export const resume = <B extends Block, S extends State>(core: Core<B, S>, { waiters }: Flight<B>) => {
   for (const id of waiters) {
-    const request = core.requests.get(id)
-    if (request?.wait?.on !== "flight" || request.wait.key !== key) continue
+    const request = core.requests.get(id)!
     request.wait = undefined
     advance(core, request)
   }
@@ -355,7 +354,7 @@ export const wake = <B extends Block, S extends State>(core: Core<B, S>) => {
 export const retarget = <B extends Block, S extends State>(core: Core<B, S>, lost: ReadonlySet<RequestId>) => {
   const tip = core.tip.anchor
   for (const request of core.requests.values()) {
-    const { candidate, parent, missing, wait } = request
+    const { candidate, parent, wait } = request
     if (candidate !== undefined && candidate.height === tip.height) {
       answer(core, request, bytesEqual(candidate.digest, tip.digest))
       continue
@@ -364,15 +363,6 @@ export const retarget = <B extends Block, S extends State>(core: Core<B, S>, los
       refuse(core, request)
       continue
     }
-    if (parent === undefined || wait?.on === "hook") continue
-    const at = missing.findIndex(({ height }) => height === tip.height)
-    if (at >= 0) {
-      if (!bytesEqual(missing[at]!.digest, tip.digest)) {
-        refuse(core, request)
-        continue
-      }
-      missing.length = at
-    }
-    advance(core, request)
+    if (parent !== undefined && wait?.on !== "hook") advance(core, request)
   }
 }

@@ -14,7 +14,7 @@ import { targetsEqual } from "../targets.ts"
 import type { ExecutorLimits, ExecutorOptions } from "./actor.ts"
 import { type Core, type CoreFigures, createCore, figuresOf, step } from "./core.ts"
 import { ApplyFailed, ExecutorDefect, type FatalError, type TargetMismatch } from "./errors.ts"
-import { HookRun, runHook } from "./hook-run.ts"
+import { type Fork, HookRun, runHook } from "./hook-run.ts"
 import { executorMetrics, recordFigures } from "./metrics.ts"
 import type { AckId, Action, Event, JobId, Outcome, RequestId, RequestKind, Work } from "./protocol.ts"
 
@@ -281,20 +281,20 @@ export class Shell<B extends Block, M extends Databases> {
   }
 
   #run(id: JobId, work: Work<B, SealedSet<M>>): void {
-    const job: RunningJob<M> = {
-      run: "state" in work ? new HookRun(this.#options.set, work.state) : undefined,
-      fiber: undefined,
-    }
+    const run = "state" in work ? new HookRun(this.#options.set, work.state, this.#fork) : undefined
+    const job: RunningJob<M> = { run, fiber: undefined }
     this.#jobs.set(id, job)
     // A job starts after the turn that asked for it: its first step may run the application's own code.
-    const effect = Effect.andThen(Effect.yieldNow, this.#effectOf(work, job.run))
-    const fiber = Effect.runForkWith(this.#services.context)(effect)
+    const fiber = this.#fork(Effect.andThen(Effect.yieldNow, this.#effectOf(work, run)))
     job.fiber = fiber
+    fiber.addObserver((exit) => this.#settle(id, job, exit))
+  }
+
+  readonly #fork: Fork = (effect) => {
+    const fiber = Effect.runForkWith(this.#services.context)(effect)
     this.#fibers.add(fiber)
-    fiber.addObserver((exit) => {
-      this.#fibers.delete(fiber)
-      this.#settle(id, job, exit)
-    })
+    fiber.addObserver(() => this.#fibers.delete(fiber))
+    return fiber
   }
 
   #settle(id: JobId, job: RunningJob<M>, exit: Exit.Exit<() => Result<B, M>, unknown>): void {
