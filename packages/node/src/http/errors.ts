@@ -74,7 +74,7 @@ const unreadable = ({ reason }: HttpServerError.HttpServerError): Answer => {
 }
 
 const isTooLarge = (cause: unknown): boolean =>
-  cause instanceof Error && /max ?body|max ?size|too large/i.test(cause.message)
+  cause instanceof Error && "_tag" in cause && cause._tag === "MaxBytesError"
 
 const INTERNAL: Answer = { status: 500, error: "Internal", message: "the server failed; its log says why" }
 
