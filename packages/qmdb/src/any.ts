@@ -28,8 +28,8 @@ import type { Change, StorageError } from "@coppice/storage"
 import { Effect } from "effect"
 import { OutsideType, ProofUnavailable } from "./errors.ts"
 import { type Branch, Branches } from "./internal/branches.ts"
-import { KeyIndex } from "./internal/key-index.ts"
-import { isRawBytes, type KeyText, keyTextOf } from "./internal/key-shape.ts"
+import { KeyIndex, NO_SLOT } from "./internal/key-index.ts"
+import { identityOf, isRaw } from "./internal/key-shape.ts"
 import { type BatchSource, KeyedBatch } from "./internal/keyed-batch.ts"
 import {
   commitFloor,
@@ -140,8 +140,11 @@ const createRows = <K, V>(format: KeyedFormat<K, V>, family: FamilyName, home: M
   const space = new Space(home)
   const { operation, nodes, state } = genesis(format, family, home.hasher)
   const changes: Array<Change> = []
-  if (format.operationBytes === undefined) new PackedVariable(space, "log").append(0, [operation], changes)
-  else new PackedRecords(space, "log", format.operationBytes).append(0, [operation], changes)
+  const { length } = operation
+  if (format.operationBytes === undefined) {
+    const records = [{ count: 1, bytes: operation, offsets: Uint32Array.of(0, length) }]
+    Array.from(new PackedVariable(space, "log").append(0, records, changes))
+  } else new PackedRecords(space, "log", format.operationBytes).append(0, [operation], changes)
   const owner = new Uint8Array(Uint32Array.of(ownerOf(0, Kind.commit)).buffer)
   new PackedRecords(space, "owners", 4).append(0, [owner], changes)
   new PackedRecords(space, "nodes", 32).append(0, [nodes], changes)
@@ -197,7 +200,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     const leaves = Location(head.size)
     const storedNodes = familyOf(family).size(leaves)
     const nodes = new PackedRecords(this.space, "nodes", 32)
-    const pins = pinPositions(familyOf(family), leaves).map((position) => nodes.read(position).slice())
+    const pins = pinPositions(familyOf(family), leaves).map((position) => new Uint8Array(nodes.read(position)))
     const frontier = frontierFromPins(familyOf(family), leaves, pins)
     this.checkRoot(head, frontier)
     if (home.rewindCommits > REWIND_COMMITS_MAX) throw new RangeError(`at most ${REWIND_COMMITS_MAX} rewind commits`)
@@ -263,14 +266,14 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     return this.branches.count
   }
 
-  keyText(key: K): KeyText {
-    return typed("key", this.format.key.codec.name, () => keyTextOf(this.format.key, key))
+  identity(key: K): Uint8Array {
+    const { key: shape } = this.format
+    return isRaw(shape.raw, key) ? key : typed("key", shape.codec.name, () => identityOf(shape, key))
   }
 
   encode(value: V): Uint8Array {
-    const codec = this.format.value
-    if (isRawBytes(codec) && value instanceof Uint8Array && value.length === codec.size) return value
-    return typed("value", codec.name, () => encode(codec, value))
+    const { value: codec, rawValue } = this.format
+    return isRaw(rawValue, value) ? value : typed("value", codec.name, () => encode(codec, value))
   }
 
   decode(bytes: Uint8Array): V {
@@ -287,13 +290,13 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     }
   }
 
-  private locateText(key: KeyText, branch: Branch<KeyedContent>): number {
-    const slot = this.keys.slotOf(key, branch)
-    return slot === undefined ? INACTIVE : this.slots.locate(slot, branch)
+  private locate(identity: Uint8Array, branch: Branch<KeyedContent>): number {
+    const slot = this.keys.slotOf(identity, 0, identity.length, branch)
+    return slot === NO_SLOT ? INACTIVE : this.slots.locate(slot, branch)
   }
 
-  read(key: KeyText, branch: Branch<KeyedContent>): Uint8Array | undefined {
-    const location = this.locateText(key, branch)
+  read(identity: Uint8Array, branch: Branch<KeyedContent>): Uint8Array | undefined {
+    const location = this.locate(identity, branch)
     if (location === INACTIVE) return undefined
     return this.own(() => operationValue(this.format, this.log.operation(location, branch)))
   }
@@ -302,16 +305,16 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     this.branches.requireUsable(operation, branch)
   }
 
-  prefetch(keys: ReadonlyArray<KeyText>, branch: Branch<KeyedContent>): Effect.Effect<void, StorageError> {
+  prefetch(keys: ReadonlyArray<Uint8Array>, branch: Branch<KeyedContent>): Effect.Effect<void, StorageError> {
     const { storage } = this.home
     return Effect.suspend(() =>
       Effect.andThen(
         storage.prefetch(
           "keys",
-          keys.map((key) => this.space.textKey(key)),
+          keys.map((key) => this.space.identityKey(key)),
         ),
         Effect.suspend(() => {
-          const locations = keys.map((key) => this.locateText(key, branch)).filter((l) => l !== INACTIVE)
+          const locations = keys.map((key) => this.locate(key, branch)).filter((l) => l !== INACTIVE)
           return storage.prefetch("log", this.log.rowKeys(locations))
         }),
       ),
@@ -343,7 +346,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     const { parent } = batch
     this.branches.requireUsable("seal", parent)
     const branch = this.branches.begin(parent, parent.content!.state.size)
-    const trace: SealTrace = { touched: new Touched(), created: [], deleted: [] }
+    const trace: SealTrace = { touched: new Touched(2 * batch.writes.keys.count + 1), created: [], deleted: [] }
     this.traces.set(branch, trace)
     const home = { format: this.format, hasher: this.home.hasher, log: this.log, slots: this.slots, keys: this.keys }
     try {
@@ -386,7 +389,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     const last = covered.at(-1)!
     const { state } = last.content!
     const changes: Array<Change> = []
-    this.log.append(
+    yield* this.log.append(
       covered.map((branch) => branch.content!.log!),
       changes,
     )
@@ -448,20 +451,20 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
       get: (key) => this.readValue(key),
       getMany: (keys) => keys.map((key) => this.readValue(key)),
       locate: (key) => {
-        const location = this.locateText(this.keyText(key), this.branches.tip)
+        const location = this.locate(this.identity(key), this.branches.tip)
         return location === INACTIVE ? undefined : Location(location)
       },
       prove: (start, max, size) => this.prove(start, max, size),
       prefetch: (keys) =>
         this.prefetch(
-          keys.map((key) => this.keyText(key)),
+          keys.map((key) => this.identity(key)),
           this.branches.tip,
         ),
     }
   }
 
   private readValue(key: K): V | undefined {
-    const bytes = this.read(this.keyText(key), this.branches.tip)
+    const bytes = this.read(this.identity(key), this.branches.tip)
     return bytes === undefined ? undefined : this.decode(bytes)
   }
 
@@ -477,7 +480,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     const end = Location(Math.min(leaves, start + Math.max(1, Math.min(max, PROOF_OPS_MAX))))
     const operations: Array<Uint8Array> = []
     for (let location = start as number; location < end; location++) {
-      operations.push(this.log.operation(location, tip).slice())
+      operations.push(new Uint8Array(this.log.operation(location, tip)))
     }
     const shape = {
       leaves,

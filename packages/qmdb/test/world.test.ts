@@ -101,9 +101,9 @@ describe("canaries: the same commands catch", () => {
 
   it("a key index that shows the newest create to every branch", () => {
     const slotOf = KeyIndex.prototype.slotOf
-    vi.spyOn(KeyIndex.prototype, "slotOf").mockImplementation(function (this: KeyIndex, key: string, branch) {
+    vi.spyOn(KeyIndex.prototype, "slotOf").mockImplementation(function (this: KeyIndex, bytes, from, to, branch) {
       const everything = Object.assign(Object.create(branch), { sees: () => true }) as Branch<unknown>
-      return slotOf.call(this, key, everything)
+      return slotOf.call(this, bytes, from, to, everything)
     })
     caught()
   })

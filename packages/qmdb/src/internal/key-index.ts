@@ -9,16 +9,19 @@
  * Invariant: asking created keys (nearest ancestor first), then unswept changes, then storage gives the slot of every
  * key. An unswept change leaves memory only once the write that carries it is visible.
  */
+import { bytesKey } from "@coppice/codec"
 import type { Change } from "@coppice/storage"
 import type { Branch } from "./branches.ts"
 import type { KeyText } from "./key-shape.ts"
-import { orderByText } from "./order.ts"
+import { orderByBytes } from "./order.ts"
 import type { Space } from "./space.ts"
 
 const MAP = "keys"
 
-/** The unswept value of a deleted key. */
-export const DELETED = -1
+const SLOT_BYTES = 4
+
+/** Stands for the slot of a key that has none, and for the unswept change of a deleted key. */
+export const NO_SLOT = -1
 
 interface Created {
   readonly layer: number
@@ -32,6 +35,7 @@ export class KeyIndex {
   private readonly space: Space
   private readonly created = new Map<KeyText, Created>()
   private readonly unswept = new Map<KeyText, number>()
+  private readonly row = new Uint8Array(SLOT_BYTES)
 
   constructor(space: Space) {
     this.space = space
@@ -42,20 +46,23 @@ export class KeyIndex {
     return this.unswept.size
   }
 
-  /** Slot of a key as a layer sees it; the key may still be inactive there. Undefined when it has none. */
-  slotOf(key: KeyText, branch: Branch<unknown>): number | undefined {
-    for (let c = this.created.get(key); c !== undefined; c = c.older) {
-      if (branch.sees(c.layer, c.depth)) return c.slot
+  /**
+   * Slot of the key whose identity is `bytes[from .. to)` as a layer sees it; the key may still be inactive there.
+   * `NO_SLOT` when it has none.
+   */
+  slotOf(bytes: Uint8Array, from: number, to: number, branch: Branch<unknown>): number {
+    if (this.created.size + this.unswept.size > 0) {
+      const key = bytesKey(bytes.subarray(from, to))
+      for (let c = this.created.get(key); c !== undefined; c = c.older) {
+        if (branch.sees(c.layer, c.depth)) return c.slot
+      }
+      const unswept = this.unswept.get(key)
+      if (unswept !== undefined) return unswept
     }
-    const unswept = this.unswept.get(key)
-    if (unswept !== undefined) return unswept === DELETED ? undefined : unswept
-    return this.stored(key)
-  }
-
-  private stored(key: KeyText): number | undefined {
-    const row = this.space.storage.get(MAP, this.space.lookupKey(key))
-    if (row === undefined) return undefined
-    if (row.length !== 4) throw this.space.corrupt(`${MAP}: a row has ${row.length} bytes`)
+    const row = this.row
+    const length = this.space.readInto(MAP, this.space.lookupKey(bytes, from, to), row)
+    if (length < 0) return NO_SLOT
+    if (length !== SLOT_BYTES) throw this.space.corrupt(`${MAP}: a row has ${length} bytes`)
     return (row[0]! | (row[1]! << 8) | (row[2]! << 16) | (row[3]! << 24)) >>> 0
   }
 
@@ -77,7 +84,7 @@ export class KeyIndex {
 
   /** Records a flushed layer's delete. */
   mergeDelete(key: KeyText): void {
-    this.unswept.set(key, DELETED)
+    this.unswept.set(key, NO_SLOT)
   }
 
   /** Records a flushed create while the log is replayed. */
@@ -106,7 +113,12 @@ export class KeyIndex {
   /** The unswept keys in key order, for one round of sweeping. */
   unsweptKeys(): Array<KeyText> {
     const keys = [...this.unswept.keys()]
-    return Array.from(orderByText(keys), (index) => keys[index]!)
+    const starts = new Uint32Array(keys.length + 1)
+    keys.forEach((key, i) => {
+      starts[i + 1] = starts[i]! + key.length
+    })
+    const bytes = Buffer.from(keys.join(""), "latin1")
+    return Array.from(orderByBytes({ bytes, starts, count: keys.length }), (i) => keys[i]!)
   }
 
   /** Adds the change that brings the stored row of a key up to date; false when nothing is unswept for it. */
@@ -114,9 +126,9 @@ export class KeyIndex {
     const slot = this.unswept.get(key)
     if (slot === undefined) return false
     const row = this.space.textKey(key)
-    if (slot === DELETED) changes.push({ tag: "remove", map: MAP, key: row })
+    if (slot === NO_SLOT) changes.push({ tag: "remove", map: MAP, key: row })
     else {
-      const value = Buffer.allocUnsafe(4)
+      const value = Buffer.allocUnsafe(SLOT_BYTES)
       value.writeUInt32LE(slot, 0)
       changes.push({ tag: "put", map: MAP, key: row, value })
     }

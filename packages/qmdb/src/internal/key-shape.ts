@@ -2,13 +2,13 @@
  * How typed keys become the bytes that the core compares, stores and hashes.
  *
  * Terms: the *identity* of a key is the byte string by which keys are equal and ordered: its encoding, or, where the
- * codec puts a length before the content, the content alone. The core holds identities as latin1 text, one character a
- * byte: such strings compare like the bytes and can be map keys.
+ * codec puts a length before the content, the content alone. Batches hold identities as bytes; the shared indexes hold the
+ * few that were created or deleted lately as latin1 text, one character a byte, since such strings can be map keys.
  *
  * Invariant: two keys are the same iff their identities are; the form of a key inside an operation follows from its
  * identity alone.
  */
-import { ByteReader, bytesKey, type Codec, encode, varintBytes } from "@coppice/codec"
+import { ByteReader, type Codec, encode, varintBytes } from "@coppice/codec"
 
 /** Identity of a key, latin1, one character a byte. */
 export type KeyText = string
@@ -20,22 +20,27 @@ export interface KeyShape<K> {
   readonly size: number | undefined
   /** Whether a varint length stands before the identity inside an operation. */
   readonly prefixed: boolean
-  /** Whether the key itself is its identity: bytes of one length. */
-  readonly raw: boolean
+  /** Length of keys that are their own identity, else undefined. */
+  readonly raw: number | undefined
 }
 
 const LENGTH_PREFIXED = /^(blob|text)\(/
 const RAW = /^bytes\(/
 
-/** Whether values of a codec are their own encoding: bytes of one length. */
-export const isRawBytes = (codec: { readonly name: string }): boolean => RAW.test(codec.name)
+/** Length of the values of a codec when they are their own encoding, bytes of one length; else undefined. */
+export const rawBytes = (codec: Pick<Codec<unknown>, "name" | "size">): number | undefined =>
+  RAW.test(codec.name) ? codec.size : undefined
+
+/** Whether a value is its own encoding in a type whose raw values have `raw` bytes. */
+export const isRaw = (raw: number | undefined, value: unknown): value is Uint8Array =>
+  raw !== undefined && value instanceof Uint8Array && value.length === raw
 
 /** The shape of the keys of a codec. */
 export const keyShape = <K>(codec: Codec<K>): KeyShape<K> => ({
   codec,
   size: codec.size,
   prefixed: LENGTH_PREFIXED.test(codec.name),
-  raw: isRawBytes(codec),
+  raw: rawBytes(codec),
 })
 
 const prefixBytes = (encoded: Uint8Array): number => {
@@ -44,30 +49,28 @@ const prefixBytes = (encoded: Uint8Array): number => {
   return at + 1
 }
 
-/** Identity of a typed key. Throws `RangeError` on a key outside the codec's type. */
-export const keyTextOf = <K>(shape: KeyShape<K>, key: K): KeyText => {
-  if (shape.raw && key instanceof Uint8Array && key.length === shape.size) return bytesKey(key)
+/** Identity of a typed key; may be the key itself. Throws `RangeError` on a key outside the codec's type. */
+export const identityOf = <K>(shape: KeyShape<K>, key: K): Uint8Array => {
+  if (isRaw(shape.raw, key)) return key
   const encoded = encode(shape.codec, key)
-  return bytesKey(shape.prefixed ? encoded.subarray(prefixBytes(encoded)) : encoded)
+  return shape.prefixed ? encoded.subarray(prefixBytes(encoded)) : encoded
 }
 
 /** Bytes that a key with an identity of this length takes inside an operation. */
 export const keyEncodedBytes = <K>(shape: KeyShape<K>, identityBytes: number): number =>
   shape.prefixed ? varintBytes(identityBytes) + identityBytes : identityBytes
 
-/** Writes the form of a key inside an operation; returns the offset after it. */
-export const writeKey = <K>(shape: KeyShape<K>, target: Buffer, at: number, text: KeyText): number => {
+/** Writes what stands before an identity of that length inside an operation; returns where the identity goes. */
+export const writeKeyPrefix = <K>(shape: KeyShape<K>, target: Buffer, at: number, identityBytes: number): number => {
+  if (!shape.prefixed) return at
   let offset = at
-  if (shape.prefixed) {
-    let rest = text.length
-    while (rest > 0x7f) {
-      target[offset++] = (rest & 0x7f) | 0x80
-      rest >>>= 7
-    }
-    target[offset++] = rest
+  let rest = identityBytes
+  while (rest > 0x7f) {
+    target[offset++] = (rest & 0x7f) | 0x80
+    rest >>>= 7
   }
-  target.write(text, offset, "latin1")
-  return offset + text.length
+  target[offset++] = rest
+  return offset
 }
 
 /** Where the identity of the key that begins at `from` lies: `[start, end)`. Trusts the bytes: they are our own log's. */

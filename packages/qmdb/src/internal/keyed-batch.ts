@@ -9,19 +9,22 @@ import type { Effect } from "effect"
 import { KeyTooLong, StaleBatch, ValueTooLong } from "../errors.ts"
 import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "../limits.ts"
 import type { Branch } from "./branches.ts"
-import type { KeyText } from "./key-shape.ts"
 import type { KeyedContent } from "./keyed-state.ts"
 import { REMOVED, Writes } from "./writes.ts"
 
 /** What a batch asks of its database. */
 export interface BatchSource<K, V> {
-  readonly keyText: (key: K) => KeyText
+  /** Identity of a key; may be the key itself. */
+  readonly identity: (key: K) => Uint8Array
   /** Encoded value; may be the value itself, so it is copied before anything else happens. */
   readonly encode: (value: V) => Uint8Array
   readonly decode: (bytes: Uint8Array) => V
-  readonly read: (key: KeyText, parent: Branch<KeyedContent>) => Uint8Array | undefined
+  readonly read: (identity: Uint8Array, parent: Branch<KeyedContent>) => Uint8Array | undefined
   readonly requireUsable: (operation: string, parent: Branch<KeyedContent>) => void
-  readonly prefetch: (keys: ReadonlyArray<KeyText>, parent: Branch<KeyedContent>) => Effect.Effect<void, StorageError>
+  readonly prefetch: (
+    keys: ReadonlyArray<Uint8Array>,
+    parent: Branch<KeyedContent>,
+  ) => Effect.Effect<void, StorageError>
 }
 
 /** Writes staged over a parent state. Every method throws `StaleBatch` once the branch has lost or the batch is closed. */
@@ -46,13 +49,13 @@ export class KeyedBatch<K, V> {
   /** Value of a key: own writes, then the parent state. Undefined when the key is not active. */
   get(key: K): V | undefined {
     this.requireOpen("get")
-    return this.read(this.source.keyText(key))
+    return this.read(this.source.identity(key))
   }
 
   /** Values of many keys, in input order. */
   getMany(keys: ReadonlyArray<K>): ReadonlyArray<V | undefined> {
     this.requireOpen("getMany")
-    return keys.map((key) => this.read(this.source.keyText(key)))
+    return keys.map((key) => this.read(this.source.identity(key)))
   }
 
   /**
@@ -62,13 +65,13 @@ export class KeyedBatch<K, V> {
    */
   put(key: K, value: V): void {
     this.requireOpen("put")
-    this.writes.put(this.keyText(key), this.valueBytes(value))
+    this.writes.put(this.identity(key), this.valueBytes(value))
   }
 
   /** Stages a delete. Deleting a key that is not active changes nothing. Errors as `put`. */
   remove(key: K): void {
     this.requireOpen("remove")
-    this.writes.remove(this.keyText(key))
+    this.writes.remove(this.identity(key))
   }
 
   /** Puts a value into this batch's commit operation, in place of none. Marks do not cover it. Errors: `ValueTooLong`. */
@@ -80,7 +83,7 @@ export class KeyedBatch<K, V> {
   /** Brings what `get` of these keys will read into memory, without blocking. Interruptible. */
   prefetch(keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> {
     this.requireOpen("prefetch")
-    const own = keys.map((key) => this.source.keyText(key)).filter((key) => this.writes.find(key) === undefined)
+    const own = keys.map((key) => this.source.identity(key)).filter((key) => this.writes.find(key) === undefined)
     return this.source.prefetch(own, this.parent)
   }
 
@@ -105,10 +108,10 @@ export class KeyedBatch<K, V> {
     this.source.requireUsable(operation, this.parent)
   }
 
-  private keyText(key: K): KeyText {
-    const text = this.source.keyText(key)
-    if (text.length > KEY_BYTES_MAX) throw new KeyTooLong(text.length, KEY_BYTES_MAX)
-    return text
+  private identity(key: K): Uint8Array {
+    const identity = this.source.identity(key)
+    if (identity.length > KEY_BYTES_MAX) throw new KeyTooLong(identity.length, KEY_BYTES_MAX)
+    return identity
   }
 
   private valueBytes(value: V): Uint8Array {
@@ -117,10 +120,10 @@ export class KeyedBatch<K, V> {
     return bytes
   }
 
-  private read(key: KeyText): V | undefined {
-    const own = this.writes.find(key)
+  private read(identity: Uint8Array): V | undefined {
+    const own = this.writes.find(identity)
     if (own === REMOVED) return undefined
-    const bytes = own === undefined ? this.source.read(key, this.parent) : this.writes.value(own)
+    const bytes = own === undefined ? this.source.read(identity, this.parent) : this.writes.value(own)
     return bytes === undefined ? undefined : this.source.decode(bytes)
   }
 }

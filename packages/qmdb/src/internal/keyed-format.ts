@@ -12,7 +12,15 @@
  */
 import { ByteReader, ByteWriter, type Codec, DecodeError } from "@coppice/codec"
 import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "../limits.ts"
-import { type KeyShape, type KeyText, keyEncodedBytes, keyExtent, keyShape, writeKey } from "./key-shape.ts"
+import {
+  type KeyShape,
+  type KeyText,
+  keyEncodedBytes,
+  keyExtent,
+  keyShape,
+  rawBytes,
+  writeKeyPrefix,
+} from "./key-shape.ts"
 
 const DELETE = 0xd1
 const UPDATE = 0xd2
@@ -32,20 +40,23 @@ export interface KeyedFormat<K, V> {
   readonly encoding: Encoding
   readonly key: KeyShape<K>
   readonly value: Codec<V>
+  /** Length of values that are their own encoding, else undefined. */
+  readonly rawValue: number | undefined
   /** Length of every operation in the fixed encoding, else undefined. */
   readonly operationBytes: number | undefined
 }
 
 /** The format for a pair of codecs. Throws `RangeError` when a fixed encoding is asked of codecs without a size. */
 export const keyedFormat = <K, V>(key: Codec<K>, value: Codec<V>, encoding: Encoding): KeyedFormat<K, V> => {
-  if (encoding === "variable") return { encoding, key: keyShape(key), value, operationBytes: undefined }
+  const rawValue = rawBytes(value)
+  if (encoding === "variable") return { encoding, key: keyShape(key), value, rawValue, operationBytes: undefined }
   if (key.size === undefined || value.size === undefined) {
     throw new RangeError(`fixed encoding needs codecs of one size, got ${key.name} and ${value.name}`)
   }
   if (key.size > KEY_BYTES_MAX) throw new RangeError(`keys of ${key.size} bytes exceed ${KEY_BYTES_MAX}`)
   if (value.size > VALUE_BYTES_MAX) throw new RangeError(`values of ${value.size} bytes exceed ${VALUE_BYTES_MAX}`)
   const operationBytes = Math.max(1 + key.size + value.size, 1 + 1 + value.size + 8, 1 + key.size)
-  return { encoding, key: keyShape(key), value, operationBytes }
+  return { encoding, key: keyShape(key), value, rawValue, operationBytes }
 }
 
 /** Bytes of an update, or of a delete when `valueBytes` is undefined. */
@@ -55,16 +66,16 @@ export const mutationBytes = <K, V>(
   valueBytes: number | undefined,
 ): number => format.operationBytes ?? 1 + keyEncodedBytes(format.key, keyBytes) + (valueBytes ?? 0)
 
-/** Writes the tag and key of an update or delete into zeroed bytes at `at`; returns where a value goes. */
-export const writeMutation = <K, V>(
+/** Writes what an update or delete has before the identity of its key; returns where that goes. A value follows it. */
+export const writeMutationHead = <K, V>(
   format: KeyedFormat<K, V>,
   target: Buffer,
   at: number,
-  key: KeyText,
+  keyBytes: number,
   update: boolean,
 ): number => {
   target[at] = update ? UPDATE : DELETE
-  return writeKey(format.key, target, at + 1, key)
+  return writeKeyPrefix(format.key, target, at + 1, keyBytes)
 }
 
 /** Encodes a commit. */
@@ -121,10 +132,10 @@ const readTagged = <K, V>(format: KeyedFormat<K, V>, reader: ByteReader, value: 
     case DELETE:
       return { tag: "delete", key: readBoundedKey(format, reader) }
     case UPDATE:
-      return { tag: "update", key: readBoundedKey(format, reader), value: value.read(reader) }
+      return { tag: "update", key: readBoundedKey(format, reader), value: readBoundedValue(value, reader) }
     case COMMIT: {
       const present = reader.flag()
-      const metadata = present ? value.read(reader) : undefined
+      const metadata = present ? readBoundedValue(value, reader) : undefined
       if (format.operationBytes === undefined) return { tag: "commit", metadata, floor: reader.varintSafe() }
       if (!present && reader.raw(value.size!).some((byte) => byte !== 0)) {
         throw new DecodeError("absent metadata is not zero", 2)
@@ -137,10 +148,18 @@ const readTagged = <K, V>(format: KeyedFormat<K, V>, reader: ByteReader, value: 
 }
 
 const readBoundedKey = <K, V>(format: KeyedFormat<K, V>, reader: ByteReader): K => {
-  const before = reader.remaining
+  const { offset } = reader
   const key = format.key.codec.read(reader)
-  if (before - reader.remaining > KEY_BYTES_MAX + 2) throw new DecodeError("key above its limit", 1)
+  const bytesMax = keyEncodedBytes(format.key, KEY_BYTES_MAX)
+  if (reader.offset - offset > bytesMax) throw new DecodeError("key above its limit", offset)
   return key
+}
+
+const readBoundedValue = <V>(value: Codec<V>, reader: ByteReader): V => {
+  const { offset } = reader
+  const read = value.read(reader)
+  if (reader.offset - offset > VALUE_BYTES_MAX) throw new DecodeError("value above its limit", offset)
+  return read
 }
 
 /** Floor of a commit of our own log; undefined when the operation is no commit. */

@@ -77,7 +77,7 @@ export class OperationLog<C extends { readonly log: LogPart | undefined }> {
     return log
   }
 
-  /** Encoded operation at a location, as a view. */
+  /** Encoded operation at a location, as a view that holds until the next read. */
   operation(location: number, branch: Branch<C>): Uint8Array {
     if (location < this.storedSize) return (this.fixed ?? this.variable!).read(location)
     const part = this.part(branch, location)
@@ -106,7 +106,7 @@ export class OperationLog<C extends { readonly log: LogPart | undefined }> {
 
   /** Digest of the node at a position, in a fresh array; `position` must be below the reader's node count. */
   node(position: number, branch: Branch<C>): Digest {
-    if (position < this.storedNodes) return this.nodes.read(position).slice()
+    if (position < this.storedNodes) return new Uint8Array(this.nodes.read(position))
     for (let i = branch.path.length - 1; i >= 0; i--) {
       const part = this.branches.byId(branch.path[i]!)?.content?.log
       if (part === undefined || position < part.nodeStart) continue
@@ -125,14 +125,18 @@ export class OperationLog<C extends { readonly log: LogPart | undefined }> {
   }
 
   /** Changes that move the parts of consecutive layers into storage. */
-  append(parts: ReadonlyArray<LogPart>, changes: Array<Change>): void {
+  *append(parts: ReadonlyArray<LogPart>, changes: Array<Change>): Generator<undefined, void, void> {
     if (this.fixed !== undefined) {
       this.fixed.append(
         this.storedSize,
         parts.map((part) => part.operations),
         changes,
       )
-    } else this.variable!.append(this.storedSize, operationsOf(parts), changes)
+    } else {
+      const records = parts.map(({ count, operations, offsets }) => ({ count, bytes: operations, offsets }))
+      yield* this.variable!.append(this.storedSize, records, changes)
+    }
+    yield undefined
     this.owners.append(
       this.storedSize,
       parts.map((part) => new Uint8Array(part.owners.buffer, part.owners.byteOffset, part.owners.byteLength)),
@@ -143,11 +147,5 @@ export class OperationLog<C extends { readonly log: LogPart | undefined }> {
       parts.map((part) => part.nodes),
       changes,
     )
-  }
-}
-
-function* operationsOf(parts: ReadonlyArray<LogPart>): Generator<Uint8Array> {
-  for (const part of parts) {
-    for (let i = 0; i < part.count; i++) yield part.operations.subarray(part.offsets[i]!, part.offsets[i + 1]!)
   }
 }

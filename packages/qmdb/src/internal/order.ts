@@ -1,53 +1,142 @@
 /**
  * Sorting many entries at once without a comparator call per comparison.
  *
- * Invariant: the result is the permutation that sorts ascending, ties by index. A 32k-entry sort by comparator takes
- * longer than hashing the entries does; packed into doubles it is a native numeric sort.
+ * Terms: an *order* is a permutation of entry numbers. Numbers are sorted digit by digit, least significant first; byte
+ * strings by their first six bytes as a number, and runs that agree in those by the next six.
+ *
+ * Invariant: an order is ascending, ties by entry number. Sorting 32,768 entries by comparator takes as long as hashing
+ * a third of them does; this takes a tenth of that.
  */
+const DIGIT_BITS = 11
+const DIGITS = 1 << DIGIT_BITS
+const WORD = 2 ** 32
 
-const ascending = (values: Float64Array, count: number): Uint32Array => {
-  const order = new Uint32Array(count)
-  for (let i = 0; i < count; i++) order[i] = i
-  return order.sort((a, b) => values[a]! - values[b]! || a - b)
+/** Up to so many entries a comparator is faster. */
+const COMPARED_MAX = 48
+
+const CHUNK_BYTES = 6
+
+/** One pass: moves `from` into `to` by a digit of `words`, which is indexed by entry. */
+const pass = (words: Uint32Array, shift: number, from: Uint32Array, to: Uint32Array, ends: Uint32Array): void => {
+  ends.fill(0)
+  for (let i = 0; i < from.length; i++) ends[(words[from[i]!]! >>> shift) & (DIGITS - 1)]! += 1
+  let sum = 0
+  for (let digit = 0; digit < DIGITS; digit++) {
+    const here = ends[digit]!
+    ends[digit] = sum
+    sum += here
+  }
+  for (let i = 0; i < from.length; i++) {
+    const entry = from[i]!
+    const digit = (words[entry]! >>> shift) & (DIGITS - 1)
+    to[ends[digit]!] = entry
+    ends[digit]! += 1
+  }
 }
 
-/** Indices `0 .. count` in ascending order of whole, non-negative values. */
+/** Indices `0 .. count` in ascending order of whole, non-negative values below 2^53. */
 export const orderByNumber = (values: Float64Array, count: number): Uint32Array => {
-  let low = Number.POSITIVE_INFINITY
-  let high = 0
+  let order: Uint32Array = new Uint32Array(count)
+  for (let i = 0; i < count; i++) order[i] = i
+  if (count <= COMPARED_MAX) return order.sort((a, b) => values[a]! - values[b]! || a - b)
+  let least = Number.POSITIVE_INFINITY
+  let most = 0
   for (let i = 0; i < count; i++) {
-    const value = values[i]!
-    if (value < low) low = value
-    if (value > high) high = value
+    if (values[i]! < least) least = values[i]!
+    if (values[i]! > most) most = values[i]!
   }
-  if (count === 0 || (high - low + 1) * count > Number.MAX_SAFE_INTEGER) return ascending(values, count)
-  const packed = new Float64Array(count)
-  for (let i = 0; i < count; i++) packed[i] = (values[i]! - low) * count + i
-  packed.sort()
-  const order = new Uint32Array(count)
-  for (let i = 0; i < count; i++) order[i] = packed[i]! % count
+  const low = new Uint32Array(count)
+  const high = new Uint32Array(most - least < WORD ? 0 : count)
+  for (let i = 0; i < count; i++) low[i] = (values[i]! - least) % WORD
+  for (let i = 0; i < high.length; i++) high[i] = (values[i]! - least) / WORD
+  const ends = new Uint32Array(DIGITS)
+  let spare: Uint32Array = new Uint32Array(count)
+  const passes = (words: Uint32Array, bound: number): void => {
+    for (let shift = 0; shift < 32 && bound / 2 ** shift >= 1; shift += DIGIT_BITS) {
+      pass(words, shift, order, spare, ends)
+      const sorted = spare
+      spare = order
+      order = sorted
+    }
+  }
+  passes(low, Math.min(most - least, WORD - 1))
+  if (high.length > 0) passes(high, Math.floor((most - least) / WORD))
   return order
 }
 
-const leading = (text: string): number =>
-  (text.charCodeAt(0) || 0) * 0x1000000 +
-  (text.charCodeAt(1) || 0) * 0x10000 +
-  (text.charCodeAt(2) || 0) * 0x100 +
-  (text.charCodeAt(3) || 0)
+/** Byte strings back to back: string `n` is `bytes[starts[n] .. starts[n + 1])`. */
+export interface ByteStrings {
+  readonly bytes: Uint8Array
+  readonly starts: Uint32Array
+  readonly count: number
+}
 
-/** Indices in ascending order of latin1 texts. */
-export const orderByText = (texts: ReadonlyArray<string>): Uint32Array => {
-  const count = texts.length
-  const prefixes = new Float64Array(count)
-  for (let i = 0; i < count; i++) prefixes[i] = leading(texts[i]!)
-  const order = orderByNumber(prefixes, count)
-  for (let from = 0; from < count; ) {
+/** Numbers `0 .. count` in ascending order of their byte strings. */
+export const orderByBytes = (strings: ByteStrings): Uint32Array => {
+  const order = new Uint32Array(strings.count)
+  for (let i = 0; i < order.length; i++) order[i] = i
+  refine(strings, order, 0)
+  return order
+}
+
+/** Sorts entries that agree in their first `depth` bytes. */
+const refine = (strings: ByteStrings, order: Uint32Array, depth: number): void => {
+  if (order.length <= COMPARED_MAX) {
+    order.sort((a, b) => compare(strings, a, b, depth) || a - b)
+    return
+  }
+  const { bytes, starts } = strings
+  const skip = depth + commonBytes(strings, order, depth)
+  const chunks = new Float64Array(order.length)
+  for (let i = 0; i < order.length; i++) {
+    const from = starts[order[i]!]! + skip
+    const end = starts[order[i]! + 1]!
+    let chunk = 0
+    for (let at = from; at < from + CHUNK_BYTES; at++) chunk = chunk * 256 + (at < end ? bytes[at]! : 0)
+    chunks[i] = chunk
+  }
+  const sorted = orderByNumber(chunks, order.length)
+  const before = order.slice()
+  for (let i = 0; i < order.length; i++) order[i] = before[sorted[i]!]!
+  for (let from = 0; from < order.length; ) {
+    const chunk = chunks[sorted[from]!]
     let to = from + 1
-    while (to < count && prefixes[order[to]!] === prefixes[order[from]!]) to++
-    if (to - from > 1) {
-      order.subarray(from, to).sort((a, b) => (texts[a]! < texts[b]! ? -1 : texts[a]! > texts[b]! ? 1 : a - b))
-    }
+    while (to < order.length && chunks[sorted[to]!] === chunk) to++
+    if (to - from > 1) refineRun(strings, order.subarray(from, to), skip + CHUNK_BYTES)
     from = to
   }
-  return order
+}
+
+/** Strings that end within a chunk agree in it with longer ones that go on with zeros: they come first, by length. */
+const refineRun = (strings: ByteStrings, run: Uint32Array, depth: number): void => {
+  const { starts } = strings
+  const length = (n: number): number => starts[n + 1]! - starts[n]!
+  const ended = run.filter((n) => length(n) <= depth).sort((a, b) => length(a) - length(b) || a - b)
+  const open = run.filter((n) => length(n) > depth)
+  refine(strings, open, depth)
+  run.set(ended)
+  run.set(open, ended.length)
+}
+
+const compare = ({ bytes, starts }: ByteStrings, a: number, b: number, depth: number): number => {
+  const aEnd = starts[a + 1]!
+  const bEnd = starts[b + 1]!
+  let i = starts[a]! + depth
+  let j = starts[b]! + depth
+  for (; i < aEnd && j < bEnd; i++, j++) if (bytes[i] !== bytes[j]) return bytes[i]! - bytes[j]!
+  return aEnd - i - (bEnd - j)
+}
+
+/** How many bytes from `depth` on all of them share. */
+const commonBytes = ({ bytes, starts }: ByteStrings, order: Uint32Array, depth: number): number => {
+  const first = starts[order[0]!]! + depth
+  let common = starts[order[0]! + 1]! - first
+  for (let i = 1; i < order.length && common > 0; i++) {
+    const from = starts[order[i]!]! + depth
+    const most = Math.min(common, starts[order[i]! + 1]! - from)
+    let same = 0
+    while (same < most && bytes[first + same] === bytes[from + same]) same++
+    common = same
+  }
+  return common
 }

@@ -16,14 +16,15 @@ import { StaleBatch } from "../errors.ts"
 import { SLOTS_MAX } from "../limits.ts"
 import type { SealStep } from "../member.ts"
 import type { Branch } from "./branches.ts"
-import type { KeyIndex } from "./key-index.ts"
+import { type KeyIndex, NO_SLOT } from "./key-index.ts"
 import type { KeyText } from "./key-shape.ts"
-import { commitOperation, type KeyedFormat, mutationBytes, writeMutation } from "./keyed-format.ts"
+import { copyBytes } from "./key-table.ts"
+import { commitOperation, type KeyedFormat, mutationBytes, writeMutationHead } from "./keyed-format.ts"
 import type { KeyedContent, KeyedState } from "./keyed-state.ts"
 import { SLICE_ITEMS } from "./layout.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
 import { Kind, type OperationLog, ownerOf, ownerSlot } from "./operation-log.ts"
-import { orderByNumber, orderByText } from "./order.ts"
+import { orderByBytes, orderByNumber } from "./order.ts"
 import { INACTIVE, type SlotIndex } from "./slot-index.ts"
 import { REMOVED, type Writes } from "./writes.ts"
 
@@ -39,8 +40,13 @@ export interface SealHome<K, V> {
 /** Grows the list of slots that a layer touches. Shared with the owner of the layer, who undoes it when sealing stops. */
 export class Touched {
   count = 0
-  private slots = new Uint32Array(256)
-  private locations = new Float64Array(256)
+  private slots: Uint32Array
+  private locations: Float64Array
+
+  constructor(expected: number) {
+    this.slots = new Uint32Array(Math.max(16, expected))
+    this.locations = new Float64Array(this.slots.length)
+  }
 
   push(slot: number, previous: number): void {
     if (this.count === this.slots.length) {
@@ -74,19 +80,18 @@ export interface SealTrace {
   readonly deleted: Array<KeyText>
 }
 
-/** The writes of keys that are active in the parent, in key order. */
+/** The writes of keys that are active in the parent: numbers of keys in the batch, with their slots and locations. */
 interface Existing {
   count: number
-  readonly keys: Array<KeyText>
-  readonly values: Int32Array
+  readonly keys: Uint32Array
   readonly slots: Uint32Array
   readonly locations: Float64Array
 }
 
-/** The writes of keys that are not, in key order. */
-interface Created {
-  readonly keys: Array<KeyText>
-  readonly values: Array<number>
+/** What the writes of a batch are in its parent. `created` holds the written keys that are not active, in key order. */
+interface Resolved {
+  readonly existing: Existing
+  readonly created: ReadonlyArray<number>
 }
 
 /** Seals staged writes into `branch`, a layer over `parent`. Throws `StaleBatch` once the branch is closed. */
@@ -104,7 +109,8 @@ export function* sealUnordered<K, V>(
     if (branch.state === "closed") throw new StaleBatch("seal", branch.id)
   }
   const { existing, created } = yield* resolve(home, parent, writes, pause)
-  const buffer = newBuffer(home.format, existing, created)
+  const operations = 2 * existing.count + created.length + 2
+  const buffer = new OperationBuffer(operations, operations * (home.format.operationBytes ?? 96))
   const sealing = new Sealing(home, before, branch, writes, buffer, trace)
   yield* sealing.writeExisting(existing, pause)
   yield* sealing.writeCreated(created, pause)
@@ -119,41 +125,31 @@ function* resolve<K, V>(
   parent: Branch<KeyedContent>,
   writes: Writes,
   pause: () => Generator<undefined, void, void>,
-): Generator<undefined, { readonly existing: Existing; readonly created: Created }, void> {
-  const { keys, numbers } = writes.entries()
-  const count = keys.length
+): Generator<undefined, Resolved, void> {
+  const { keys } = writes
+  const { count } = keys
+  const order = orderByBytes(keys)
+  yield* pause()
   const existing: Existing = {
     count: 0,
-    keys: [],
-    values: new Int32Array(count),
+    keys: new Uint32Array(count),
     slots: new Uint32Array(count),
     locations: new Float64Array(count),
   }
-  const created: Created = { keys: [], values: [] }
-  const order = orderByText(keys)
+  const created: Array<number> = []
   for (let n = 0; n < count; n++) {
-    const key = keys[order[n]!]!
-    const value = numbers[order[n]!]!
-    const slot = home.keys.slotOf(key, parent)
-    const location = slot === undefined ? INACTIVE : home.slots.locate(slot, parent)
+    const key = order[n]!
+    const slot = home.keys.slotOf(keys.bytes, keys.starts[key]!, keys.starts[key + 1]!, parent)
+    const location = slot === NO_SLOT ? INACTIVE : home.slots.locate(slot, parent)
     if (location !== INACTIVE) {
       const i = existing.count++
-      existing.keys.push(key)
-      existing.values[i] = value
-      existing.slots[i] = slot!
+      existing.keys[i] = key
+      existing.slots[i] = slot
       existing.locations[i] = location
-    } else if (value !== REMOVED) {
-      created.keys.push(key)
-      created.values.push(value)
-    }
+    } else if (writes.of(key) !== REMOVED) created.push(key)
     if (n % SLICE_ITEMS === SLICE_ITEMS - 1) yield* pause()
   }
   return { existing, created }
-}
-
-const newBuffer = <K, V>(format: KeyedFormat<K, V>, existing: Existing, created: Created): OperationBuffer => {
-  const operations = 2 * existing.count + created.keys.length + 2
-  return new OperationBuffer(operations, operations * (format.operationBytes ?? 96))
 }
 
 /** One seal in progress: the layer's view of slots, and the operations so far. */
@@ -199,42 +195,51 @@ class Sealing<K, V> {
     if (this.home.slots.set(slot, this.branch, location)) this.trace.touched.push(slot, previous)
   }
 
-  private mutate(key: KeyText, value: number, owner: number): void {
+  private mutate(key: number, owner: number): void {
     const { writes, buffer } = this
     const { format } = this.home
-    const length = mutationBytes(format, key.length, value === REMOVED ? undefined : writes.length(value))
+    const { bytes, starts } = writes.keys
+    const value = writes.of(key)
+    const start = starts[key]!
+    const end = starts[key + 1]!
+    const length = mutationBytes(format, end - start, value === REMOVED ? undefined : writes.length(value))
     const at = buffer.reserve(length, owner)
-    const end = writeMutation(format, buffer.target, at, key, value !== REMOVED)
-    if (value !== REMOVED) writes.copyTo(value, buffer.target, end)
+    const keyAt = writeMutationHead(format, buffer.target, at, end - start, value !== REMOVED)
+    copyBytes(bytes, start, end, buffer.target, keyAt)
+    if (value !== REMOVED) writes.copyTo(value, buffer.target, keyAt + end - start)
   }
 
   *writeExisting(existing: Existing, pause: () => Generator<undefined, void, void>): Generator<undefined, void, void> {
     const order = orderByNumber(existing.locations, existing.count)
+    yield* pause()
     for (let n = 0; n < order.length; n++) {
       const i = order[n]!
       const key = existing.keys[i]!
-      const value = existing.values[i]!
       const slot = existing.slots[i]!
-      const removed = value === REMOVED
+      const removed = this.writes.of(key) === REMOVED
       this.place(slot, removed ? INACTIVE : this.size, existing.locations[i]!)
       if (removed) {
-        this.trace.deleted.push(key)
+        this.trace.deleted.push(this.writes.keys.text(key))
         this.active -= 1
       }
-      this.mutate(key, value, ownerOf(slot, removed ? Kind.delete : Kind.update))
+      this.mutate(key, ownerOf(slot, removed ? Kind.delete : Kind.update))
       if (n % SLICE_ITEMS === SLICE_ITEMS - 1) yield* pause()
     }
   }
 
-  *writeCreated(created: Created, pause: () => Generator<undefined, void, void>): Generator<undefined, void, void> {
-    for (let i = 0; i < created.keys.length; i++) {
-      const key = created.keys[i]!
+  *writeCreated(
+    created: ReadonlyArray<number>,
+    pause: () => Generator<undefined, void, void>,
+  ): Generator<undefined, void, void> {
+    for (let i = 0; i < created.length; i++) {
+      const key = created[i]!
+      const text = this.writes.keys.text(key)
       const slot = this.nextSlot()
-      this.home.keys.create(key, this.branch, slot)
-      this.trace.created.push(key)
+      this.home.keys.create(text, this.branch, slot)
+      this.trace.created.push(text)
       this.place(slot, this.size, INACTIVE)
       this.active += 1
-      this.mutate(key, created.values[i]!, ownerOf(slot, Kind.create))
+      this.mutate(key, ownerOf(slot, Kind.create))
       if (i % SLICE_ITEMS === SLICE_ITEMS - 1) yield* pause()
     }
   }

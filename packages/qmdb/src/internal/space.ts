@@ -7,7 +7,8 @@
  * Terms: a *packed sequence* is an append-only array of records of one length, cut into rows. The last row is partial and
  * is written again by each flush that extends it; every other row is written once.
  *
- * Invariant: a row never changes what it holds, it only grows, so a cached row is right for every record that it has.
+ * Invariant: a row never changes what it holds, it only grows, so a cached row is right for every record that it has. Reads
+ * go through one row of memory per sequence, and what they return is a view of it.
  */
 import type { Change, MapName, StorageShape } from "@coppice/storage"
 import { MemberCorrupt } from "../errors.ts"
@@ -22,7 +23,8 @@ export class Space {
   readonly storage: StorageShape
   readonly member: number
   private readonly prefix: Buffer
-  private scratch = Buffer.alloc(0)
+  /** Reused arrays by length, at most one for each length of a key. */
+  private readonly lookupKeys: Array<Buffer | undefined> = []
 
   constructor(home: MemberHome) {
     this.storage = home.storage
@@ -48,20 +50,35 @@ export class Space {
     return key
   }
 
-  /** Storage key of a latin1 text, in an array that the next call reuses: for reads, which copy their key. */
-  lookupKey(text: string): Uint8Array {
-    const length = PREFIX_BYTES + text.length
-    if (this.scratch.length !== length) {
-      this.scratch = Buffer.alloc(length)
-      this.prefix.copy(this.scratch)
+  /** Storage key of an identity under this member's prefix, in a fresh array. */
+  identityKey(identity: Uint8Array): Uint8Array {
+    return new Uint8Array(this.lookupKey(identity, 0, identity.length))
+  }
+
+  /** Storage key of `bytes[from .. to)` under this member's prefix, in an array that the next call reuses: for reads. */
+  lookupKey(bytes: Uint8Array, from: number, to: number): Uint8Array {
+    const length = PREFIX_BYTES + to - from
+    let key = this.lookupKeys[length]
+    if (key === undefined) {
+      key = Buffer.alloc(length)
+      this.prefix.copy(key)
+      this.lookupKeys[length] = key
     }
-    this.scratch.write(text, PREFIX_BYTES, "latin1")
-    return this.scratch
+    for (let i = from, j = PREFIX_BYTES; i < to; i++, j++) key[j] = bytes[i]!
+    return key
   }
 
   /** Number of the row that a storage key names. */
   rowOfKey(key: Uint8Array): number {
     return Buffer.from(key.buffer, key.byteOffset, key.byteLength).readUIntBE(PREFIX_BYTES, NUMBER_BYTES)
+  }
+
+  /** Copies a row to the start of `target`, as much of it as fits; returns its whole length, or -1 when there is none. */
+  readInto(map: MapName, key: Uint8Array, target: Uint8Array): number {
+    const value = this.storage.get(map, key)
+    if (value === undefined) return -1
+    target.set(value.length > target.length ? value.subarray(0, target.length) : value)
+    return value.length
   }
 
   /** The error of a row that must be there and is not, or is malformed. */
@@ -76,29 +93,32 @@ export class PackedRecords {
   readonly recordsPerRow: number
   private readonly space: Space
   private readonly map: MapName
+  private readonly row: Buffer
   private cachedRow = -1
-  private cached: Buffer = Buffer.alloc(0)
+  private cachedBytes = 0
 
   constructor(space: Space, map: MapName, recordBytes: number) {
     this.space = space
     this.map = map
     this.recordBytes = recordBytes
     this.recordsPerRow = Math.max(1, Math.floor(ROW_BYTES / recordBytes))
+    this.row = Buffer.allocUnsafeSlow(this.recordsPerRow * recordBytes)
   }
 
-  /** The row that holds a record, at least up to that record; a view that stays valid. */
+  /** The row that holds a record, at least up to that record: holds until the next read. */
   rowOf(record: number): Buffer {
     const row = Math.floor(record / this.recordsPerRow)
     const needed = (record - row * this.recordsPerRow + 1) * this.recordBytes
-    if (row !== this.cachedRow || this.cached.length < needed) {
-      const value = this.space.storage.get(this.map, this.space.rowKey(row))
-      if (value === undefined || value.length < needed) {
-        throw this.space.corrupt(`${this.map}: record ${record} is missing`)
-      }
-      this.cachedRow = row
-      this.cached = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
-    }
-    return this.cached
+    if (row !== this.cachedRow || this.cachedBytes < needed) this.load(row, needed)
+    return this.row
+  }
+
+  private load(row: number, needed: number): void {
+    this.cachedRow = -1
+    const length = this.space.readInto(this.map, this.space.rowKey(row), this.row)
+    if (length < needed) throw this.space.corrupt(`${this.map}: row ${row} is missing or too short`)
+    this.cachedRow = row
+    this.cachedBytes = Math.min(length, this.row.length)
   }
 
   /** Copies a record into `target` at `at`. */
@@ -107,7 +127,7 @@ export class PackedRecords {
     this.rowOf(record).copy(target, at, from, from + this.recordBytes)
   }
 
-  /** A record as a view of its row. */
+  /** A record, as a view that holds until the next read. */
   read(record: number): Uint8Array {
     const row = this.rowOf(record)
     const at = (record % this.recordsPerRow) * this.recordBytes
@@ -121,9 +141,8 @@ export class PackedRecords {
   append(count: number, parts: ReadonlyArray<Uint8Array>, changes: Array<Change>): void {
     const rowBytes = this.recordsPerRow * this.recordBytes
     let row = Math.floor(count / this.recordsPerRow)
-    const inTail = (count % this.recordsPerRow) * this.recordBytes
-    let open: Array<Uint8Array> = inTail === 0 ? [] : [this.rowOf(count - 1).subarray(0, inTail)]
-    let openBytes = inTail
+    let openBytes = (count % this.recordsPerRow) * this.recordBytes
+    let open: Array<Uint8Array> = openBytes === 0 ? [] : [new Uint8Array(this.rowOf(count - 1).subarray(0, openBytes))]
     const close = (): void => {
       if (openBytes === 0) return
       const value = open.length === 1 ? open[0]! : Buffer.concat(open, openBytes)
@@ -145,74 +164,127 @@ export class PackedRecords {
   }
 }
 
-/** Operations of varying length: a row holds up to `PACKED_OPERATIONS` of them behind their end offsets. */
+/** Records of varying length back to back: record `i` is `bytes[offsets[i] .. offsets[i + 1])`. */
+export interface VariableRecords {
+  readonly count: number
+  readonly bytes: Uint8Array
+  readonly offsets: Uint32Array
+}
+
+const COUNT_BYTES = 2
+const END_BYTES = 4
+
+/**
+ * A packed sequence of records of varying length: a row holds up to `PACKED_OPERATIONS` of them behind their number and
+ * end offsets.
+ */
 export class PackedVariable {
   private readonly space: Space
   private readonly map: MapName
+  private row = Buffer.allocUnsafeSlow(ROW_BYTES)
   private cachedRow = -1
-  private cached: Buffer = Buffer.alloc(0)
-  /** Records in the cached row. */
+  /** Records in the cached row, and where the first begins. */
   private count = 0
+  private body = 0
 
   constructor(space: Space, map: MapName) {
     this.space = space
     this.map = map
   }
 
-  /** A record as a view of its row. */
+  /** A record, as a view that holds until the next read. */
   read(record: number): Uint8Array {
-    const row = Math.floor(record / PACKED_OPERATIONS)
     const index = record % PACKED_OPERATIONS
+    this.require(Math.floor(record / PACKED_OPERATIONS), index)
+    return this.row.subarray(this.body + this.endOf(index - 1), this.body + this.endOf(index))
+  }
+
+  private endOf(index: number): number {
+    return index < 0 ? 0 : this.row.readUInt32LE(COUNT_BYTES + END_BYTES * index)
+  }
+
+  private require(row: number, index: number): void {
     if (row !== this.cachedRow || this.count <= index) this.load(row)
-    if (this.count <= index) throw this.space.corrupt(`${this.map}: record ${record} is missing`)
-    const body = 2 + 4 * this.count
-    const start = index === 0 ? 0 : this.cached.readUInt32LE(2 + 4 * (index - 1))
-    return this.cached.subarray(body + start, body + this.cached.readUInt32LE(2 + 4 * index))
+    if (this.count <= index) throw this.space.corrupt(`${this.map}: row ${row} ends before record ${index}`)
   }
 
   private load(row: number): void {
-    const value = this.space.storage.get(this.map, this.space.rowKey(row))
-    if (value === undefined) throw this.space.corrupt(`${this.map}: row ${row} is missing`)
-    const cached = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
-    const count = value.length < 2 ? 0 : cached.readUInt16LE(0)
-    const body = 2 + 4 * count
-    const whole = count >= 1 && count <= PACKED_OPERATIONS && value.length >= body
-    if (!whole || value.length !== body + cached.readUInt32LE(body - 4)) {
-      throw this.space.corrupt(`${this.map}: row ${row} is malformed`)
+    this.cachedRow = -1
+    const key = this.space.rowKey(row)
+    let length = this.space.readInto(this.map, key, this.row)
+    if (length > this.row.length) {
+      this.row = Buffer.allocUnsafeSlow(length)
+      length = this.space.readInto(this.map, key, this.row)
     }
-    this.cached = cached
+    const count = length < COUNT_BYTES ? 0 : this.row.readUInt16LE(0)
+    const body = COUNT_BYTES + END_BYTES * count
+    const whole = count >= 1 && count <= PACKED_OPERATIONS && length >= body
+    if (!whole || length !== body + this.endOf(count - 1)) {
+      throw this.space.corrupt(`${this.map}: row ${row} is missing or malformed`)
+    }
     this.cachedRow = row
     this.count = count
+    this.body = body
   }
 
-  /** Changes that append records. */
-  append(count: number, records: Iterable<Uint8Array>, changes: Array<Change>): void {
+  /** Changes that append records. Pauses between rows. */
+  *append(
+    count: number,
+    parts: ReadonlyArray<VariableRecords>,
+    changes: Array<Change>,
+  ): Generator<undefined, void, void> {
     let row = Math.floor(count / PACKED_OPERATIONS)
-    let open: Array<Uint8Array> = []
-    for (let record = row * PACKED_OPERATIONS; record < count; record++) open.push(this.read(record))
-    let added = false
+    const open = new OpenRow()
+    const held = count % PACKED_OPERATIONS
+    if (held > 0) {
+      this.require(row, held - 1)
+      const ends = Uint32Array.from({ length: held + 1 }, (_, i) => this.endOf(i - 1))
+      open.add({ bytes: this.row.subarray(this.body), offsets: ends, count: held }, 0, held)
+    }
     const close = (): void => {
-      changes.push({ tag: "put", map: this.map, key: this.space.rowKey(row), value: packVariable(open) })
+      changes.push({ tag: "put", map: this.map, key: this.space.rowKey(row), value: open.finish() })
       row += 1
-      open = []
-      added = false
     }
-    for (const record of records) {
-      open.push(record)
-      added = true
-      if (open.length === PACKED_OPERATIONS) close()
+    for (const part of parts) {
+      for (let from = 0; from < part.count; ) {
+        const to = Math.min(part.count, from + PACKED_OPERATIONS - open.count)
+        open.add(part, from, to)
+        from = to
+        if (open.count < PACKED_OPERATIONS) continue
+        close()
+        if (row % ROWS_PER_SLICE === 0) yield undefined
+      }
     }
-    if (added) close()
+    if (open.count > 0) close()
   }
 }
 
-const packVariable = (records: ReadonlyArray<Uint8Array>): Buffer => {
-  const header = Buffer.allocUnsafe(2 + 4 * records.length)
-  header.writeUInt16LE(records.length, 0)
-  let end = 0
-  records.forEach((record, i) => {
-    end += record.length
-    header.writeUInt32LE(end, 2 + 4 * i)
-  })
-  return Buffer.concat([header, ...records])
+const ROWS_PER_SLICE = 256
+
+/** A row in the making. */
+class OpenRow {
+  count = 0
+  private bytes = 0
+  private readonly ends = new Uint32Array(PACKED_OPERATIONS)
+  private chunks: Array<Uint8Array> = []
+
+  /** Takes records `from .. to` of a part. */
+  add({ bytes, offsets }: VariableRecords, from: number, to: number): void {
+    const start = offsets[from]!
+    for (let i = from; i < to; i++) this.ends[this.count++] = this.bytes + offsets[i + 1]! - start
+    this.chunks.push(bytes.subarray(start, offsets[to]!))
+    this.bytes += offsets[to]! - start
+  }
+
+  /** The row; the next one begins empty. */
+  finish(): Buffer {
+    const header = Buffer.allocUnsafe(COUNT_BYTES + END_BYTES * this.count)
+    header.writeUInt16LE(this.count, 0)
+    for (let i = 0; i < this.count; i++) header.writeUInt32LE(this.ends[i]!, COUNT_BYTES + END_BYTES * i)
+    const row = Buffer.concat([header, ...this.chunks])
+    this.count = 0
+    this.bytes = 0
+    this.chunks = []
+    return row
+  }
 }

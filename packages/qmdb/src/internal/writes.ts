@@ -1,18 +1,19 @@
 /**
  * The writes that an open batch holds: key -> value, or removed, with marks to which they can be taken back.
  *
- *   byKey    key -> number of its value        values   one growing buffer, value `i` in its room [start i, start i+1)
- *   journal  what a key had before a write     marks    lengths of journal and values when a mark was made
+ *   keys     numbered in the order in which they were first written        numbers   key -> number of its value
+ *   values   one growing buffer, value `i` in its room [start i, start i+1)
+ *   journal  what a key had before a write        marks     lengths of keys, values and journal when a mark was made
  *
  * Terms: the *number* of a value is its place in the buffer. A value is *loose* when no mark was made since it was added:
  * no revert can ask for it back, so the next write of its key may take its room.
  *
- * Invariant: after `revert(m)` the writes are those that stood when `m` was made. The values lie in one buffer, because an
- * object per value costs more to make and to collect than hashing it does.
+ * Invariant: after `revert(m)` the writes are those that stood when `m` was made. Nothing is an object of its own, because
+ * an object per key or value costs more to make and to collect than hashing does.
  */
 import { BatchTooLarge } from "../errors.ts"
 import { BATCH_BYTES_MAX, BATCH_WRITES_MAX } from "../limits.ts"
-import type { KeyText } from "./key-shape.ts"
+import { copyBytes, KeyTable } from "./key-table.ts"
 
 /** The number that stands for a delete. */
 export const REMOVED = -1
@@ -24,45 +25,36 @@ const VALUE_OVERHEAD_BYTES = 8
 
 interface Mark {
   readonly id: number
-  readonly journal: number
+  readonly keys: number
   readonly values: number
+  readonly journal: number
 }
 
 /** Staged writes of one batch. */
 export class Writes {
-  private readonly byKey = new Map<KeyText, number>()
-  private bytes = Buffer.allocUnsafe(1024)
+  /** The keys written. */
+  readonly keys = new KeyTable()
+  private numbers = new Int32Array(32)
+  private bytes = Buffer.allocUnsafeSlow(1024)
   private starts = new Uint32Array(33)
   private lengths = new Uint32Array(32)
   private values = 0
-  private keyBytes = 0
-  private readonly journalKeys: Array<KeyText> = []
+  private readonly journalKeys: Array<number> = []
   private readonly journalNumbers: Array<number> = []
   private readonly marks: Array<Mark> = []
   private nextMark = 0
   /** Values from this number on are loose. */
   private looseFrom = 0
 
-  /** Keys written. */
-  get count(): number {
-    return this.byKey.size
-  }
-
-  /** Every key written, and the number of its value or `REMOVED`, in the same order. */
-  entries(): { readonly keys: Array<KeyText>; readonly numbers: Int32Array } {
-    const keys: Array<KeyText> = new Array(this.byKey.size)
-    const numbers = new Int32Array(this.byKey.size)
-    let i = 0
-    for (const [key, number] of this.byKey) {
-      keys[i] = key
-      numbers[i++] = number
-    }
-    return { keys, numbers }
+  /** Number of the value that key number `key` was given, or `REMOVED`. */
+  of(key: number): number {
+    return this.numbers[key]!
   }
 
   /** Number of the value of a key, `REMOVED`, or undefined when the key is not written. */
-  find(key: KeyText): number | undefined {
-    return this.byKey.get(key)
+  find(key: Uint8Array): number | undefined {
+    const number = this.keys.find(key)
+    return number < 0 ? undefined : this.numbers[number]!
   }
 
   /** Length of a value. */
@@ -79,39 +71,55 @@ export class Writes {
   /** Copies a value into `target` at `at`. */
   copyTo(number: number, target: Buffer, at: number): void {
     const start = this.starts[number]!
-    this.bytes.copy(target, at, start, start + this.lengths[number]!)
+    copyBytes(this.bytes, start, start + this.lengths[number]!, target, at)
   }
 
-  /** Writes a value, which is copied. Throws `BatchTooLarge` and changes nothing. */
-  put(key: KeyText, value: Uint8Array): void {
-    const before = this.byKey.get(key) ?? ABSENT
+  /** Writes a value. Key and value are copied. Throws `BatchTooLarge` and changes nothing. */
+  put(key: Uint8Array, value: Uint8Array): void {
+    const found = this.keys.find(key)
+    const before = found < 0 ? ABSENT : this.numbers[found]!
     if (before >= this.looseFrom && value.length <= this.starts[before + 1]! - this.starts[before]!) {
       this.bytes.set(value, this.starts[before]!)
       this.lengths[before] = value.length
       return
     }
-    this.requireRoom(before, key, value.length + VALUE_OVERHEAD_BYTES)
-    this.journal(key, before)
-    this.byKey.set(key, this.add(value))
+    this.requireRoom(found, key, value.length + VALUE_OVERHEAD_BYTES)
+    this.write(found, key, this.add(value))
   }
 
   /** Writes a delete. Throws `BatchTooLarge` and changes nothing. */
-  remove(key: KeyText): void {
-    const before = this.byKey.get(key) ?? ABSENT
-    if (before === REMOVED) return
-    this.requireRoom(before, key, 0)
-    this.journal(key, before)
-    this.byKey.set(key, REMOVED)
+  remove(key: Uint8Array): void {
+    const found = this.keys.find(key)
+    if (found >= 0 && this.numbers[found] === REMOVED) return
+    this.requireRoom(found, key, 0)
+    this.write(found, key, REMOVED)
   }
 
-  private requireRoom(before: number, key: KeyText, bytes: number): void {
-    const created = before === ABSENT
-    if (created && this.byKey.size === BATCH_WRITES_MAX) throw new BatchTooLarge("BATCH_WRITES_MAX", BATCH_WRITES_MAX)
-    const held = this.starts[this.values]! + this.values * VALUE_OVERHEAD_BYTES + this.keyBytes
+  private requireRoom(found: number, key: Uint8Array, bytes: number): void {
+    const created = found < 0
+    if (created && this.keys.count === BATCH_WRITES_MAX) throw new BatchTooLarge("BATCH_WRITES_MAX", BATCH_WRITES_MAX)
+    const held = this.starts[this.values]! + this.values * VALUE_OVERHEAD_BYTES + this.keys.byteCount
     if (held + bytes + (created ? key.length : 0) > BATCH_BYTES_MAX) {
       throw new BatchTooLarge("BATCH_BYTES_MAX", BATCH_BYTES_MAX)
     }
-    if (created) this.keyBytes += key.length
+  }
+
+  private write(found: number, key: Uint8Array, number: number): void {
+    if (found < 0) {
+      const added = this.keys.add(key)
+      if (added === this.numbers.length) {
+        const numbers = new Int32Array(added * 2)
+        numbers.set(this.numbers)
+        this.numbers = numbers
+      }
+      this.numbers[added] = number
+      return
+    }
+    if (this.marks.length > 0) {
+      this.journalKeys.push(found)
+      this.journalNumbers.push(this.numbers[found]!)
+    }
+    this.numbers[found] = number
   }
 
   private add(value: Uint8Array): number {
@@ -119,8 +127,8 @@ export class Writes {
     const start = this.starts[number]!
     const end = start + value.length
     if (end > this.bytes.length) {
-      const bytes = Buffer.allocUnsafe(Math.max(end, this.bytes.length * 2))
-      bytes.set(this.bytes.subarray(0, start))
+      const bytes = Buffer.allocUnsafeSlow(Math.max(end, this.bytes.length * 2))
+      this.bytes.copy(bytes, 0, 0, start)
       this.bytes = bytes
     }
     if (number === this.lengths.length) {
@@ -137,21 +145,16 @@ export class Writes {
     return number
   }
 
-  private journal(key: KeyText, before: number): void {
-    if (this.marks.length === 0) return
-    this.journalKeys.push(key)
-    this.journalNumbers.push(before)
-  }
-
   /** A point to which `revert` can return. */
   mark(): number {
     const { values } = this
+    const keys = this.keys.count
     const journal = this.journalKeys.length
     const last = this.marks.at(-1)
-    // With neither more writes nor more values nothing has changed: what is loose lies above the last mark.
-    if (last !== undefined && last.journal === journal && last.values === values) return last.id
+    // What is loose lies above the last mark, so with no key, value or entry more nothing has changed since.
+    if (last?.journal === journal && last.values === values && last.keys === keys) return last.id
     const id = this.nextMark++
-    this.marks.push({ id, journal, values })
+    this.marks.push({ id, keys, values, journal })
     this.looseFrom = values
     return id
   }
@@ -164,13 +167,9 @@ export class Writes {
     if (found === undefined || found.id !== mark) throw new RangeError(`mark ${mark} is void or not of this batch`)
     this.marks.length = at + 1
     while (this.journalKeys.length > found.journal) {
-      const key = this.journalKeys.pop()!
-      const before = this.journalNumbers.pop()!
-      if (before === ABSENT) {
-        this.byKey.delete(key)
-        this.keyBytes -= key.length
-      } else this.byKey.set(key, before)
+      this.numbers[this.journalKeys.pop()!] = this.journalNumbers.pop()!
     }
+    this.keys.truncate(found.keys)
     this.values = found.values
     this.looseFrom = found.values
   }

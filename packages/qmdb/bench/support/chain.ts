@@ -1,0 +1,160 @@
+/**
+ * A database on LMDB that executes blocks, as a node would, with every part of a block timed apart.
+ *
+ *   execute (puts) -> seal -> apply -> plan -> durable write -> settled
+ *
+ * Terms: a *block* is a batch of updates with its flush. The *floor* of a block is the time that a hasher takes for the
+ * same preimages and nothing else.
+ */
+import { hash } from "node:crypto"
+import { Bytes } from "@coppice/codec"
+import { DIGEST_BYTES, type Hasher, type HashJob } from "@coppice/crypto"
+import { nodeHasher } from "@coppice/crypto/node"
+import type { StorageShape } from "@coppice/storage"
+import { openLmdb } from "@coppice/storage/lmdb"
+import { Effect, Exit, Scope } from "effect"
+import {
+  type Flush,
+  type KeyedBatch,
+  type KeyedReader,
+  type Layer,
+  MEMBER_MAPS,
+  type Member,
+  type MemberHome,
+  Qmdb,
+} from "../../src/index.ts"
+
+/** The database of all benchmarks: digests to 32-byte values, as the published peers have it. */
+export type Database = Member<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
+
+const spec = Qmdb.any({ key: Bytes(32), value: Bytes(32) })
+
+/** Many keys in one buffer: a million small arrays would make every collection of garbage slow, and not by our doing. */
+export interface Keys {
+  readonly count: number
+  /** Key number `i`, a digest, as a view. */
+  readonly at: (i: number) => Uint8Array
+  /** Keys `from .. to`. */
+  readonly range: (from: number, to: number) => ReadonlyArray<Uint8Array>
+}
+
+/** Keys `0 .. count`. */
+export const keysOf = (count: number): Keys => {
+  const bytes = Buffer.alloc(count * DIGEST_BYTES)
+  const number = Buffer.alloc(8)
+  for (let i = 0; i < count; i++) {
+    number.writeUInt32BE(i, 4)
+    bytes.write(hash("sha256", number, "latin1" as "hex"), i * DIGEST_BYTES, "latin1")
+  }
+  const at = (i: number): Uint8Array => new Uint8Array(bytes.buffer, bytes.byteOffset + i * DIGEST_BYTES, DIGEST_BYTES)
+  return { count, at, range: (from, to) => Array.from({ length: to - from }, (_, i) => at(from + i)) }
+}
+
+/** Pseudo-random numbers below `below`, the same in every run. */
+export const picks = (seed: number) => {
+  let state = seed
+  return (below: number): number => {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return (state >>> 0) % below
+  }
+}
+
+/** An open environment that is closed by hand. */
+export interface Opened {
+  readonly storage: StorageShape
+  readonly close: () => Promise<void>
+}
+
+/** Opens an environment on LMDB. */
+export const openEnvironment = async (directory: string): Promise<Opened> => {
+  const scope = await Effect.runPromise(Scope.make())
+  const options = { directory, maps: MEMBER_MAPS, mapBytes: 2 ** 33 }
+  const storage = await Effect.runPromise(Scope.provide(openLmdb(options), scope))
+  return { storage, close: () => Effect.runPromise(Scope.close(scope, Exit.void)) }
+}
+
+/** A place for the database in an environment. */
+export const homeIn = (storage: StorageShape, hasher: Hasher = nodeHasher): MemberHome => ({
+  storage,
+  member: 0,
+  incarnation: 0,
+  hasher,
+  rewindCommits: 17,
+})
+
+/** Opens the database, creating it first where there is none. */
+export const openDatabase = async (storage: StorageShape, fresh: boolean): Promise<Database> => {
+  if (fresh) await Effect.runPromise(storage.write(spec.create(homeIn(storage))))
+  return spec.open(homeIn(storage))
+}
+
+/** Runs a generator of hash jobs to its end, giving each job to `run`. */
+export const drive = <A>(work: Generator<HashJob | undefined, A, void>, run: (job: HashJob) => unknown): A => {
+  for (;;) {
+    const step = work.next()
+    if (step.done === true) return step.value
+    if (step.value !== undefined) run(step.value)
+  }
+}
+
+/** Puts new values under keys and seals. */
+export const execute = (database: Database, keys: ReadonlyArray<Uint8Array>, value: Uint8Array): Layer => {
+  const batch = database.openBatch(database.tip)
+  for (const key of keys) batch.put(key, value)
+  return drive(database.seal(batch), nodeHasher.run)
+}
+
+/** Plans a flush of what is applied. */
+export const planFlush = (database: Database): Flush => drive(database.flush()!, () => undefined)
+
+/** Makes what is applied durable. */
+export const flush = async (database: Database, storage: StorageShape): Promise<void> => {
+  const planned = planFlush(database)
+  await Effect.runPromise(storage.write(planned.changes))
+  planned.settled()
+}
+
+/** Executes, seals, applies and flushes one block. */
+export const block = async (
+  database: Database,
+  storage: StorageShape,
+  keys: ReadonlyArray<Uint8Array>,
+  value: Uint8Array,
+): Promise<void> => {
+  database.apply(execute(database, keys, value))
+  await flush(database, storage)
+}
+
+/** Fills a fresh database, `perBlock` keys a block. */
+export const load = async (database: Database, storage: StorageShape, keys: Keys, perBlock = 32_768): Promise<void> => {
+  const value = new Uint8Array(32).fill(7)
+  for (let i = 0; i < keys.count; i += perBlock) {
+    await block(database, storage, keys.range(i, Math.min(keys.count, i + perBlock)), value)
+  }
+}
+
+/** Copies of the hash jobs of sealing these updates, which leave no trace: the preimages of a floor. */
+export const preimagesOf = (
+  database: Database,
+  keys: ReadonlyArray<Uint8Array>,
+  value: Uint8Array,
+): ReadonlyArray<HashJob> => {
+  const batch = database.openBatch(database.tip)
+  for (const key of keys) batch.put(key, value)
+  const jobs: Array<HashJob> = []
+  const layer = drive(database.seal(batch), (job) => {
+    nodeHasher.run(job)
+    const { count } = job
+    jobs.push({
+      count,
+      input: job.input.slice(0, job.inputOffsets[count]),
+      inputOffsets: job.inputOffsets.slice(0, count + 1),
+      output: new Uint8Array(count * DIGEST_BYTES),
+      outputOffsets: new Uint32Array(count).map((_, i) => i * DIGEST_BYTES),
+    })
+  })
+  database.close(layer)
+  return jobs
+}

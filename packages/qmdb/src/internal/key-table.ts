@@ -1,0 +1,154 @@
+/**
+ * A set of byte strings, numbered in the order in which they came.
+ *
+ *   bytes    key 0 | key 1 | key 2 ...          starts   where each begins
+ *   table    hash -> number, open addressing    hashes   of each key
+ *
+ * Terms: the *number* of a key is how many came before it. *Crowded* means that keys were chosen so that their hashes fall
+ * together: the table then hands over to a map of the engine, whose hash nobody outside can know.
+ *
+ * Invariant: numbers are dense, and `truncate(n)` leaves exactly the first `n` keys. A key takes no object: a string and a
+ * map entry for each cost a block more than hashing its operations does.
+ */
+import { bytesKey } from "@coppice/codec"
+import { hashBytes } from "./key-hash.ts"
+
+const EMPTY = -1
+const TABLE_START = 64
+
+/** Steps that finding a place may take before the table counts as crowded; by chance it takes fewer at half load. */
+const PROBES_MAX = 256
+
+/** Below this length a loop copies faster than a native call. */
+const LOOP_BYTES_MAX = 64
+
+/** Copies `source[from .. to)` to `target` at `at`. */
+export const copyBytes = (source: Buffer, from: number, to: number, target: Buffer, at: number): void => {
+  if (to - from > LOOP_BYTES_MAX) source.copy(target, at, from, to)
+  else for (let i = from, j = at; i < to; i++, j++) target[j] = source[i]!
+}
+
+/** The keys of one batch. */
+export class KeyTable {
+  /** Keys back to back. Replaced as it grows: ask again after each `add`. */
+  bytes = Buffer.allocUnsafeSlow(1024)
+  /** Key `n` is `bytes[starts[n] .. starts[n + 1])`. Replaced as it grows. */
+  starts = new Uint32Array(TABLE_START / 2 + 1)
+  private hashes = new Int32Array(TABLE_START / 2)
+  private table = new Int32Array(TABLE_START).fill(EMPTY)
+  private size = 0
+  private crowded: Map<string, number> | undefined
+  private foundHash = 0
+  private foundPlace = 0
+
+  /** Keys held. */
+  get count(): number {
+    return this.size
+  }
+
+  /** Bytes of all keys. */
+  get byteCount(): number {
+    return this.starts[this.size]!
+  }
+
+  /** Number of a key, or -1. */
+  find(key: Uint8Array): number {
+    if (this.crowded !== undefined) return this.crowded.get(bytesKey(key)) ?? EMPTY
+    const { table, hashes } = this
+    const mask = table.length - 1
+    const hash = hashBytes(key)
+    let place = hash & mask
+    for (let number = table[place]!; number !== EMPTY; number = table[place]!) {
+      if (hashes[number] === hash && this.equals(number, key)) return number
+      place = (place + 1) & mask
+    }
+    this.foundHash = hash
+    this.foundPlace = place
+    return EMPTY
+  }
+
+  private equals(number: number, key: Uint8Array): boolean {
+    const { bytes } = this
+    const start = this.starts[number]!
+    const { length } = key
+    if (this.starts[number + 1]! - start !== length) return false
+    for (let i = 0; i < length; i++) if (bytes[start + i] !== key[i]) return false
+    return true
+  }
+
+  /** Adds a copy of a key that `find`, called just before, did not find. Returns its number. */
+  add(key: Uint8Array): number {
+    const number = this.size
+    this.grow(key.length)
+    const start = this.starts[number]!
+    for (let i = 0; i < key.length; i++) this.bytes[start + i] = key[i]!
+    this.starts[number + 1] = start + key.length
+    this.size = number + 1
+    if (this.crowded !== undefined) this.crowded.set(bytesKey(key), number)
+    else this.place(number)
+    return number
+  }
+
+  private grow(length: number): void {
+    const number = this.size
+    const end = this.starts[number]! + length
+    if (end > this.bytes.length) {
+      const bytes = Buffer.allocUnsafeSlow(Math.max(end, this.bytes.length * 2))
+      this.bytes.copy(bytes, 0, 0, this.starts[number]!)
+      this.bytes = bytes
+    }
+    if (number < this.hashes.length) return
+    const starts = new Uint32Array(number * 2 + 1)
+    starts.set(this.starts)
+    this.starts = starts
+    const hashes = new Int32Array(number * 2)
+    hashes.set(this.hashes)
+    this.hashes = hashes
+  }
+
+  private place(number: number): void {
+    const home = this.foundHash & (this.table.length - 1)
+    const probes = this.foundPlace - home
+    this.hashes[number] = this.foundHash
+    this.table[this.foundPlace] = number
+    if ((probes < 0 ? probes + this.table.length : probes) > PROBES_MAX) this.crowd()
+    else if (this.size * 2 > this.table.length) this.rebuild(this.table.length * 2)
+  }
+
+  private rebuild(length: number): void {
+    const table = new Int32Array(length).fill(EMPTY)
+    const mask = length - 1
+    for (let number = 0; number < this.size; number++) {
+      let place = this.hashes[number]! & mask
+      while (table[place] !== EMPTY) place = (place + 1) & mask
+      table[place] = number
+    }
+    this.table = table
+  }
+
+  private crowd(): void {
+    this.crowded = new Map()
+    for (let number = 0; number < this.size; number++) this.crowded.set(this.text(number), number)
+  }
+
+  /** A key as text: see `bytesKey`. */
+  text(number: number): string {
+    return this.bytes.toString("latin1", this.starts[number]!, this.starts[number + 1]!)
+  }
+
+  /** Drops the keys from number `count` on. */
+  truncate(count: number): void {
+    while (this.size > count) {
+      const number = this.size - 1
+      if (this.crowded !== undefined) this.crowded.delete(this.text(number))
+      else {
+        // No key that came earlier was placed past this one's place, so clearing it breaks no path.
+        const mask = this.table.length - 1
+        let place = this.hashes[number]! & mask
+        while (this.table[place] !== number) place = (place + 1) & mask
+        this.table[place] = EMPTY
+      }
+      this.size = number
+    }
+  }
+}
