@@ -886,6 +886,16 @@ describe("budget", () => {
     expect(world.verdicts.get(request)).toBe(true)
   })
 
+  test("F65 what was used last is evicted last", () => {
+    const { world, a, a2 } = forked({ limits: { pendingEntriesMax: 3 } })
+    const [y, z] = [world.grow(GENESIS, "y", 7), world.grow(GENESIS, "z", 8)]
+    for (const block of [a, a2, y]) verified(world, block)
+    world.verify(a2)
+    world.serve()
+    verified(world, z)
+    expect([...world.core.pending.values()].map(({ state }) => state.of.name)).toEqual(["a2", "y", "z"])
+  })
+
   test("F65 an entry whose last child was evicted is a leaf again", () => {
     const { world, a, b } = forked({ limits: { pendingEntriesMax: 2 } })
     const [y, z] = [world.grow(GENESIS, "y", 7), world.grow(GENESIS, "z", 8)]

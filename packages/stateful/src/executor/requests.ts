@@ -10,8 +10,8 @@
  * invalid is refused, incomplete is parked, cancelled has nobody to answer.
  *
  * Invariant: `true` comes from the application's own verdict in this process or from the finalized chain (INV-15); `false`
- * only from what no later data can change (INV-13, INV-14). `advance` may be called at any time and any number of times:
- * it compares what a request waits for with what it should wait for.
+ * only from what no later data can change (INV-13, INV-14). Until a request's hook runs, `advance` may be called at any time
+ * and any number of times: it compares what the request waits for with what it should wait for.
  */
 import { bytesEqual, bytesKey } from "@coppice/codec"
 import { type Block, type ConsensusContext, compareRounds, type Height } from "@coppice/consensus"
@@ -244,7 +244,6 @@ const fetch = <B extends Block, S extends State>(core: Core<B, S>, request: Requ
 }
 
 const execute = <B extends Block, S extends State>(core: Core<B, S>, request: Request<B>, base: Base<S>) => {
-  if (request.wait?.on === "hook") return
   const { candidate, context, id } = request
   const parent = request.parent!
   const leadsOn =
