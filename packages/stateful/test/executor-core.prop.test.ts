@@ -168,7 +168,7 @@ const seed = Number(process.env["FC_SEED"] ?? 42)
 const choices = fc.array(fc.nat({ max: 65_535 }), { minLength: 100, maxLength: 1500, size: "max" })
 
 describe("every order of events", () => {
-  test("keeps the invariants, and nothing is left over", () => {
+  test("keeps INV-1 to INV-6, INV-8, INV-9, INV-13 to INV-16, INV-36, INV-37 and INV-42, and nothing is left over", () => {
     const total: Seen = { verdicts: 0, refused: 0, pruned: 0, replayed: 0, evicted: 0, late: 0, waited: 0 }
     fc.assert(
       fc.property(choices, (list) => {
