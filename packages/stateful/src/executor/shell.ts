@@ -14,9 +14,10 @@ import { targetsEqual } from "../targets.ts"
 import type { ExecutorLimits, ExecutorOptions } from "./actor.ts"
 import { type Core, type CoreFigures, createCore, figuresOf, step } from "./core.ts"
 import { ApplyFailed, ExecutorDefect, type FatalError, type TargetMismatch } from "./errors.ts"
-import { type Fork, HookRun, runHook } from "./hook-run.ts"
+import { type Fork, HookRun } from "./hook-run.ts"
 import { executorMetrics, recordFigures } from "./metrics.ts"
-import type { AckId, Action, Event, JobId, Outcome, RequestId, RequestKind, Work } from "./protocol.ts"
+import type { AckId, Action, Event, JobId, RequestId, RequestKind, Work } from "./protocol.ts"
+import { effectOf, type Result } from "./work.ts"
 
 interface Caller<B extends Block> {
   readonly kind: RequestKind
@@ -32,11 +33,7 @@ interface RunningJob<M extends Databases> {
   fiber: Fiber.Fiber<unknown, unknown> | undefined
 }
 
-type Result<B extends Block, M extends Databases> = Outcome<B, SealedSet<M>>
-
 const NANOS_PER_SECOND = 1e9
-
-const hex = (digest: Uint8Array): string => Buffer.from(digest).toString("hex")
 
 /** The first member, in declared order, whose sealed target is not the one the header commits to. */
 const mismatchOf = <B extends Block, M extends Databases>(
@@ -51,12 +48,6 @@ const mismatchOf = <B extends Block, M extends Databases>(
     if (!targetsEqual(expected, actual)) return { member, expected, actual }
   }
   return undefined
-}
-
-/** An ancestry that starts with blocks already taken from it. */
-const resumed = <B extends Block>(first: ReadonlyArray<B>, rest: Ancestry<B>): Ancestry<B> => {
-  let taken = 0
-  return { next: Effect.suspend(() => (taken < first.length ? Effect.succeed(first[taken++]) : rest.next)) }
 }
 
 const HEARD: ReadonlySet<string> = new Set(["proposal", "verdict", "acknowledge", "stop"])
@@ -285,7 +276,13 @@ export class Shell<B extends Block, M extends Databases> {
     const job: RunningJob<M> = { run, fiber: undefined }
     this.#jobs.set(id, job)
     // A job starts after the turn that asked for it: its first step may run the application's own code.
-    const fiber = this.#fork(Effect.andThen(Effect.yieldNow, this.#effectOf(work, run)))
+    const caller = "request" in work ? this.#callers.get(work.request) : undefined
+    const flushed = Effect.sync(() => {
+      const since = this.#now()
+      return () => this.#recordFlush(since)
+    })
+    const effect = effectOf(work, { ...this.#options, run, caller, flushed })
+    const fiber = this.#fork(Effect.andThen(Effect.yieldNow, effect))
     job.fiber = fiber
     fiber.addObserver((exit) => this.#settle(id, job, exit))
   }
@@ -312,81 +309,11 @@ export class Shell<B extends Block, M extends Databases> {
     }
   }
 
-  // A job's fiber gives a thunk. It is called when the fiber has ended, where no interruption can lose what it takes.
-  #effectOf(work: Work<B, SealedSet<M>>, run: HookRun<M> | undefined): Effect.Effect<() => Result<B, M>, unknown> {
-    const { application, set, source } = this.#options
-    const asBlock = (block: B | undefined) => (): Result<B, M> => ({ kind: "block", block })
-    switch (work.kind) {
-      case "pull":
-        return Effect.map(this.#callers.get(work.request)?.ancestry.next ?? Effect.never, asBlock)
-      case "fetch":
-        return Effect.map(source.parentOf(work.block), asBlock)
-      case "canonical":
-        return Effect.map(source.finalizedAt(work.height), asBlock)
-      case "flush":
-        return this.#flush()
-      case "finalized":
-        return runHook(() =>
-          set.use("read", (readers) => application.finalized?.(work.block, readers) ?? Effect.void),
-        ).pipe(
-          Effect.as((): Result<B, M> => ({ kind: "done" })),
-          this.#span("finalized", work.block, undefined),
-        )
-      default:
-        return this.#execute(work, run!)
-    }
-  }
-
-  #execute(
-    work: Extract<Work<B, SealedSet<M>>, { readonly state: SealedSet<M> }>,
-    run: HookRun<M>,
-  ): Effect.Effect<() => Result<B, M>, unknown> {
-    const { application } = this.#options
-    const { batches, tools } = run
-    const take = (state: SealedSet<M> | undefined) => (): Result<B, M> => {
-      run.take(state)
-      return state === undefined ? { kind: "declined" } : { kind: "sealed", state }
-    }
-    if (work.kind === "apply") {
-      const label = work.purpose === "recovery" ? "rebuild_pending_apply" : "finalize_reconstruct"
-      const hook = runHook(() => application.apply(work.block, batches, tools))
-      return hook.pipe(Effect.map(take), this.#span(label, work.block, undefined))
-    }
-    const caller = this.#callers.get(work.request)
-    const rest = caller?.ancestry ?? { next: Effect.succeed(undefined) }
-    if (work.kind === "verify") {
-      const ancestry = resumed([work.block, work.parent], rest)
-      const hook = runHook(() => application.verify(work.context, ancestry, batches, tools))
-      return hook.pipe(Effect.map(take), this.#span("verify", work.block, caller?.span))
-    }
-    const ancestry = resumed([work.parent], rest)
-    return runHook(() => application.propose(work.context, ancestry, batches, tools)).pipe(
-      Effect.map((proposal) => (): Result<B, M> => {
-        run.take(proposal?.sealed)
-        if (proposal === undefined) return { kind: "declined" }
-        return { kind: "proposed", block: proposal.block, state: proposal.sealed }
-      }),
-      this.#span("propose", work.parent, caller?.span),
-    )
-  }
-
-  // The span of a proposal names the parent: the block has no digest yet.
-  #span(hook: string, block: B, parent: Tracer.AnySpan | undefined) {
-    const attributes = { height: block.height, digest: hex(block.digest) }
-    return Effect.withSpan(`coppice.stateful.${hook}`, { attributes, parent })
-  }
-
-  #flush(): Effect.Effect<() => Result<B, M>, unknown> {
-    return Effect.suspend(() => {
-      const since = this.#now()
-      return Effect.map(this.#options.set.flush, (anchor) => {
-        this.#flushes++
-        this.#flushSecondsLast = this.#secondsSince(since)
-        executorMetrics.flushes.updateUnsafe(1, this.#services.context)
-        this.#observe(executorMetrics.flushDuration, since)
-        return () => ({ kind: "durable", anchor })
-      })
-    })
+  #recordFlush(since: bigint): void {
+    this.#flushes++
+    this.#flushSecondsLast = this.#secondsSince(since)
+    executorMetrics.flushes.updateUnsafe(1, this.#services.context)
+    this.#observe(executorMetrics.flushDuration, since)
   }
 
   #observe(duration: (typeof executorMetrics)["flushDuration"], since: bigint): void {

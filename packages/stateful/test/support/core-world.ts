@@ -483,3 +483,33 @@ const describe = (thing: Event<WorldBlock, WorldState> | Action<WorldBlock, Worl
     if (value !== null && typeof value === "object" && "of" in value) return `state of ${value.of.name}`
     return value
   })
+
+/** A world with a chain g <- a <- b <- c, and a2, b2 beside. Rounds grow from left to right. */
+export const forked = (options: WorldOptions = {}) => {
+  const world = new CoreWorld(options)
+  const a = world.grow(GENESIS, "a", 1)
+  const a2 = world.grow(GENESIS, "a2", 2)
+  const b = world.grow(a, "b", 3)
+  const b2 = world.grow(a2, "b2", 4)
+  const c = world.grow(b, "c", 5)
+  return { world, a, a2, b, b2, c }
+}
+
+/** Verifies a block to its end. */
+export const verified = (world: CoreWorld, block: WorldBlock): boolean | undefined => {
+  const request = world.verify(block)
+  world.serve()
+  while (world.runs("apply")) {
+    world.finish(world.job("apply"))
+    world.serve()
+  }
+  world.finish(world.job("verify", block))
+  return world.verdicts.get(request)
+}
+
+/** Which fatal error ended a world. */
+export const tagOf = (world: CoreWorld): string | undefined => world.stopped?.error?._tag
+
+/** Key of a pending block. */
+export const keyNamed = (world: CoreWorld, name: string): string =>
+  [...world.core.pending.values()].find(({ state }) => state.of.name === name)!.key

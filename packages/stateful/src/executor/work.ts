@@ -1,0 +1,106 @@
+/**
+ * The work of a job as an Effect.
+ *
+ * A job's fiber does not give its outcome but a thunk for it, to be called when the fiber has ended: taking a sealed state
+ * out of its hook's run is the last thing that happens, where no interruption can come between it and its use.
+ *
+ * Invariant: every hook has a span with the height and digest of its block; that of a proposal names the parent, since the
+ * block has no digest yet. Proposals and verifications continue the span of their caller.
+ */
+import type { Ancestry, Block } from "@coppice/consensus"
+import { Effect, type Tracer } from "effect"
+import type { Databases, SealedSet } from "../database-set.ts"
+import type { ExecutorOptions } from "./actor.ts"
+import { type HookRun, runHook } from "./hook-run.ts"
+import type { Outcome, Work } from "./protocol.ts"
+
+/** How a job of an executor ended. */
+export type Result<B extends Block, M extends Databases> = Outcome<B, SealedSet<M>>
+
+/** What work needs besides itself. */
+export interface WorkParts<B extends Block, M extends Databases> extends ExecutorOptions<B, M> {
+  /** What a hook borrows; there for work that forks a state. */
+  readonly run: HookRun<M> | undefined
+  /** Who asked, if anybody did and has not left. */
+  readonly caller: { readonly ancestry: Ancestry<B>; readonly span: Tracer.AnySpan | undefined } | undefined
+  /** Runs as a flush starts; what it gives, as the flush has succeeded. */
+  readonly flushed: Effect.Effect<() => void>
+}
+
+type Thunk<B extends Block, M extends Databases> = Effect.Effect<() => Result<B, M>, unknown>
+
+/** The work of a job. Fails with whatever the application, the set or a source fails with. */
+export const effectOf = <B extends Block, M extends Databases>(
+  work: Work<B, SealedSet<M>>,
+  parts: WorkParts<B, M>,
+): Thunk<B, M> => {
+  const { application, caller, flushed, set, source } = parts
+  const asBlock = (block: B | undefined) => (): Result<B, M> => ({ kind: "block", block })
+  switch (work.kind) {
+    case "pull":
+      return Effect.map(caller?.ancestry.next ?? Effect.never, asBlock)
+    case "fetch":
+      return Effect.map(source.parentOf(work.block), asBlock)
+    case "canonical":
+      return Effect.map(source.finalizedAt(work.height), asBlock)
+    case "flush":
+      return Effect.flatMap(flushed, (done) =>
+        Effect.map(set.flush, (anchor) => (): Result<B, M> => {
+          done()
+          return { kind: "durable", anchor }
+        }),
+      )
+    case "finalized":
+      return runHook(() =>
+        set.use("read", (readers) => application.finalized?.(work.block, readers) ?? Effect.void),
+      ).pipe(
+        Effect.as((): Result<B, M> => ({ kind: "done" })),
+        spanOf("finalized", work.block, undefined),
+      )
+    default:
+      return execute(work, parts, parts.run!)
+  }
+}
+
+const execute = <B extends Block, M extends Databases>(
+  work: Extract<Work<B, SealedSet<M>>, { readonly state: SealedSet<M> }>,
+  { application, caller }: WorkParts<B, M>,
+  run: HookRun<M>,
+): Thunk<B, M> => {
+  const { batches, tools } = run
+  const take = (state: SealedSet<M> | undefined) => (): Result<B, M> => {
+    run.take(state)
+    return state === undefined ? { kind: "declined" } : { kind: "sealed", state }
+  }
+  if (work.kind === "apply") {
+    const label = work.purpose === "recovery" ? "rebuild_pending_apply" : "finalize_reconstruct"
+    const hook = runHook(() => application.apply(work.block, batches, tools))
+    return hook.pipe(Effect.map(take), spanOf(label, work.block, undefined))
+  }
+  const rest = caller?.ancestry ?? { next: Effect.succeed(undefined) }
+  if (work.kind === "verify") {
+    const ancestry = resumed([work.block, work.parent], rest)
+    const hook = runHook(() => application.verify(work.context, ancestry, batches, tools))
+    return hook.pipe(Effect.map(take), spanOf("verify", work.block, caller?.span))
+  }
+  const ancestry = resumed([work.parent], rest)
+  return runHook(() => application.propose(work.context, ancestry, batches, tools)).pipe(
+    Effect.map((proposal) => (): Result<B, M> => {
+      run.take(proposal?.sealed)
+      if (proposal === undefined) return { kind: "declined" }
+      return { kind: "proposed", block: proposal.block, state: proposal.sealed }
+    }),
+    spanOf("propose", work.parent, caller?.span),
+  )
+}
+
+const spanOf = (hook: string, block: Block, parent: Tracer.AnySpan | undefined) => {
+  const attributes = { height: block.height, digest: Buffer.from(block.digest).toString("hex") }
+  return Effect.withSpan(`coppice.stateful.${hook}`, { attributes, parent })
+}
+
+/** An ancestry that starts with blocks already taken from it. */
+const resumed = <B extends Block>(first: ReadonlyArray<B>, rest: Ancestry<B>): Ancestry<B> => {
+  let taken = 0
+  return { next: Effect.suspend(() => (taken < first.length ? Effect.succeed(first[taken++]) : rest.next)) }
+}

@@ -1,0 +1,385 @@
+/**
+ * Goal: the executor's end and restart, its treatment of hooks, and what operators see of it.
+ * Method: the real actor over `ModelSet` and a toy application whose hooks each test replaces; every scenario ends by
+ * closing the executor's scope and looking for forks and batches left open. Effects run in virtual time; only the tests of
+ * promise hooks have promises in them.
+ */
+import { type Ack, anchorOf, ExecutorStopped, Height } from "@coppice/consensus"
+import { StaleBatch } from "@coppice/qmdb"
+import { StorageDead } from "@coppice/storage"
+import { it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Metric, Tracer } from "effect"
+import { describe, expect } from "vitest"
+import { executorMetrics } from "../src/executor/metrics.ts"
+import { ModelSet } from "./support/model-set.ts"
+import { never, quiet, started, stoppedBy } from "./support/running-executor.ts"
+import { execute, TOY_GENESIS, type ToyApplication, ToyChain } from "./support/toy-chain.ts"
+
+describe("the end", () => {
+  it.effect("F66 closing the scope fails callers with ExecutorStopped, cancels acks and answers nothing", () =>
+    Effect.gen(function* () {
+      const set = new ModelSet(ToyChain.start)
+      const gate = yield* Deferred.make<void>()
+      set.gate = Deferred.await(gate)
+      const { chain, log, executor, verify, finalize, propose, end } = yield* started({ set, hooks: { verify: never } })
+      const a = chain.grow(TOY_GENESIS, 1)
+      yield* finalize(a)
+      yield* quiet
+      const open = yield* Effect.forkChild(verify(chain.grow(a, 2)))
+      yield* quiet
+      const ending = yield* Effect.forkChild(end)
+      yield* quiet
+      expect(log).toEqual(["cancel 1"])
+      expect(stoppedBy(open)).toBeUndefined()
+      expect(Exit.isFailure(open.pollUnsafe()!)).toBe(true)
+      expect(ending.pollUnsafe(), "the end waits for a flush under way").toBeUndefined()
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(ending)
+      expect(set.durable.height).toBe(1)
+      yield* executor.stopped
+      expect(yield* Effect.flip(propose(a, 3))).toBeInstanceOf(ExecutorStopped)
+    }),
+  )
+
+  it.effect.each(["ancestry", "source"] as const)("a defect in the %s is fatal, never a verdict", (where) =>
+    Effect.gen(function* () {
+      const { chain, executor, port, end } = yield* started()
+      const block = [1, 2, 3].reduce((parent, view) => chain.grow(parent, view), TOY_GENESIS)
+      chain.parentOf = () => Effect.die("source")
+      const ancestry = where === "source" ? chain.ancestry(block) : { next: Effect.die("ancestry") }
+      const asked = yield* Effect.forkChild(port.verify(block.context, ancestry))
+      const fatal = yield* Effect.flip(executor.stopped)
+      const operation = where === "source" ? "fetch" : "pull"
+      expect(fatal).toMatchObject({ _tag: "ExecutorDefect", operation, cause: where })
+      yield* quiet
+      expect(stoppedBy(asked)).toBe(fatal)
+      yield* end
+    }),
+  )
+
+  it.effect("an ack that throws when it is cancelled keeps nobody else from hearing of the end", () =>
+    Effect.gen(function* () {
+      const set = new ModelSet(ToyChain.start)
+      set.gate = Effect.fail(new StorageDead({ environment: "toy", cause: "power" }))
+      const { chain, log, executor, finalize, end } = yield* started({ set })
+      const a = chain.grow(TOY_GENESIS, 1)
+      const broken: Ack = {
+        acknowledge: () => {},
+        cancel: () => {
+          throw new Error("cancel")
+        },
+      }
+      yield* finalize(a, broken)
+      yield* finalize(chain.grow(a, 2))
+      expect(yield* Effect.flip(executor.stopped)).toMatchObject({ _tag: "FlushFailed" })
+      yield* quiet
+      expect(log).toEqual(["cancel 2"])
+      yield* end
+    }),
+  )
+
+  it.effect("a fault in what surrounds the core stops it, and still reaches everybody", () =>
+    Effect.gen(function* () {
+      const { chain, log, executor, verify, finalize, end } = yield* started({ hooks: { verify: never } })
+      const a = chain.grow(TOY_GENESIS, 1)
+      const open = yield* Effect.forkChild(verify(chain.grow(a, 2)))
+      yield* quiet
+      const broken: Ack = {
+        acknowledge: () => {
+          throw new Error("ack")
+        },
+        cancel: () => {},
+      }
+      yield* finalize(a, broken)
+      const fatal = yield* Effect.flip(executor.stopped)
+      expect(fatal).toMatchObject({ _tag: "ExecutorDefect", operation: "acknowledge", cause: { message: "ack" } })
+      yield* quiet
+      expect(stoppedBy(open)).toBe(fatal)
+      expect(log).toEqual([])
+      yield* end
+    }),
+  )
+})
+
+describe("restart", () => {
+  it.effect("a crash keeps the durable prefix; what was not acknowledged has its hook again, before anything new", () =>
+    Effect.gen(function* () {
+      const before = yield* started({
+        hooks: { finalized: ({ height }) => (height === 2 ? Effect.never : Effect.void) },
+      })
+      const { chain } = before
+      const a = chain.grow(TOY_GENESIS, 1)
+      const b = chain.grow(a, 2)
+      const c = chain.grow(b, 3)
+      yield* before.finalize(a)
+      yield* before.finalize(b)
+      yield* quiet
+      before.set.gate = Effect.never
+      yield* before.finalize(c)
+      yield* quiet
+      expect(before.log).toEqual(["ack 1"])
+      expect(before.set.anchor.height).toBe(3)
+      chain.processed = Height(1)
+
+      const hooked: number[] = []
+      const after = yield* started({
+        chain,
+        set: before.set.crash(),
+        hooks: {
+          finalized: ({ height }) =>
+            Effect.sync(() => {
+              hooked.push(height)
+            }),
+        },
+      })
+      expect(after.set.anchor).toEqual(anchorOf(b))
+      expect(hooked).toEqual([2])
+      yield* after.finalize(c)
+      yield* quiet
+      expect(hooked).toEqual([2, 3])
+      expect(after.log).toEqual(["ack 3"])
+      expect(after.set.tip.targets).toEqual(c.targets)
+      yield* after.end
+    }),
+  )
+
+  it.effect("F31 a hook that fails again at the start keeps the executor from starting", () =>
+    Effect.gen(function* () {
+      const chain = new ToyChain()
+      const a = chain.grow(TOY_GENESIS, 1)
+      chain.finalized[1] = a
+      const set = new ModelSet(anchorOf(a), chain.contentAfter(a))
+      const failing = started({ chain, set, hooks: { finalized: () => Effect.fail(new Error("again")) } })
+      expect(yield* Effect.flip(failing)).toMatchObject({ _tag: "FinalizedHookFailed", height: 1 })
+    }),
+  )
+
+  it.effect("a redelivered block that equals its row is acknowledged and not applied again; another one is fatal", () =>
+    Effect.gen(function* () {
+      const chain = new ToyChain()
+      const [a, a2] = [chain.grow(TOY_GENESIS, 1), chain.grow(TOY_GENESIS, 2)]
+      const b = chain.grow(a, 3)
+      const rows = [{ ...anchorOf(a), targets: a.targets }]
+      chain.processed = Height(2)
+      const good = yield* started({ chain, set: new ModelSet(anchorOf(b), chain.contentAfter(b), rows) })
+      yield* good.finalize(a)
+      yield* good.finalize(b)
+      yield* quiet
+      expect(good.log).toEqual(["ack 1", "ack 2"])
+      yield* good.end
+      const bad = yield* started({ chain, set: new ModelSet(anchorOf(b), chain.contentAfter(b), rows) })
+      yield* bad.finalize(a2)
+      expect(yield* Effect.flip(bad.executor.stopped)).toMatchObject({ _tag: "ConflictingFinalized", height: 1 })
+      yield* bad.end
+    }),
+  )
+
+  it.effect("what an earlier executor applied over the same set becomes durable before anything else", () =>
+    Effect.gen(function* () {
+      const chain = new ToyChain()
+      const a = chain.grow(TOY_GENESIS, 1)
+      const leftover = new ModelSet(ToyChain.start)
+      const batches = leftover.openBatches(leftover.tip)
+      batches.left.put("n", 1)
+      batches.right.put("n", 1)
+      leftover.apply(yield* leftover.seal(batches), anchorOf(a))
+      expect(leftover.durable.height).toBe(0)
+      const { end } = yield* started({ chain, set: leftover })
+      expect(leftover.durable.height).toBe(1)
+      yield* end
+    }),
+  )
+})
+
+describe("hooks", () => {
+  it.live(
+    "a promise hook is aborted by its signal; what it does later meets StaleBatch, what it sealed is closed",
+    () =>
+      Effect.gen(function* () {
+        const reached = yield* Deferred.make<void>()
+        const later = yield* Deferred.make<unknown>()
+        let release: () => void = () => {}
+        const { chain, set, verify, end } = yield* started({
+          hooks: {
+            verify: async (_context, _ancestry, batches, { seal, signal }) => {
+              const wait = new Promise<void>((resolve) => {
+                release = resolve
+              })
+              Deferred.doneUnsafe(reached, Effect.void)
+              await wait
+              const outcome = await Effect.runPromise(Effect.flip(seal(batches)))
+              Deferred.doneUnsafe(later, Effect.succeed([signal.aborted, outcome]))
+              return undefined
+            },
+          },
+        })
+        const open = yield* Effect.forkChild(verify(chain.grow(TOY_GENESIS, 1)))
+        yield* Deferred.await(reached)
+        yield* Fiber.interrupt(open)
+        yield* quiet
+        expect(set.openBatchCount).toBe(0)
+        release()
+        const [aborted, error] = (yield* Deferred.await(later)) as [boolean, unknown]
+        expect(aborted).toBe(true)
+        expect(error).toBeInstanceOf(StaleBatch)
+        yield* end
+      }),
+  )
+
+  it.live("a promise hook may do everything an Effect hook does", () =>
+    Effect.gen(function* () {
+      const { chain, verify, finalize, log, end } = yield* started({
+        hooks: {
+          verify: async (_context, ancestry, batches, tools) => {
+            const block = await Effect.runPromise(ancestry.next)
+            return Effect.runPromise(execute(block!, batches, tools))
+          },
+        },
+      })
+      const a = chain.grow(TOY_GENESIS, 1)
+      expect(yield* verify(a)).toBe(true)
+      const acked = yield* Deferred.make<void>()
+      yield* finalize(a, {
+        acknowledge: () => Deferred.doneUnsafe(acked, Effect.void),
+        cancel: () => log.push("cancel"),
+      })
+      yield* Deferred.await(acked)
+      yield* end
+    }),
+  )
+
+  it.effect("a hook sees the candidate, its parent and the rest of the ancestry, in order and without a gap", () =>
+    Effect.gen(function* () {
+      const seen: number[] = []
+      const { chain, verify, end } = yield* started({
+        hooks: {
+          verify: (_context, ancestry, batches, tools) =>
+            Effect.gen(function* () {
+              const candidate = yield* ancestry.next
+              for (let at = candidate; at !== undefined; at = yield* ancestry.next) seen.push(at.height)
+              return yield* execute(candidate!, batches, tools)
+            }),
+        },
+      })
+      const block = [1, 2, 3, 4].reduce((parent, view) => chain.grow(parent, view), TOY_GENESIS)
+      expect(yield* verify(block)).toBe(true)
+      expect(seen).toEqual([4, 3, 2, 1, 0])
+      yield* end
+    }),
+  )
+
+  const faults: ReadonlyArray<readonly [string, ToyApplication["verify"]]> = [
+    ["fails", () => Effect.fail(new Error("broken"))],
+    ["dies", () => Effect.die(new Error("broken"))],
+    [
+      "throws",
+      () => {
+        throw new Error("broken")
+      },
+    ],
+    ["rejects", () => Promise.reject(new Error("broken"))],
+    ["interrupts itself", () => Effect.interrupt],
+    ["returns a state it did not seal", () => Effect.succeed({ id: 7, targets: TOY_GENESIS.targets, bytes: 0 })],
+    [
+      "seals other batches than its own",
+      (_context, _ancestry, { left, right }, tools) => tools.seal({ left: right, right: left }),
+    ],
+    [
+      "seals its batches twice",
+      (_context, _ancestry, batches, tools) => Effect.andThen(tools.seal(batches), tools.seal(batches)),
+    ],
+  ]
+  it.live.each(faults)("a verify hook that %s is fatal, never false, and leaves no state behind", ([, verifyHook]) =>
+    Effect.gen(function* () {
+      const { chain, executor, verify, end } = yield* started({ hooks: { verify: verifyHook } })
+      const asked = yield* Effect.forkChild(verify(chain.grow(TOY_GENESIS, 1)))
+      const fatal = yield* Effect.flip(executor.stopped)
+      expect(fatal).toMatchObject({ _tag: "ApplicationFault", hook: "verify", height: 1 })
+      yield* quiet
+      expect(stoppedBy(asked)).toBe(fatal)
+      yield* end
+    }),
+  )
+
+  it.effect("a state that a hook sealed and did not return is closed", () =>
+    Effect.gen(function* () {
+      const { chain, set, verify, end } = yield* started({
+        hooks: {
+          verify: (_context, ancestry, batches, tools) =>
+            Effect.flatMap(ancestry.next, (block) => Effect.as(execute(block!, batches, tools), undefined)),
+        },
+      })
+      expect(yield* verify(chain.grow(TOY_GENESIS, 1))).toBe(false)
+      expect(set.layers).toBe(0)
+      yield* end
+    }),
+  )
+})
+
+describe("what operators see", () => {
+  it.effect("every hook has a span with height and block digest", () =>
+    Effect.gen(function* () {
+      const spans: Array<readonly [string, unknown, number]> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push([options.name, span, spans.length])
+          return span
+        },
+      })
+      yield* Effect.gen(function* () {
+        const { chain, propose, verify, finalize, end } = yield* started()
+        const a = chain.learn((yield* propose(TOY_GENESIS, 1))!)
+        expect(yield* verify(chain.grow(a, 2))).toBe(true)
+        const other = chain.grow(a, 3)
+        expect(yield* verify(chain.grow(other, 4))).toBe(true)
+        yield* finalize(a)
+        yield* finalize(other)
+        const last = chain.grow(other, 5)
+        yield* finalize(last)
+        yield* quiet
+        yield* end
+      }).pipe(Effect.provideService(Tracer.Tracer, tracer))
+      const names = new Set(spans.map(([name]) => name))
+      for (const hook of ["propose", "verify", "rebuild_pending_apply", "finalize_reconstruct", "finalized"]) {
+        expect(names).toContain(`coppice.stateful.${hook}`)
+      }
+      for (const [name, span] of spans) {
+        const { attributes } = span as Tracer.NativeSpan
+        expect(attributes.get("height"), name).toBeTypeOf("number")
+        expect(attributes.get("digest"), name).toMatch(/^[0-9a-f]{64}$/)
+      }
+    }),
+  )
+
+  it.effect("metrics have catalogued names with units and help, and follow what happens", () =>
+    Effect.gen(function* () {
+      const { chain, verify, finalize, end } = yield* started()
+      const a = chain.grow(TOY_GENESIS, 1)
+      expect(yield* verify(a)).toBe(true)
+      expect(yield* verify(chain.grow(TOY_GENESIS, 2))).toBe(true)
+      yield* finalize(a)
+      yield* quiet
+      const snapshot = new Map((yield* Metric.snapshot).map((metric) => [metric.id, metric]))
+      for (const metric of Object.values(executorMetrics)) {
+        expect(metric.id).toMatch(/^coppice_stateful_[a-z_]+$/)
+        expect(metric.description, metric.id).toMatch(/^[A-Z].{10,}[^.]$/)
+      }
+      const value = (metric: { readonly id: string }) => snapshot.get(metric.id)?.state
+      expect(value(executorMetrics.appliedHeight)).toMatchObject({ value: 1 })
+      expect(value(executorMetrics.durableHeight)).toMatchObject({ value: 1 })
+      expect(value(executorMetrics.prunedForks)).toMatchObject({ count: 1 })
+      expect(value(executorMetrics.verifyDuration)).toMatchObject({ count: 2 })
+      expect(value(executorMetrics.finalizeDuration)).toMatchObject({ count: 1 })
+      expect(value(executorMetrics.flushes)).toMatchObject({ count: 1 })
+      yield* end
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
+  )
+
+  it.effect("limits that make no sense are a programmer error", () =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(started({ limits: { pendingEntriesMax: 0 } }))
+      expect(Exit.isFailure(exit) && exit.cause.reasons[0]?._tag).toBe("Die")
+    }),
+  )
+})
