@@ -1,11 +1,30 @@
 /** Errors of the command in the words of the person who has to act. */
 import { type Explanation, explain, type ListenFailed, type NodeFailure, type NodeOpenError } from "@coppice/node"
 import type { VerdictsDiverged } from "@coppice/simulate"
+import type { SimulationFailed, UnknownScenario } from "./commands/simulate.ts"
+import type { Vacuous } from "./commands/torture.ts"
+import type { NoDevnet, NodeSilent } from "./commands/transfer.ts"
 import type { NotSettled } from "./devnet/devnet.ts"
 import type { HomeRefused } from "./devnet/home.ts"
 import type { RootsDiffer } from "./devnet/verify.ts"
+import type { Damaged } from "./torture/check.ts"
+import type { ChildFailed } from "./torture/supervisor.ts"
 
-type Known = NodeOpenError | NodeFailure | ListenFailed | HomeRefused | NotSettled | RootsDiffer | VerdictsDiverged
+type Known =
+  | NodeOpenError
+  | NodeFailure
+  | ListenFailed
+  | HomeRefused
+  | NotSettled
+  | RootsDiffer
+  | VerdictsDiverged
+  | Vacuous
+  | Damaged
+  | ChildFailed
+  | SimulationFailed
+  | UnknownScenario
+  | NoDevnet
+  | NodeSilent
 
 const isTagged = (error: unknown): error is Known => error instanceof Error && "_tag" in error
 
@@ -29,6 +48,34 @@ export const explainFailure = (error: unknown): Explanation | undefined => {
       return {
         what: `validators ${error.accepted.join(", ")} accept a block that ${error.refused.join(", ")} refuse`,
         advice: "The application is not deterministic: look for clocks, chance and state outside the databases.",
+      }
+    case "Vacuous":
+      return {
+        what: `only ${error.inside} of ${error.kills} kills hit a flush: the run shows too little`,
+        advice: "Run it again on a machine that is less busy, or with more kills.",
+      }
+    case "Damaged":
+    case "ChildFailed":
+      return {
+        what: `${error.directory}: ${error.what}`,
+        advice: "This is a defect: keep the directory and report it.",
+      }
+    case "SimulationFailed":
+      return {
+        what: `${error.scenario}: ${error.failed.length === 0 ? "nothing happened that it is about" : `seeds ${error.failed.join(", ")} failed`}`,
+        advice: "A seed fails the same way each time: run it alone and look at what consensus decided.",
+      }
+    case "UnknownScenario":
+      return { what: `there is no scenario ${error.scenario}`, advice: "npm run simulate lists them." }
+    case "NoDevnet":
+      return {
+        what: `there is no devnet in ${error.directory}`,
+        advice: "Start one with npm start, or name it with --data.",
+      }
+    case "NodeSilent":
+      return {
+        what: `no answer from ${error.url}: ${error.cause instanceof Error ? error.cause.message : String(error.cause)}`,
+        advice: "Start the devnet, name a validator with --url, or give the --nonce yourself.",
       }
     default:
       return explain(error)

@@ -20,3 +20,7 @@ export const CHILD_START_MS_MAX = 30_000
 export const KILLS_INSIDE_SHARE = 0.8
 /** Kills of one torture. */
 export const KILLS_MAX = 100_000
+/** Seeds of one simulation. */
+export const SEEDS_MAX = 1_000_000
+/** Decisions of consensus that are shown of a failed seed. */
+export const SHOWN_SCHEDULE_MAX = 60

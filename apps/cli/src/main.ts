@@ -12,12 +12,14 @@ import { Cause, Effect, Exit, References, Runtime } from "effect"
 import { CliError, Command } from "effect/cli"
 import { devnet } from "./commands/devnet.ts"
 import { inspect } from "./commands/inspect.ts"
+import { simulate } from "./commands/simulate.ts"
 import { torture } from "./commands/torture.ts"
+import { transfer } from "./commands/transfer.ts"
 import { explainFailure } from "./explain.ts"
 
 const coppice = Command.make("coppice").pipe(
   Command.withDescription("Replicated state machines with proven state"),
-  Command.withSubcommands([devnet, inspect, torture]),
+  Command.withSubcommands([devnet, inspect, transfer, simulate, torture]),
 )
 
 const say = (exit: Exit.Exit<unknown, unknown>): number => {

@@ -4,7 +4,6 @@
  * Invariant: with `--json` standard output holds one line of JSON and nothing else. Its roots were read from the
  * validators' environments after they had stopped, and are those of the block at its height.
  */
-import { join } from "node:path"
 import { Height } from "@coppice/consensus"
 import { toHex } from "@coppice/node"
 import type { LedgerBlock } from "@coppice-apps/ledger"
@@ -15,23 +14,19 @@ import { rootOnDisk } from "../devnet/verify.ts"
 import { makeWatch, SAMPLE_HEAD, sampleLine, type Watch } from "../devnet/watch.ts"
 import { LOAD_PER_SECOND_MAX, VALIDATORS_MAX } from "../limits.ts"
 import { listenForStop } from "../signals.ts"
+import { DEFAULT_DATA, DEFAULT_PORT, dataFlag } from "./flags.ts"
 
-const REPOSITORY = join(import.meta.dirname, "..", "..", "..", "..")
 const HEAD_EVERY_LINES = 25
 const POLL_MS = 20
 
 const between = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
 
 const flags = {
-  data: Flag.String("data").pipe(
-    Flag.withMetavar("DIR"),
-    Flag.withDescription("Where the devnet lives; made when it is new (default: .coppice/devnet in the repository)"),
-    Flag.withDefault(join(REPOSITORY, ".coppice", "devnet")),
-  ),
+  data: dataFlag,
   port: Flag.Int("port").pipe(
     Flag.withSchema(between(0, 65_535)),
     Flag.withDescription("Port of the first validator, the others follow; 0 takes free ones (default: 7070)"),
-    Flag.withDefault(7070),
+    Flag.withDefault(DEFAULT_PORT),
   ),
   load: Flag.Int("load").pipe(
     Flag.withSchema(between(0, LOAD_PER_SECOND_MAX)),
@@ -65,6 +60,7 @@ const welcome = ({ home, validators, chain }: Devnet, height: number): ReadonlyA
   const first = validators[0]!.listening.url
   const { host, port } = validators[0]!.listening
   const person = toHex(chain.people[0]!.publicKey)
+  const where = `${home.directory === DEFAULT_DATA ? "" : ` --data ${home.directory}`}${port === DEFAULT_PORT ? "" : ` --url ${first}`}`
   return [
     `coppice devnet   ${home.chainId}, ${validators.length} validators, ${home.isNew ? "new" : `goes on at height ${height}`}`,
     `data             ${home.directory}`,
@@ -73,6 +69,8 @@ const welcome = ({ home, validators, chain }: Devnet, height: number): ReadonlyA
     `try              curl ${host}:${port}/status`,
     `                 curl ${host}:${port}/blocks/latest`,
     `                 curl ${host}:${port}/accounts/${person}`,
+    `send             npm run -s coppice -- transfer --amount 5${where} |`,
+    `                   curl -d @- -H 'content-type: application/json' ${host}:${port}/transfers`,
     "stop             Ctrl-C; the same command goes on where it stopped",
     "",
   ]

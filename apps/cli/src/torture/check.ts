@@ -15,7 +15,7 @@ import { bindSet, memberNames, openDatabaseSet, SET_MAPS, targetsEqual } from "@
 import { Storage } from "@coppice/storage"
 import { openLmdb } from "@coppice/storage/lmdb"
 import { Data, Effect } from "effect"
-import { type CellsBlock, type Model, makeCells } from "./cells.ts"
+import { type CellsBlock, type Model, makeCells } from "../cells/cells.ts"
 import { CHAIN_ID } from "./site.ts"
 
 /** Something that must be true after a kill is not. */

@@ -17,10 +17,11 @@ import { explain, keepSecret, nodePaths, type OpenEnvironment, openNode } from "
 import { DEFAULT_SCHEDULE, makeBlockNetwork, makeSimulatedConsensus } from "@coppice/simulate"
 import { openLmdb } from "@coppice/storage/lmdb"
 import { Effect, References, Runtime } from "effect"
-import { BLOCK_STROKES, type CellsBlock, makeCells, makeStrokes } from "./cells.ts"
-import { CHAIN_ID, TORTURE_SECRET } from "./site.ts"
+import { type CellsBlock, makeCells, makeStrokes } from "../cells/cells.ts"
+import { CHAIN_ID, TORTURE_SECRET, WORKLOAD } from "./site.ts"
 
 const PIPE = 3
+const NONCES_PER_PROCESS = 1_000_000_000n
 const [directory = "", seedText = "0"] = process.argv.slice(2)
 const seed = Number(seedText)
 
@@ -44,7 +45,7 @@ const main = Effect.gen(function* () {
   const secret = yield* keepSecret(nodePaths(directory), Effect.succeed(TORTURE_SECRET))
   const keys = keyPairFromSeed(nodeEd25519, secret)
   const network = makeBlockNetwork({ latencyMs: { min: 0, max: 1 }, lossChance: 0 })
-  const strokes = makeStrokes(BigInt(seed) * BigInt(BLOCK_STROKES) * 1_000_000n)
+  const strokes = makeStrokes(WORKLOAD, BigInt(seed) * NONCES_PER_PROCESS)
   const application = makeCells(nodeHasher, strokes, ({ height }) => tell(`durable ${height}`))
   const node = yield* openNode({
     directory,

@@ -1,7 +1,11 @@
 /** What the killed process and the one that checks it agree on. */
+import type { Workload } from "../cells/cells.ts"
 
 /** Name of the tortured chain. */
 export const CHAIN_ID = "torture"
 
 /** Key of its only validator: nothing depends on its secrecy. */
 export const TORTURE_SECRET = new Uint8Array(32).fill(0x2a)
+
+/** Enough per block that its flush takes long enough to be hit. */
+export const WORKLOAD: Workload = { cells: 20_000, strokes: 400 }

@@ -16,9 +16,10 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import type { Readable } from "node:stream"
 import { Cause, Clock, Data, Deferred, Effect, Queue, Random, type Scope } from "effect"
+import { Model } from "../cells/cells.ts"
 import { CHILD_START_MS_MAX } from "../limits.ts"
-import { Model } from "./cells.ts"
 import { checkKilled } from "./check.ts"
+import { WORKLOAD } from "./site.ts"
 
 const CHILD = join(import.meta.dirname, "child.ts")
 
@@ -169,7 +170,7 @@ export interface Torture {
 /** A torture of a directory that is empty or new. */
 export const makeTorture = (directory: string): Torture => ({
   directory,
-  model: new Model(),
+  model: new Model(WORKLOAD),
   times: new FlushTimes(),
   acknowledged: 0,
 })

@@ -1,5 +1,6 @@
 /**
- * The application that is tortured: random writes, overwrites and removals in two databases, and a model of it in a map.
+ * The application that torture and simulation run: random writes, overwrites and removals in two databases, and a model
+ * of it in a map.
  *
  * Terms: a *stroke* writes one cell, or clears it. The value of a cell follows from the stroke alone.
  *
@@ -11,11 +12,15 @@ import type { Height } from "@coppice/consensus"
 import { type Hasher, nobleHasher } from "@coppice/crypto"
 import { Qmdb } from "@coppice/qmdb"
 import { Application, type InputProvider, type Readers, type StandardBlock } from "@coppice/stateful"
+import { Effect } from "effect"
 
-/** Cells that strokes hit. */
-export const CELLS = 20_000
-/** Strokes of one block: enough that its flush takes long enough to be hit. */
-export const BLOCK_STROKES = 400
+/** How much happens. */
+export interface Workload {
+  /** Cells that strokes hit. */
+  readonly cells: number
+  /** Strokes of one block. */
+  readonly strokes: number
+}
 
 const FIXED_BYTES = 160
 const NOTE_BYTES_MAX = 512
@@ -73,23 +78,23 @@ export const makeCells = (
       fixed.put(key, fixedOf(stroke))
       notes.put(key, noteOf(stroke))
     },
-    finalized: async (block) => durable(block),
+    finalized: (block) => Effect.sync(() => durable(block)),
     ...(inputs === undefined ? {} : { inputs }),
   })
 
 /** Strokes without end, the same for the same start. `from` is the first nonce: above every nonce used before. */
-export const makeStrokes = (from: bigint): InputProvider<Stroke> => {
+export const makeStrokes = ({ cells: count, strokes }: Workload, from: bigint): InputProvider<Stroke> => {
   let nonce = from
   let finalizedHeight: Height | undefined
   return {
-    waiting: BLOCK_STROKES,
+    waiting: strokes,
     get finalizedHeight() {
       return finalizedHeight
     },
     idOf: (stroke) => bytesKey(nobleHasher.hash(encode(StrokeCodec, stroke))),
     take: (_, countMax) =>
-      Array.from({ length: Math.min(BLOCK_STROKES, countMax) }, () => {
-        const transaction = { cell: Number((nonce * 7919n) % BigInt(CELLS)), nonce }
+      Array.from({ length: Math.min(strokes, countMax) }, () => {
+        const transaction = { cell: Number((nonce * 7919n) % BigInt(count)), nonce }
         nonce++
         return { id: String(transaction.nonce), transaction }
       }),
@@ -103,7 +108,12 @@ export const makeStrokes = (from: bigint): InputProvider<Stroke> => {
 /** What the databases must hold, kept beside them from the final blocks alone. */
 export class Model {
   readonly #last = new Map<number, Stroke>()
+  readonly #cells: number
   height = 0
+
+  constructor({ cells: count }: Workload) {
+    this.#cells = count
+  }
 
   /** Takes in the block after `height`. */
   advance(block: CellsBlock): void {
@@ -119,7 +129,7 @@ export class Model {
   /** The first cell that differs from the databases; undefined when all agree. */
   difference({ fixed, notes }: Readers<CellsDatabases>): number | undefined {
     if (fixed.active !== this.#last.size || notes.active !== this.#last.size) return -1
-    for (let cell = 0; cell < CELLS; cell++) {
+    for (let cell = 0; cell < this.#cells; cell++) {
       const stroke = this.#last.get(cell)
       const key = keyOf(cell)
       const [value, note] = [fixed.get(key), notes.get(key)]

@@ -1,0 +1,98 @@
+/**
+ * `coppice simulate`: whole networks in virtual time, one schedule per seed.
+ *
+ * Invariant: a failing seed is printed with the command that runs it again and with what consensus had decided. A run
+ * in which what the scenario is named for never happened fails.
+ */
+import { Clock, Console, Data, Effect, Option, Schema } from "effect"
+import { Command, Flag } from "effect/cli"
+import { SEEDS_MAX, SHOWN_SCHEDULE_MAX } from "../limits.ts"
+import { untilStopped } from "../signals.ts"
+import { runSeed, type SeedResult } from "../simulate/run.ts"
+import { SCENARIOS, type Scenario } from "../simulate/scenarios.ts"
+
+/** Some seeds of a scenario failed, or it showed nothing. */
+export class SimulationFailed extends Data.TaggedError("SimulationFailed")<{
+  readonly scenario: string
+  readonly failed: ReadonlyArray<number>
+}> {}
+
+/** There is no scenario of that name. */
+export class UnknownScenario extends Data.TaggedError("UnknownScenario")<{ readonly scenario: string }> {}
+
+const list = Effect.gen(function* () {
+  yield* Console.log("Scenarios:")
+  for (const { name, about } of SCENARIOS) yield* Console.log(`  ${name.padEnd(18)}${about}`)
+  yield* Console.log("\nRun one with: npm run simulate -- --scenario NAME --seeds N [--from S] [--json]")
+})
+
+const showFailure = (scenario: Scenario, { seed, failure, schedule }: SeedResult, say: typeof Console.log) =>
+  Effect.gen(function* () {
+    yield* say(`seed ${seed} failed: ${failure}`)
+    const shown = schedule.slice(-SHOWN_SCHEDULE_MAX)
+    yield* say(`  what consensus decided${shown.length < schedule.length ? `, the last ${shown.length}` : ""}:`)
+    for (const line of shown) yield* say(`    ${line}`)
+    yield* say(`  again: npm run simulate -- --scenario ${scenario.name} --seeds 1 --from ${seed}`)
+  })
+
+const run = Effect.fnUntraced(function* (scenario: Scenario, from: number, seeds: number, json: boolean) {
+  const say = json ? Console.error : Console.log
+  const startMs = yield* Clock.currentTimeMillis
+  const failed: Array<{ readonly seed: number; readonly failure: string | undefined }> = []
+  let happened = 0
+  let blocks = 0
+  for (let seed = from; seed < from + seeds; seed++) {
+    const result = runSeed(scenario, seed)
+    if (result.failure !== undefined) {
+      failed.push({ seed, failure: result.failure })
+      yield* showFailure(scenario, result, say)
+    }
+    if (result.statistics !== undefined) {
+      happened += scenario.happened(result.statistics)
+      blocks += result.statistics.finalizedBlocks
+    }
+    yield* Effect.sleep(0)
+  }
+  const isVacuous = happened === 0
+  const seconds = ((yield* Clock.currentTimeMillis) - startMs) / 1000
+  const result = { scenario: scenario.name, seeds, from, failed, vacuous: isVacuous, happened, blocks, seconds }
+  if (json) yield* Console.log(JSON.stringify(result))
+  else {
+    yield* say(`${scenario.name}: ${seeds - failed.length} of ${seeds} seeds passed, ${blocks} blocks in ${seconds} s`)
+    if (isVacuous) yield* say("nothing of what this scenario is about happened: more seeds are needed")
+  }
+  if (failed.length > 0 || isVacuous) {
+    return yield* new SimulationFailed({ scenario: scenario.name, failed: failed.map(({ seed }) => seed) })
+  }
+})
+
+/** The command. */
+export const simulate = Command.make(
+  "simulate",
+  {
+    scenario: Flag.String("scenario").pipe(
+      Flag.withDescription("Name of a scenario; without it they are listed"),
+      Flag.optional,
+    ),
+    seeds: Flag.Int("seeds").pipe(
+      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: SEEDS_MAX }))),
+      Flag.withDescription("How many seeds to run (default: 10)"),
+      Flag.withDefault(10),
+    ),
+    from: Flag.Int("from").pipe(
+      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2 ** 31 }))),
+      Flag.withDescription("The first seed (default: 1)"),
+      Flag.withDefault(1),
+    ),
+    json: Flag.Boolean("json").pipe(
+      Flag.withDescription("One line of JSON at the end on standard output, progress on standard error"),
+      Flag.withDefault(false),
+    ),
+  },
+  Effect.fnUntraced(function* ({ scenario, seeds, from, json }) {
+    if (Option.isNone(scenario)) return yield* list
+    const found = SCENARIOS.find(({ name }) => name === scenario.value)
+    if (found === undefined) return yield* new UnknownScenario({ scenario: scenario.value })
+    yield* untilStopped(run(found, from, seeds, json))
+  }),
+).pipe(Command.withDescription("Run a network in virtual time, one schedule of faults per seed"))
