@@ -98,7 +98,7 @@ const windowOf = (pendingAcksMax: number, rewindHeights = pendingAcksMax + 1): n
  *
  * Errors: `ForeignSet`, `SetCorrupt`, `GenesisTargetsMismatch` (F37), `StateSyncUnfinished`, `MemberCorrupt`, or the
  * storage's; nothing was written then. A window smaller than the acknowledgements is a programmer error (F32).
- * Durability: a new set is durable when this succeeds. Cost: bounded by members and window, not by the size of the state.
+ * Durability: a new set is durable when this succeeds. Cost: independent of the length of the log; eight bytes are read per key.
  */
 export const openDatabaseSet = Effect.fn("Stateful.openDatabaseSet")(function* <B extends Block, M extends Databases>(
   options: SetOptions<B, M>,
