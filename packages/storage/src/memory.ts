@@ -2,26 +2,33 @@
  * Storage in memory that loses what a disk would lose.
  *
  *   write --> visible --\
- *         \-> durable ---+--> settled            two orders, chosen by chance, each step a turn of its own
+ *         \-> durable ---+--> settled            two orders, chosen by chance, each event a turn of its own
  *
  * Terms: a *disk* outlives the handles opened on it. *Crash* is power loss: every open handle is dead, and an environment
  * holds all that was durable and, of a write that was under way, everything or nothing.
  *
  * Invariant: a write that settled survives every crash. It runs on Effect's Clock and scheduler alone, so it can be part
- * of a deterministic simulation.
+ * of a deterministic simulation. It takes every liberty that the port leaves: values are copied at the last moment, and a
+ * write that failed may have been seen, and may be there afterwards.
  */
-import { Effect, type Scope, Semaphore } from "effect"
-import { checkBatch, requireMap } from "./checks.ts"
-import { StorageDead, type StorageError, StorageLimitExceeded, StorageWriteFailed } from "./errors.ts"
-import { MAPS_MAX } from "./limits.ts"
-import type { Change, Entry, MapName, ScanRange, StorageShape } from "./storage.ts"
+import { Effect, Layer, type Scope } from "effect"
+import { StorageBackupFailed, StorageDead, type StorageError, StorageLimitExceeded } from "./errors.ts"
+import { Environment, type Owner, Write, type WriteEvent, type WriteFault } from "./internal/disk.ts"
+import type { OrderedMap } from "./internal/ordered-map.ts"
+import { firstOver, planOf, rangeOf, requireKey, requireMap } from "./internal/plan.ts"
+import { MAPS_MAX, WRITES_PENDING_MAX } from "./limits.ts"
+import { type Change, type Entry, type MapName, type ScanRange, Storage, type StorageShape } from "./storage.ts"
+
+export type { WriteEvent, WriteFault } from "./internal/disk.ts"
 
 /** How a disk behaves. */
 export interface MemoryDiskOptions {
   /** Uniform in [0, 1); decides the order of *visible* and *durable*, and the fate of a write that a crash cuts. */
   readonly chance: () => number
-  /** Virtual milliseconds before each of the three events of a write; none when not given. */
+  /** Virtual milliseconds before each of the events of a write; none when not given. */
   readonly delayMs?: () => number
+  /** Who lets a write's events happen: the fiber that writes (default), or the disk's owner by `step`. */
+  readonly drive?: "writer" | "owner"
 }
 
 /** A disk of named environments. */
@@ -31,152 +38,86 @@ export interface MemoryDisk {
     environment: string,
     maps: ReadonlyArray<MapName>,
   ) => Effect.Effect<StorageShape, StorageError, Scope.Scope>
+  /** Lets the next event of the write under way happen; undefined when none is. For disks driven by their owner. */
+  readonly step: (environment: string) => WriteEvent | undefined
   /** Power loss, for every environment. */
   readonly crash: () => void
-  /** Makes the n-th write from now (1 = the next) of an environment fail, with nothing of it kept. */
-  readonly failWrite: (environment: string, n: number, reason: "disk full" | "io") => void
+  /**
+   * Makes the n-th write from now (1 = the next) of an environment fail. Nothing of it is kept when the disk is full;
+   * after an I/O error all of it or nothing, by chance, and it may have been visible before.
+   */
+  readonly failWrite: (environment: string, n: number, reason: WriteFault) => void
 }
 
-type Rows = Map<string, Uint8Array>
-
-const keyText = (key: Uint8Array): string => Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1")
-
-const keyBytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"))
-
-/** One ordered map. Its key order is made when a scan asks for it and holds until a key comes or goes. */
-class Table {
-  readonly rows: Rows = new Map()
-  private order: ReadonlyArray<string> | undefined
-
-  set(key: string, value: Uint8Array | undefined): Uint8Array | undefined {
-    const before = this.rows.get(key)
-    if (value === undefined) this.rows.delete(key)
-    else this.rows.set(key, value)
-    if ((before === undefined) !== (value === undefined)) this.order = undefined
-    return before
-  }
-
-  scan({ start, end, reverse = false, limit = Number.POSITIVE_INFINITY }: ScanRange): Array<Entry> {
-    this.order ??= [...this.rows.keys()].sort()
-    const order = this.order
-    const low = start === undefined ? undefined : keyText(start)
-    const high = end === undefined ? undefined : keyText(end)
-    const entries: Array<Entry> = []
-    for (let i = reverse ? order.length - 1 : lowerBound(order, low); entries.length < limit; i += reverse ? -1 : 1) {
-      const key = order[i]
-      if (key === undefined) break
-      if (reverse ? low !== undefined && key > low : false) continue
-      if (high !== undefined && (reverse ? key <= high : key >= high)) break
-      entries.push({ key: keyBytes(key), value: this.rows.get(key)!.slice() })
+const wait = (write: Write, isReady: () => boolean): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    if (isReady()) return resume(Effect.void)
+    write.wake = () => {
+      if (isReady()) resume(Effect.void)
     }
-    return entries
-  }
-}
-
-const lowerBound = (order: ReadonlyArray<string>, key: string | undefined): number => {
-  if (key === undefined) return 0
-  let low = 0
-  let high = order.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (order[middle]! < key) low = middle + 1
-    else high = middle
-  }
-  return low
-}
-
-interface Frozen {
-  readonly map: MapName
-  readonly key: string
-  readonly value: Uint8Array | undefined
-}
-
-/** A write under way. */
-interface InFlight {
-  readonly changes: ReadonlyArray<Frozen>
-  undo: Array<Frozen> | undefined
-  durable: boolean
-}
-
-/** What outlives handles. */
-class Environment {
-  readonly tables = new Map<MapName, Table>()
-  inFlight: InFlight | undefined
-  failure: { left: number; readonly reason: "disk full" | "io" } | undefined
-  /** Handles of an earlier incarnation are dead. */
-  incarnation = 0
-
-  table(map: MapName): Table {
-    const found = this.tables.get(map)
-    if (found !== undefined) return found
-    const made = new Table()
-    this.tables.set(map, made)
-    return made
-  }
-
-  show(write: InFlight): void {
-    write.undo = write.changes.map(({ map, key, value }) => ({ map, key, value: this.table(map).set(key, value) }))
-  }
-
-  crash(survives: boolean): void {
-    this.incarnation += 1
-    const write = this.inFlight
-    this.inFlight = undefined
-    if (write === undefined) return
-    const kept = write.durable || survives
-    if (kept && write.undo === undefined) this.show(write)
-    if (!kept) for (const { map, key, value } of (write.undo ?? []).toReversed()) this.table(map).set(key, value)
-  }
-
-  takeFailure(): "disk full" | "io" | undefined {
-    if (this.failure === undefined) return undefined
-    this.failure.left -= 1
-    if (this.failure.left > 0) return undefined
-    const { reason } = this.failure
-    this.failure = undefined
-    return reason
-  }
-}
-
-const freeze = (changes: ReadonlyArray<Change>): ReadonlyArray<Frozen> =>
-  changes.map((change) => ({
-    map: change.map,
-    key: keyText(change.key),
-    value: change.tag === "put" ? change.value.slice() : undefined,
-  }))
+  })
 
 /** One open environment. */
-class Handle {
+class Handle implements Owner {
   private dead: StorageDead | undefined
-  private readonly name: string
+  private pending = 0
+  private idle: (() => void) | undefined
   private readonly environment: Environment
   private readonly maps: ReadonlySet<MapName>
   private readonly options: MemoryDiskOptions
   private readonly incarnation: number
 
-  constructor(name: string, environment: Environment, maps: ReadonlySet<MapName>, options: MemoryDiskOptions) {
-    this.name = name
+  constructor(environment: Environment, maps: ReadonlySet<MapName>, options: MemoryDiskOptions) {
     this.environment = environment
     this.maps = maps
     this.options = options
     this.incarnation = environment.incarnation
   }
 
-  private kill(cause: unknown): StorageDead {
-    this.dead ??= new StorageDead({ environment: this.name, cause })
+  readonly die = (cause: unknown): StorageDead => {
+    this.dead ??= new StorageDead({ environment: this.environment.name, cause })
     return this.dead
   }
 
-  private get alive(): StorageDead | undefined {
-    if (this.dead === undefined && this.incarnation !== this.environment.incarnation) return this.kill("power loss")
+  readonly done = (): void => {
+    this.pending -= 1
+    if (this.pending === 0) this.idle?.()
+  }
+
+  get death(): StorageDead | undefined {
+    if (this.dead === undefined && this.incarnation !== this.environment.incarnation) return this.die("power loss")
     return this.dead
   }
 
-  readonly table = (map: MapName): Table => {
-    const { alive } = this
-    if (alive !== undefined) throw alive
+  private readonly table = (map: MapName): OrderedMap => {
+    const { death } = this
+    if (death !== undefined) throw death
     requireMap(this.maps, map)
     return this.environment.table(map)
+  }
+
+  readonly get = (map: MapName, key: Uint8Array): Uint8Array | undefined => {
+    const table = this.table(map)
+    requireKey(key)
+    return table.get(key)?.slice()
+  }
+
+  readonly scan = (map: MapName, wanted: ScanRange): ReadonlyArray<Entry> => {
+    const table = this.table(map)
+    const range = rangeOf(wanted)
+    if (range === undefined) return []
+    const { start, end, reverse, limit = Number.POSITIVE_INFINITY } = range
+    const entries: Array<Entry> = []
+    for (const [key, value] of reverse ? table.descending(start, end) : table.ascending(start, end)) {
+      if (entries.push({ key: key.slice(), value: value.slice() }) >= limit) break
+    }
+    return entries
+  }
+
+  readonly info = () => {
+    const { death } = this
+    if (death !== undefined) throw death
+    return { bytesUsed: this.environment.bytes, bytesFree: undefined }
   }
 
   private readonly pause = Effect.suspend(() => {
@@ -184,66 +125,62 @@ class Handle {
     return delayMs === undefined ? Effect.yieldNow : Effect.sleep(delayMs())
   })
 
-  /** A step of a write, unless the power was lost meanwhile. */
-  private step(run: () => void): Effect.Effect<void, StorageDead> {
-    return Effect.andThen(
-      this.pause,
-      Effect.suspend(() => {
-        const { alive } = this
-        if (alive !== undefined) return Effect.fail(alive)
-        run()
-        return Effect.void
-      }),
-    )
-  }
+  readonly prefetch = (map: MapName, keys: ReadonlyArray<Uint8Array>): Effect.Effect<void, StorageError> =>
+    Effect.suspend((): Effect.Effect<void, StorageError> => {
+      const { death } = this
+      if (death !== undefined) return Effect.fail(death)
+      requireMap(this.maps, map)
+      const over = firstOver(keys)
+      return over === undefined ? this.pause : Effect.fail(over)
+    })
 
-  readonly write = Effect.fnUntraced(
+  readonly write = (changes: ReadonlyArray<Change>): Effect.Effect<void, StorageError> =>
+    Effect.suspend((): Effect.Effect<void, StorageError> => {
+      const { death } = this
+      if (death !== undefined) return Effect.fail(death)
+      if (this.pending > WRITES_PENDING_MAX) {
+        const [limit, allowed] = ["WRITES_PENDING_MAX" as const, WRITES_PENDING_MAX]
+        return Effect.fail(new StorageLimitExceeded({ limit, actual: this.pending, allowed }))
+      }
+      const plan = planOf(this.maps, changes)
+      if (plan instanceof StorageLimitExceeded) return Effect.fail(plan)
+      const write = new Write(this, plan)
+      this.pending += 1
+      this.environment.submit(write)
+      return this.ended(write)
+    }).pipe(Effect.uninterruptible)
+
+  private readonly ended = Effect.fnUntraced(
     { self: this as Handle },
-    function* (this: Handle, changes: ReadonlyArray<Change>): Effect.fn.Return<void, StorageError> {
-      const { alive, environment } = this
-      if (alive !== undefined) return yield* alive
-      const over = checkBatch(this.maps, changes)
-      if (over !== undefined) return yield* over
-      const reason = environment.takeFailure()
-      if (reason !== undefined) {
-        const failed = new StorageWriteFailed({ environment: this.name, reason, cause: "injected" })
-        this.kill(failed)
-        return yield* failed
+    function* (this: Handle, write: Write): Effect.fn.Return<void, StorageError> {
+      const { drive = "writer" } = this.options
+      const isHead = () => drive === "writer" && this.environment.head === write
+      yield* wait(write, () => write.outcome !== undefined || isHead())
+      while (write.outcome === undefined) {
+        yield* this.pause
+        if (write.outcome === undefined) this.environment.step()
       }
-      const write: InFlight = { changes: freeze(changes), undo: undefined, durable: false }
-      environment.inFlight = write
-      const show = () => environment.show(write)
-      const sync = () => {
-        write.durable = true
-      }
-      const [first, second] = this.options.chance() < 0.5 ? [show, sync] : [sync, show]
-      yield* this.step(first!)
-      yield* this.step(second!)
-      yield* this.step(() => {
-        environment.inFlight = undefined
-      })
+      yield* write.outcome
     },
   )
 
-  readonly close = (): void => {
-    this.kill("closed")
-  }
-}
+  readonly backup = (disk: (name: string) => Environment, directory: string): Effect.Effect<void, StorageError> =>
+    Effect.suspend((): Effect.Effect<void, StorageError> => {
+      const { death, environment } = this
+      if (death !== undefined) return Effect.fail(death)
+      if (disk(directory).copyFrom(environment)) return this.pause
+      const cause = new Error("the directory is not empty")
+      return Effect.fail(new StorageBackupFailed({ environment: environment.name, directory, cause }))
+    }).pipe(Effect.uninterruptible)
 
-const shapeOf = (handle: Handle, environment: Environment, turn: Semaphore.Semaphore): StorageShape => ({
-  get: (map, key) => handle.table(map).rows.get(keyText(key))?.slice(),
-  scan: (map, range) => handle.table(map).scan(range),
-  prefetch: (map) => Effect.sync(() => void handle.table(map)),
-  write: (changes) => Effect.uninterruptible(turn.withPermits(1)(handle.write(changes))),
-  backup: () => Effect.die("memory storage has no directory to copy to"),
-  info: () => {
-    let bytesUsed = 0
-    for (const table of environment.tables.values()) {
-      for (const [key, value] of table.rows) bytesUsed += key.length + value.length
-    }
-    return { bytesUsed, bytesFree: undefined }
-  },
-})
+  readonly close = Effect.suspend(() => {
+    this.die("closed")
+    return Effect.callback<void>((resume) => {
+      if (this.pending === 0) return resume(Effect.void)
+      this.idle = () => resume(Effect.void)
+    })
+  })
+}
 
 /** Makes an empty disk. Pure but for the chance it is given. */
 export const makeMemoryDisk = (options: MemoryDiskOptions): MemoryDisk => {
@@ -251,28 +188,36 @@ export const makeMemoryDisk = (options: MemoryDiskOptions): MemoryDisk => {
   const environmentOf = (name: string): Environment => {
     const found = environments.get(name)
     if (found !== undefined) return found
-    const made = new Environment()
+    const made = new Environment(name, options.chance)
     environments.set(name, made)
     return made
   }
+  const open = (name: string, maps: ReadonlyArray<MapName>) =>
+    Effect.gen(function* () {
+      if (maps.length > MAPS_MAX) {
+        return yield* new StorageLimitExceeded({ limit: "MAPS_MAX", actual: maps.length, allowed: MAPS_MAX })
+      }
+      const handle = yield* Effect.acquireRelease(
+        Effect.sync(() => new Handle(environmentOf(name), new Set(maps), options)),
+        ({ close }) => close,
+      )
+      const { get, scan, prefetch, write, info } = handle
+      const backup = (directory: string) => handle.backup(environmentOf, directory)
+      return { get, scan, prefetch, write, backup, info }
+    })
   return {
-    open: (name, maps) =>
-      Effect.gen(function* () {
-        if (maps.length > MAPS_MAX) {
-          return yield* new StorageLimitExceeded({ limit: "MAPS_MAX", actual: maps.length, allowed: MAPS_MAX })
-        }
-        const environment = environmentOf(name)
-        const handle = new Handle(name, environment, new Set(maps), options)
-        const turn = yield* Semaphore.make(1)
-        const shape = shapeOf(handle, environment, turn)
-        yield* Effect.addFinalizer(() => turn.withPermits(1)(Effect.sync(handle.close)))
-        return shape
-      }),
+    open,
+    step: (name) => environmentOf(name).step(),
     crash: () => {
-      for (const environment of environments.values()) environment.crash(options.chance() < 0.5)
+      for (const environment of environments.values()) environment.crash()
     },
-    failWrite: (name, n, reason) => {
-      environmentOf(name).failure = { left: n, reason }
-    },
+    failWrite: (name, n, reason) => environmentOf(name).planFault(n, reason),
   }
 }
+
+/** The storage service in memory, on a disk of its own whose writes settle at once and in one order. */
+export const layerMemory = (maps: ReadonlyArray<MapName>): Layer.Layer<Storage, StorageError> =>
+  Layer.effect(
+    Storage,
+    Effect.suspend(() => makeMemoryDisk({ chance: () => 0 }).open("memory", maps)),
+  )

@@ -9,7 +9,7 @@
  * that never succeeded may be there whole: callers must accept a longer prefix than was acknowledged, never a torn one.
  *
  * Invariant: a batch is applied whole or not at all, in submission order. After a failed write the handle is dead and
- * every later call fails with `StorageDead`.
+ * every later call fails with `StorageDead`. The laws in `@coppice/laws` say it in tests.
  */
 import { Context, type Effect } from "effect"
 import type { StorageError } from "./errors.ts"
@@ -30,6 +30,7 @@ export interface ScanRange {
   readonly limit?: number
 }
 
+/** A key and its value. Both belong to the caller. */
 export interface Entry {
   readonly key: Uint8Array
   readonly value: Uint8Array
@@ -41,26 +42,48 @@ export interface StorageInfo {
   readonly bytesFree: number | undefined
 }
 
-/** An open environment. Keys compare as byte strings; `KEY_BYTES_MAX` and `VALUE_BYTES_MAX` bound them. */
+/**
+ * An open environment. Keys compare as byte strings.
+ *
+ * Errors: whatever is called after a failed write or after closing is `StorageDead`, thrown by the synchronous calls. A
+ * map that was not declared is a programmer's error, a `RangeError`.
+ */
 export interface StorageShape {
   /**
    * Value of a key, or undefined. Synchronous: reads are memory-mapped. The array belongs to the caller.
-   * Throws `StorageDead` or `StorageReadFailed` as a defect-free tagged error.
+   *
+   * Errors: throws `StorageDead`, `StorageReadFailed`, or `StorageLimitExceeded` for a key that no map can hold.
    */
   readonly get: (map: MapName, key: Uint8Array) => Uint8Array | undefined
-  /** Entries in key order, read to the end before this returns, so that no cursor outlives the call. */
+  /**
+   * Entries in key order, read to the end before this returns, so that no cursor outlives the call.
+   *
+   * Bounds: an empty bound comes before every key. Errors: as `get`, for a bound above `KEY_BYTES_MAX` too.
+   */
   readonly scan: (map: MapName, range: ScanRange) => ReadonlyArray<Entry>
-  /** Brings the pages of these keys into memory without blocking the event loop. Says nothing about presence. */
+  /**
+   * Brings the pages of these keys into memory without blocking the event loop. Says nothing about presence.
+   *
+   * Cancellation: safe; what is under way ends by itself. Keys are borrowed until the effect ends.
+   */
   readonly prefetch: (map: MapName, keys: ReadonlyArray<Uint8Array>) => Effect.Effect<void, StorageError>
   /**
    * Writes a batch atomically; succeeds when it is durable.
    *
-   * Concurrency: writes are queued and made durable in call order. Values are borrowed until the effect ends.
-   * Cancellation: uninterruptible once started. Errors: any failure kills the handle.
+   * Concurrency: writes are queued and made durable in call order. Keys and the array are read before this returns to
+   * its fiber; values are borrowed until the effect ends.
+   * Bounds: `StorageLimitExceeded`, with nothing written, for a key, value, batch or queue over its limit. Whatever
+   * reading the batch throws is thrown before anything is written, and the handle lives on.
+   * Cancellation: uninterruptible once started. Errors: `StorageWriteFailed` kills the handle.
    */
   readonly write: (changes: ReadonlyArray<Change>) => Effect.Effect<void, StorageError>
-  /** Copies a consistent snapshot into an existing empty directory. */
+  /**
+   * Copies a consistent snapshot of what is visible into an existing empty directory; succeeds when it is durable there.
+   *
+   * Cancellation: uninterruptible once started. Errors: `StorageBackupFailed`, and the handle lives on.
+   */
   readonly backup: (directory: string) => Effect.Effect<void, StorageError>
+  /** Sizes now. Errors: throws `StorageDead` or `StorageReadFailed`. */
   readonly info: () => StorageInfo
 }
 

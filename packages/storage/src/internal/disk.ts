@@ -1,0 +1,188 @@
+/**
+ * One environment of a memory disk: what is visible, what is durable, and the writes on their way.
+ *
+ *   queue:  [ head | waiting | waiting ]        only the head moves
+ *   head:   visible, durable in either order, then settled          or, where a fault was planned: [visible,] failed
+ *
+ * Terms: an *event* is one step of the head. *Undo* is what the head's keys held before it became visible. *Fate*: what a
+ * failed write or a crash leaves of the head is all of it or nothing; chance decides where the disk had promised nothing.
+ *
+ * Invariant: what a crash leaves is a prefix of the writes in call order, each of them whole, and every settled one in it.
+ */
+import { Effect } from "effect"
+import { type StorageDead, type StorageError, StorageWriteFailed } from "../errors.ts"
+import type { MapName } from "../storage.ts"
+import { OrderedMap } from "./ordered-map.ts"
+import type { Plan } from "./plan.ts"
+
+/** What can happen to a write, one event at a time. */
+export type WriteEvent = "visible" | "durable" | "settled" | "failed"
+
+/** Why a write fails. */
+export type WriteFault = StorageWriteFailed["reason"]
+
+type Outcome = Effect.Effect<void, StorageError>
+
+/** What a write needs of the handle that it came through. */
+export interface Owner {
+  readonly die: (cause: unknown) => StorageDead
+  readonly done: () => void
+}
+
+/** A write on its way. */
+export class Write {
+  readonly owner: Owner
+  readonly plan: Plan
+  /** Set once it has ended. */
+  outcome: Outcome | undefined
+  /** Called when it becomes the head, and when it has ended. */
+  wake: (() => void) | undefined
+  /** What is still to happen, last first. */
+  events: Array<WriteEvent> = []
+  fault: WriteFault | undefined
+  /** Copies of the values, made when the first event looks at them: until then they are the caller's. */
+  values: ReadonlyArray<Uint8Array | undefined> | undefined
+  undo: Array<Uint8Array | undefined> | undefined
+  durable = false
+
+  constructor(owner: Owner, plan: Plan) {
+    this.owner = owner
+    this.plan = plan
+  }
+
+  end(outcome: Outcome): void {
+    this.outcome = outcome
+    this.owner.done()
+    this.wake?.()
+  }
+}
+
+/** What outlives handles. */
+export class Environment {
+  readonly name: string
+  private readonly chance: () => number
+  private readonly tables = new Map<MapName, OrderedMap>()
+  private queue: Array<Write> = []
+  private planned: { left: number; readonly reason: WriteFault } | undefined
+  /** Handles of an earlier incarnation are dead. */
+  incarnation = 0
+
+  constructor(name: string, chance: () => number) {
+    this.name = name
+    this.chance = chance
+  }
+
+  get head(): Write | undefined {
+    return this.queue[0]
+  }
+
+  get bytes(): number {
+    return [...this.tables.values()].reduce((sum, table) => sum + table.bytes, 0)
+  }
+
+  table(map: MapName): OrderedMap {
+    const found = this.tables.get(map)
+    if (found !== undefined) return found
+    const made = new OrderedMap()
+    this.tables.set(map, made)
+    return made
+  }
+
+  /** Takes the visible rows of another environment, unless this one has rows. */
+  copyFrom(other: Environment): boolean {
+    if (this.bytes > 0) return false
+    for (const [map, table] of other.tables) {
+      for (const [key, value] of table.ascending(undefined, undefined)) this.table(map).set(key, value)
+    }
+    return true
+  }
+
+  /** Makes the n-th write to become head from now on fail. */
+  planFault(n: number, reason: WriteFault): void {
+    this.planned = { left: n, reason }
+  }
+
+  submit(write: Write): void {
+    this.queue.push(write)
+    if (this.head === write) this.begin(write)
+  }
+
+  private begin(write: Write): void {
+    write.fault = this.takeFault()
+    const coin = this.chance() < 0.5
+    if (write.fault === undefined)
+      write.events = coin ? ["settled", "durable", "visible"] : ["settled", "visible", "durable"]
+    else write.events = coin && write.fault === "io" ? ["failed", "visible"] : ["failed"]
+    write.wake?.()
+  }
+
+  private takeFault(): WriteFault | undefined {
+    const { planned } = this
+    if (planned === undefined) return undefined
+    planned.left -= 1
+    if (planned.left > 0) return undefined
+    this.planned = undefined
+    return planned.reason
+  }
+
+  /** Lets the next event of the head happen. */
+  step(): WriteEvent | undefined {
+    const write = this.head
+    const event = write?.events.pop()
+    if (write === undefined || event === undefined) return undefined
+    if (event === "visible") this.show(write)
+    if (event === "durable") {
+      write.durable = true
+      write.values ??= copied(write.plan.values)
+    }
+    if (event === "settled") this.finish(write, Effect.void)
+    if (event === "failed") this.fail(write)
+    return event
+  }
+
+  private show(write: Write): void {
+    const { maps, keys, values } = write.plan
+    write.values ??= copied(values)
+    write.undo = maps.map((map, i) => this.table(map).set(keys[i]!, write.values![i]))
+  }
+
+  private takeBack(write: Write): void {
+    const { maps, keys } = write.plan
+    for (let i = maps.length - 1; i >= 0; i--) this.table(maps[i]!).set(keys[i]!, write.undo![i])
+  }
+
+  private decide(write: Write, kept: boolean): void {
+    if (kept && write.undo === undefined) this.show(write)
+    if (!kept && write.undo !== undefined) this.takeBack(write)
+  }
+
+  private finish(write: Write, outcome: Outcome): void {
+    this.queue.shift()
+    if (this.head !== undefined) this.begin(this.head)
+    write.end(outcome)
+  }
+
+  private fail(write: Write): void {
+    const reason = write.fault!
+    this.decide(write, reason === "io" && this.chance() < 0.5)
+    const failed = new StorageWriteFailed({ environment: this.name, reason, cause: "injected" })
+    const dead = write.owner.die(failed)
+    const stranded = this.queue.filter((other) => other !== write && other.owner === write.owner)
+    this.queue = this.queue.filter((other) => !stranded.includes(other))
+    this.finish(write, Effect.fail(failed))
+    for (const other of stranded) other.end(Effect.fail(dead))
+  }
+
+  /** Power loss: what is left is durable, and no write is on its way. */
+  crash(): void {
+    this.incarnation += 1
+    const { head, queue } = this
+    const kept = this.chance() < 0.5
+    this.queue = []
+    if (head !== undefined) this.decide(head, head.durable || (kept && head.fault !== "disk full"))
+    for (const write of queue) write.end(Effect.fail(write.owner.die("power loss")))
+  }
+}
+
+const copied = (values: ReadonlyArray<Uint8Array | undefined>): ReadonlyArray<Uint8Array | undefined> =>
+  values.map((value) => value?.slice())
