@@ -12,7 +12,15 @@ export interface Explanation {
   readonly advice: string
 }
 
-const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+/** What an unknown failure says of itself, and of what caused it. */
+const reasonOf = (cause: unknown): string => {
+  if (!(cause instanceof Error)) return String(cause)
+  if (cause.message !== "") return cause.message
+  const { _tag: tag, reason } = cause as { readonly _tag?: unknown; readonly reason?: unknown }
+  const name = typeof tag === "string" ? tag : cause.name
+  const what = typeof reason === "string" ? `${name}, ${reason}` : name
+  return cause.cause === undefined ? what : `${what} (${reasonOf(cause.cause)})`
+}
 
 const NOT_THIS_DIRECTORY =
   "Nothing was changed. Start with the right directory, or with another --data for a new chain."

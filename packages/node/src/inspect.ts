@@ -3,7 +3,7 @@
  *
  * Terms: the *window* is the range of heights that keep undo records: the node can be taken back to any of them.
  *
- * Invariant: a directory in use is refused, one without a node is not touched, and no row of an environment is written.
+ * Invariant: a directory in use is refused, one without a node is not touched, and what is looked at stays as it was, byte for byte.
  */
 import { existsSync, readdirSync, statSync } from "node:fs"
 import { join } from "node:path"
@@ -14,6 +14,7 @@ import { openLmdb } from "@coppice/storage/lmdb"
 import { Effect } from "effect"
 import { fileOperation, nodePaths, readConfig, setPath } from "./directory.ts"
 import { ConfigUnreadable } from "./errors.ts"
+import { guardEnvironment } from "./guard.ts"
 import { toHex } from "./hex.ts"
 import { acquireLock } from "./lock.ts"
 
@@ -54,6 +55,7 @@ const setView = (set: SetDescription) => {
 
 /** Opens what is there; undefined where there is nothing. */
 const openExisting = Effect.fnUntraced(function* (directory: string, maps: ReadonlyArray<string>) {
+  yield* guardEnvironment(directory, () => false)
   const environment = { directory, maps }
   const storage: StorageShape | undefined = existsSync(directory) ? yield* openLmdb(environment) : undefined
   return storage

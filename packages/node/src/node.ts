@@ -47,6 +47,7 @@ import {
 } from "./directory.ts"
 import { type NodeFailure, type NodeOpenError, SecretUnreadable } from "./errors.ts"
 import { explain } from "./explain.ts"
+import { guardEnvironment } from "./guard.ts"
 import { toHex } from "./hex.ts"
 import { acquireLock, announceHolder } from "./lock.ts"
 import { startExecutor } from "./startup.ts"
@@ -183,9 +184,15 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
   yield* checkConfig(paths, config)
   yield* acquireLock(paths)
   const held = yield* checkConfig(paths, config)
-  const setStorage = yield* openEnvironment({ directory: setPath(paths, application.name), maps: SET_MAPS })
-  const marshalStorage = yield* openEnvironment({ directory: paths.marshal, maps: MARSHAL_MAPS })
+  let isAccepted = false
+  const open = (directory: string, maps: ReadonlyArray<string>) =>
+    Effect.andThen(
+      guardEnvironment(directory, () => isAccepted),
+      openEnvironment({ directory, maps }),
+    )
+  const setStorage = yield* open(setPath(paths, application.name), SET_MAPS)
   yield* openSyncPlan({ application, chainId, hasher, storage: setStorage })
+  const marshalStorage = yield* open(paths.marshal, MARSHAL_MAPS)
   const { pendingAcksMax, rewindHeights, ...executorLimits } = limits
   const marshal = yield* makeMarshal({
     chainId,
@@ -204,6 +211,7 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
     limits: executorLimits,
     ...(rewindHeights === undefined ? {} : { rewindHeights }),
   })
+  isAccepted = true
   if (held === undefined) yield* writeConfig(paths, config)
   yield* announceHolder(paths)
   const watched = yield* watch(executor, marshal)

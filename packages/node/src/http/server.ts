@@ -9,12 +9,12 @@
  * Invariant: a request holds bounded memory and time: header, body, duration and connections have limits. A server binds
  * to 127.0.0.1 unless it is told otherwise, and stops within its limit whatever its clients do.
  */
-import { createServer } from "node:http"
+import { createServer, type Server } from "node:http"
 import type { Block } from "@coppice/consensus"
 import { Height } from "@coppice/consensus"
 import type { Databases } from "@coppice/stateful"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { ByteSize, Effect, Layer, Metric, type Scope } from "effect"
+import { ByteSize, Deferred, Effect, Layer, Metric, type Scope } from "effect"
 import {
   HttpIncomingMessage,
   HttpRouter,
@@ -48,7 +48,7 @@ export type HttpApp = Effect.Effect<
 /** An API and what answers the groups that it adds to a node's own. */
 export interface AppOptions<Groups extends HttpApiGroup.Constraint> {
   readonly api: HttpApi.HttpApi<"coppice", typeof NodeGroup | Groups>
-  readonly handlers: Layer.Layer<HttpApiGroup.ToService<"coppice", Groups>>
+  readonly handlers: Layer.Layer<HttpApiGroup.ToService<"coppice", Exclude<Groups, typeof NodeGroup>>>
 }
 
 /** Where a server listens. */
@@ -139,6 +139,20 @@ const refused = (host: string, port: number, { cause }: HttpServerError.ServeErr
 }
 
 /**
+ * Refuses new connections, waits for requests under way as long as they may take, then cuts what is left.
+ *
+ * A finalizer cannot be interrupted, and so no race of effects can end a wait in it: both ends complete one promise.
+ */
+const drain = (native: Server): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const over = yield* Deferred.make<void>()
+    yield* Effect.forkDetach(Effect.andThen(Effect.sleep(HTTP_SHUTDOWN_MS_MAX), Deferred.succeed(over, undefined)))
+    native.close(() => Deferred.doneUnsafe(over, Effect.void))
+    yield* Deferred.await(over)
+    native.closeAllConnections()
+  })
+
+/**
  * Listens, and asks `app` for what answers each request.
  *
  * Errors: `ListenFailed`. Cancellation: closing the scope refuses new requests, gives those under way
@@ -158,10 +172,13 @@ export const listen = Effect.fn("Node.listen")(function* (
   const server = yield* NodeHttpServer.make(() => native, {
     host,
     port,
-    gracefulShutdownTimeout: HTTP_SHUTDOWN_MS_MAX,
+    disablePreemptiveShutdown: true,
   }).pipe(Effect.mapError((error) => refused(host, port, error)))
-  yield* Effect.addFinalizer(() => Effect.sync(() => native.closeAllConnections()))
-  yield* server.serve(app).pipe(Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(bodyBytesMax)))
+  // A server runs requests uninterruptibly, and a wait for a node that is down must end with the server.
+  yield* server
+    .serve(Effect.interruptible(app))
+    .pipe(Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(bodyBytesMax)))
+  yield* Effect.addFinalizer(() => drain(native))
   const address = native.address()
   const bound = typeof address === "object" && address !== null ? address.port : port
   return { host, port: bound, url: `http://${host.includes(":") ? `[${host}]` : host}:${bound}` }

@@ -1,0 +1,225 @@
+/**
+ * Goal: a node starts where it stood, stops in order, and touches nothing of a directory that is not its own.
+ * Method: single validators on LMDB in temporary directories, under simulated consensus in real time; directories are
+ * compared byte for byte.
+ */
+import { readFileSync, rmSync, writeFileSync } from "node:fs"
+import { MARSHAL_MAPS } from "@coppice/consensus"
+import { SET_MAPS, targetsEqual } from "@coppice/stateful"
+import { type Change, StorageDead, StorageWriteFailed } from "@coppice/storage"
+import { openLmdb } from "@coppice/storage/lmdb"
+import { it } from "@effect/vitest"
+import { Effect, Exit, Fiber } from "effect"
+import { describe, expect } from "vitest"
+import { explain, inspectNode, type NodeOpenError, nodePaths, openNode, setPath } from "../src/index.ts"
+import { imageOf, temporaryDirectory } from "./support/temporary.ts"
+import { driveTo, fullMempool, makeToy, runTo, type ToyBlock, type ToyDatabases, toyOptions } from "./support/toy.ts"
+
+const openOnce = (options: Effect.Success<ReturnType<typeof toyOptions>>) =>
+  Effect.scoped(openNode<ToyBlock, ToyDatabases>(options))
+
+/** What opening is refused with, when it left every byte as it was. */
+const refusalOf = Effect.fnUntraced(function* (options: Effect.Success<ReturnType<typeof toyOptions>>) {
+  const before = imageOf(options.directory)
+  const refused: NodeOpenError = yield* Effect.flip(openOnce(options))
+  expect(imageOf(options.directory)).toEqual(before)
+  return refused
+})
+
+const writeRaw = (directory: string, maps: ReadonlyArray<string>, changes: ReadonlyArray<Change>) =>
+  Effect.scoped(Effect.flatMap(openLmdb({ directory, maps }), (storage) => storage.write(changes)))
+
+describe("a node", () => {
+  it.live("goes on where it stood after a stop, with the roots its blocks commit to", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const options = yield* toyOptions(directory, { application: makeToy().withInputs(fullMempool(300)) })
+      yield* runTo(options, 5)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const node = yield* openNode(options)
+          expect(node.set.anchor.height).toBeGreaterThanOrEqual(5)
+          const block = (yield* node.marshal.finalizedAt(node.set.anchor.height))!
+          expect(block.digest).toEqual(node.set.anchor.digest)
+          expect(targetsEqual(block.targets.counts, node.set.tip.targets.counts)).toBe(true)
+          expect(targetsEqual(block.targets.last, node.set.tip.targets.last)).toBe(true)
+          expect(node.set.use("read", ({ counts }) => counts.active)).toBe(7)
+          yield* driveTo(node, node.set.anchor.height + 3)
+        }),
+      )
+    }),
+  )
+
+  it.live("frees its directory when it stops, also when it is interrupted", () =>
+    Effect.gen(function* () {
+      const options = yield* toyOptions(yield* temporaryDirectory)
+      const fiber = yield* Effect.forkChild(Effect.scoped(Effect.andThen(openNode(options), Effect.never)))
+      yield* Effect.sleep(100)
+      yield* Fiber.interrupt(fiber)
+      yield* openOnce(options)
+    }),
+  )
+
+  it.live("is refused a directory in use, which keeps working", () =>
+    Effect.gen(function* () {
+      const options = yield* toyOptions(yield* temporaryDirectory)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const node = yield* openNode(options)
+          const refused = yield* Effect.flip(openOnce(options))
+          expect(refused).toMatchObject({ _tag: "DirectoryLocked", holder: { pid: process.pid } })
+          expect(explain(refused).what).toContain(String(process.pid))
+          expect((yield* Effect.flip(inspectNode(options.directory)))._tag).toBe("DirectoryLocked")
+          yield* driveTo(node, 2)
+        }),
+      )
+    }),
+  )
+
+  it.live("without its key is refused", () =>
+    Effect.gen(function* () {
+      const options = yield* toyOptions(yield* temporaryDirectory)
+      rmSync(nodePaths(options.directory).secret)
+      expect(yield* refusalOf(options)).toMatchObject({ _tag: "SecretUnreadable", reason: "it is missing" })
+    }),
+  )
+
+  it.live("F29 stops with the reason when a flush cannot be written, and starts again from what is durable", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const options = yield* toyOptions(directory, { application: makeToy().withInputs(fullMempool(300)) })
+      let writes = 0
+      const full = new StorageWriteFailed({ environment: "set", reason: "disk full", cause: new Error("ENOSPC") })
+      const failing = yield* toyOptions(directory, {
+        application: options.application,
+        openEnvironment: (environment) =>
+          Effect.map(openLmdb(environment), (storage) => {
+            if (!environment.directory.includes("sets")) return storage
+            const dead = new StorageDead({ environment: "set", cause: full })
+            const write: typeof storage.write = (changes) => {
+              writes++
+              return writes < 6 ? storage.write(changes) : Effect.fail(writes === 6 ? full : dead)
+            }
+            return { ...storage, write }
+          }),
+      })
+      const exit = yield* Effect.exit(runTo(failing, 1_000_000))
+      expect(Exit.isFailure(exit)).toBe(true)
+      const error = yield* Effect.flip(exit)
+      expect(error).toMatchObject({ _tag: "FlushFailed" })
+      expect(explain(error as NodeOpenError).what).toContain("disk full (ENOSPC)")
+      yield* runTo(options, 12)
+    }),
+  )
+})
+
+describe("a foreign directory is refused and every byte of it stays", () => {
+  const cases = [
+    ["another chain id", { chainId: "other" }, "chain"],
+    ["another application", { application: makeToy("other") }, "application"],
+  ] as const
+  for (const [what, given, field] of cases) {
+    it.live(`${what}, by config.json`, () =>
+      Effect.gen(function* () {
+        const directory = yield* temporaryDirectory
+        yield* runTo(yield* toyOptions(directory), 3)
+        const refused = yield* refusalOf(yield* toyOptions(directory, given))
+        expect(refused).toMatchObject({ _tag: "ForeignDirectory", field })
+        yield* openOnce(yield* toyOptions(directory))
+      }),
+    )
+  }
+
+  it.live("another genesis, by config.json", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      yield* runTo(yield* toyOptions(directory), 3)
+      const { config } = nodePaths(directory)
+      const genesis = "0".repeat(64)
+      writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(config, "utf8")), genesis }))
+      expect(yield* refusalOf(yield* toyOptions(directory))).toMatchObject({
+        _tag: "ForeignDirectory",
+        field: "genesis",
+        actual: genesis,
+      })
+    }),
+  )
+
+  it.live("a later format of the directory", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      yield* runTo(yield* toyOptions(directory), 3)
+      writeFileSync(nodePaths(directory).config, '{ "format": 7 }')
+      expect(yield* refusalOf(yield* toyOptions(directory))).toMatchObject({ field: "format", actual: "7" })
+    }),
+  )
+
+  it.live("another chain id, by the environments alone", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      yield* runTo(yield* toyOptions(directory), 3)
+      rmSync(nodePaths(directory).config)
+      const refused = yield* refusalOf(yield* toyOptions(directory, { chainId: "other" }))
+      expect(refused).toMatchObject({ _tag: "ForeignSet", field: "chain", expected: "other", actual: "test" })
+    }),
+  )
+
+  it.live("an unknown format version of the databases", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      yield* runTo(yield* toyOptions(directory), 3)
+      const value = new Uint8Array([0, 0, 0, 9, 1, 2, 3])
+      const change = { tag: "put", map: "root", key: Uint8Array.of(0), value } as const
+      yield* writeRaw(setPath(nodePaths(directory), "toy"), SET_MAPS, [change])
+      expect(yield* refusalOf(yield* toyOptions(directory))).toMatchObject({
+        _tag: "ForeignSet",
+        field: "format",
+        actual: "9",
+      })
+    }),
+  )
+
+  it.live("an unknown format version of the block store", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      yield* runTo(yield* toyOptions(directory), 3)
+      const key = new TextEncoder().encode("format")
+      const change = { tag: "put", map: "meta", key, value: new Uint8Array([0, 0, 0, 9]) } as const
+      yield* writeRaw(nodePaths(directory).marshal, MARSHAL_MAPS, [change])
+      const refused = yield* refusalOf(yield* toyOptions(directory))
+      expect(refused).toMatchObject({ _tag: "ForeignEnvironment", field: "format", actual: "9" })
+    }),
+  )
+})
+
+describe("inspect", () => {
+  it.live("says where a stopped node stands, and writes nothing", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const options = yield* toyOptions(directory, { application: makeToy().withInputs(fullMempool(100)) })
+      yield* runTo(options, 4)
+      const before = imageOf(directory)
+      const inspected = yield* inspectNode(directory)
+      expect(imageOf(directory)).toEqual(before)
+      expect(inspected).toMatchObject({ chain: "test", application: "toy", validator: 0, format: 1 })
+      const { set, marshal } = inspected
+      expect(set!.anchor!.height).toBeGreaterThanOrEqual(4)
+      expect(set!.window!.last).toBe(set!.anchor!.height)
+      expect(set!.members.map(({ name }) => name)).toEqual(["counts", "last"])
+      expect(marshal!.finalized!.last).toBeGreaterThanOrEqual(set!.anchor!.height)
+      yield* Effect.scoped(
+        Effect.map(openNode(options), (node) => {
+          expect(set!.members[0]).toMatchObject({ size: Number(node.set.tip.targets.counts.end) })
+        }),
+      )
+    }),
+  )
+
+  it.live("of a directory without a node creates nothing", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      expect((yield* Effect.flip(inspectNode(directory)))._tag).toBe("ConfigUnreadable")
+      expect(imageOf(directory)).toEqual([])
+    }),
+  )
+})
