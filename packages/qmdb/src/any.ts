@@ -57,7 +57,7 @@ import { type SealTrace, sealUnordered, Touched } from "./internal/seal-unordere
 import { INACTIVE, SLOTS_PER_PAGE, SlotIndex } from "./internal/slot-index.ts"
 import { PackedRecords, PackedVariable, Space } from "./internal/space.ts"
 import { Sweep } from "./internal/sweep.ts"
-import { PROOF_OPS_MAX, REWIND_COMMITS_MAX } from "./limits.ts"
+import { PROOF_BYTES_MAX, PROOF_OPS_MAX, REWIND_COMMITS_MAX } from "./limits.ts"
 import type { Flush, Layer, Member, MemberHome, MemberSpec, SealStep, SyncTarget } from "./member.ts"
 
 /** How an `any` database is declared. */
@@ -89,7 +89,7 @@ export interface KeyedReader<K, V> {
   readonly locate: (key: K) => Location | undefined
   /**
    * Operations `[start, start + max)` with their proof, at this state or at an earlier commit of log size `size`.
-   * Bounds: at most `PROOF_OPS_MAX` operations. Errors: `ProofUnavailable`.
+   * Bounds: at most `PROOF_OPS_MAX` operations and `PROOF_BYTES_MAX` bytes of them. Errors: `ProofUnavailable`.
    */
   readonly prove: (start: Location, max: number, size?: Location) => OperationsProof
   /** Brings what `get` of these keys will read into memory, without blocking. */
@@ -472,16 +472,14 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     const { tip } = this.branches
     const { state } = tip.content!
     const leaves = size ?? Location(state.size)
-    if (leaves > state.size || leaves < 1) throw new ProofUnavailable("size beyond log", start, leaves)
+    if (leaves > state.size) throw new ProofUnavailable("size beyond log", start, leaves)
+    if (leaves < 1) throw new ProofUnavailable("not a commit boundary", start, leaves)
     if (start >= leaves) throw new ProofUnavailable("start beyond size", start, leaves)
     const floor = this.own(() => commitFloor(this.format, this.log.operation(leaves - 1, tip)))
     if (floor === undefined) throw new ProofUnavailable("not a commit boundary", start, leaves)
     const { family } = state.frontier
-    const end = Location(Math.min(leaves, start + Math.max(1, Math.min(max, PROOF_OPS_MAX))))
-    const operations: Array<Uint8Array> = []
-    for (let location = start as number; location < end; location++) {
-      operations.push(new Uint8Array(this.log.operation(location, tip)))
-    }
+    const operations = this.operationsFrom(start, Math.min(leaves, start + Math.max(1, Math.min(max, PROOF_OPS_MAX))))
+    const end = Location(start + operations.length)
     const shape = {
       leaves,
       inactivePeaks: inactivePeaks(family, leaves, Location(floor)),
@@ -491,6 +489,19 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
       this.log.node(position, tip),
     )
     return { start, operations, proof }
+  }
+
+  /** Copies of the operations `[start, end)`, at least one, then as many as `PROOF_BYTES_MAX` allows. */
+  private operationsFrom(start: number, end: number): ReadonlyArray<Uint8Array> {
+    const operations: Array<Uint8Array> = []
+    let bytes = 0
+    for (let location = start; location < end; location++) {
+      const operation = this.log.operation(location, this.branches.tip)
+      bytes += operation.length
+      if (operations.length > 0 && bytes > PROOF_BYTES_MAX) break
+      operations.push(new Uint8Array(operation))
+    }
+    return operations
   }
 }
 

@@ -16,6 +16,8 @@ export const SLOTS_MAX = 2 ** 30
 export const INDEX_REPLAY_OPS_MAX = 1 << 18
 /** Operations returned with one range proof. */
 export const PROOF_OPS_MAX = 4096
+/** Bytes of operations returned with one range proof, unless a single one is longer. */
+export const PROOF_BYTES_MAX = 1 << 22
 /** Un-flushed layers of one database. */
 export const LAYERS_MAX = 4096
 /** Commits of one database that keep undo records at most. */

@@ -11,6 +11,7 @@
  * map entry for each cost a block more than hashing its operations does.
  */
 import { bytesKey } from "@coppice/codec"
+import { ByteStore } from "./byte-store.ts"
 import { hashBytes } from "./key-hash.ts"
 
 const EMPTY = -1
@@ -19,19 +20,10 @@ const TABLE_START = 64
 /** Steps that finding a place may take before the table counts as crowded; by chance it takes fewer at half load. */
 const PROBES_MAX = 256
 
-/** Below this length a loop copies faster than a native call. */
-const LOOP_BYTES_MAX = 64
-
-/** Copies `source[from .. to)` to `target` at `at`. */
-export const copyBytes = (source: Buffer, from: number, to: number, target: Buffer, at: number): void => {
-  if (to - from > LOOP_BYTES_MAX) source.copy(target, at, from, to)
-  else for (let i = from, j = at; i < to; i++, j++) target[j] = source[i]!
-}
-
 /** The keys of one batch. */
 export class KeyTable {
-  /** Keys back to back. Replaced as it grows: ask again after each `add`. */
-  bytes = Buffer.allocUnsafeSlow(1024)
+  /** Keys back to back. */
+  readonly store = new ByteStore(1024)
   /** Key `n` is `bytes[starts[n] .. starts[n + 1])`. Replaced as it grows. */
   starts = new Uint32Array(TABLE_START / 2 + 1)
   private hashes = new Int32Array(TABLE_START / 2)
@@ -44,6 +36,11 @@ export class KeyTable {
   /** Keys held. */
   get count(): number {
     return this.size
+  }
+
+  /** Keys back to back, as of now. */
+  get bytes(): Buffer {
+    return this.store.bytes
   }
 
   /** Bytes of all keys. */
@@ -81,7 +78,7 @@ export class KeyTable {
     const number = this.size
     this.grow(key.length)
     const start = this.starts[number]!
-    for (let i = 0; i < key.length; i++) this.bytes[start + i] = key[i]!
+    this.store.write(key, start)
     this.starts[number + 1] = start + key.length
     this.size = number + 1
     if (this.crowded !== undefined) this.crowded.set(bytesKey(key), number)
@@ -91,12 +88,8 @@ export class KeyTable {
 
   private grow(length: number): void {
     const number = this.size
-    const end = this.starts[number]! + length
-    if (end > this.bytes.length) {
-      const bytes = Buffer.allocUnsafeSlow(Math.max(end, this.bytes.length * 2))
-      this.bytes.copy(bytes, 0, 0, this.starts[number]!)
-      this.bytes = bytes
-    }
+    const used = this.starts[number]!
+    this.store.reserve(used + length, used)
     if (number < this.hashes.length) return
     const starts = new Uint32Array(number * 2 + 1)
     starts.set(this.starts)

@@ -6,27 +6,32 @@
 
 import { BatchTooLarge } from "../errors.ts"
 import { LAYER_OPERATION_BYTES_MAX } from "../limits.ts"
+import { ByteStore } from "./byte-store.ts"
 
 /** Collects the operations of one batch. */
 export class OperationBuffer {
   count = 0
-  private bytes: Buffer
+  /** Where operations are written. */
+  readonly store: ByteStore
   private offsets: Uint32Array
   private owners: Uint32Array
 
   constructor(operations: number, bytes: number) {
-    this.bytes = Buffer.alloc(bytes)
+    this.store = new ByteStore(bytes, true)
     this.offsets = new Uint32Array(operations + 1)
     this.owners = new Uint32Array(operations)
   }
 
   /**
-   * Room for one more operation of `length` bytes; the caller writes it at the returned offset of `target`. Throws
+   * Room for one more operation of `length` bytes; the caller writes it at the returned offset of `store`. Throws
    * `BatchTooLarge`.
    */
   reserve(length: number, owner: number): number {
     const at = this.offsets[this.count]!
-    if (at + length > this.bytes.length) this.growBytes(at + length)
+    if (at + length > LAYER_OPERATION_BYTES_MAX) {
+      throw new BatchTooLarge("LAYER_OPERATION_BYTES_MAX", LAYER_OPERATION_BYTES_MAX)
+    }
+    this.store.reserve(at + length, at, LAYER_OPERATION_BYTES_MAX)
     if (this.count === this.owners.length) this.growCount()
     this.owners[this.count] = owner
     this.count += 1
@@ -34,20 +39,17 @@ export class OperationBuffer {
     return at
   }
 
-  /** The buffer to write into. Ask again after each `reserve`. */
-  get target(): Buffer {
-    return this.bytes
-  }
-
   /** Appends a whole operation. */
   push(operation: Uint8Array, owner: number): void {
     const at = this.reserve(operation.length, owner)
-    this.bytes.set(operation, at)
+    this.store.write(operation, at)
   }
 
-  /** Operation `i`, as a view. */
-  operation(i: number): Uint8Array {
-    return this.bytes.subarray(this.offsets[i]!, this.offsets[i + 1]!)
+  /** Appends operation `i` again. */
+  repeat(i: number, owner: number): void {
+    const from = this.offsets[i]!
+    const to = this.offsets[i + 1]!
+    this.store.copyTo(from, to, this.store, this.reserve(to - from, owner))
   }
 
   /** Owner of operation `i`. */
@@ -58,9 +60,10 @@ export class OperationBuffer {
   /** What was collected, without spare room. */
   finish(): { readonly operations: Uint8Array; readonly offsets: Uint32Array; readonly owners: Uint32Array } {
     const length = this.offsets[this.count]!
-    const fits = this.bytes.length - length <= length / 8
+    const { bytes } = this.store
+    const fits = bytes.length - length <= length / 8
     return {
-      operations: fits ? this.bytes.subarray(0, length) : Buffer.from(this.bytes.subarray(0, length)),
+      operations: fits ? bytes.subarray(0, length) : Buffer.from(bytes.subarray(0, length)),
       offsets: this.offsets.slice(0, this.count + 1),
       owners: this.owners.slice(0, this.count),
     }
@@ -74,14 +77,5 @@ export class OperationBuffer {
     const owners = new Uint32Array(capacity)
     owners.set(this.owners)
     this.owners = owners
-  }
-
-  private growBytes(needed: number): void {
-    if (needed > LAYER_OPERATION_BYTES_MAX) {
-      throw new BatchTooLarge("LAYER_OPERATION_BYTES_MAX", LAYER_OPERATION_BYTES_MAX)
-    }
-    const bytes = Buffer.alloc(Math.max(needed, Math.min(this.bytes.length * 2, LAYER_OPERATION_BYTES_MAX)))
-    bytes.set(this.bytes)
-    this.bytes = bytes
   }
 }

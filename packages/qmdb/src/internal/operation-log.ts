@@ -89,7 +89,7 @@ export class OperationLog<C extends { readonly log: LogPart | undefined }> {
   copyOperation(location: number, branch: Branch<C>, buffer: OperationBuffer, owner: number): void {
     if (location < this.storedSize && this.fixed !== undefined) {
       const at = buffer.reserve(this.fixed.recordBytes, owner)
-      this.fixed.copyTo(location, buffer.target, at)
+      this.fixed.copyTo(location, buffer.store, at)
     } else buffer.push(this.operation(location, branch), owner)
   }
 

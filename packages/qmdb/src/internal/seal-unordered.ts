@@ -18,7 +18,6 @@ import type { SealStep } from "../member.ts"
 import type { Branch } from "./branches.ts"
 import { type KeyIndex, NO_SLOT } from "./key-index.ts"
 import type { KeyText } from "./key-shape.ts"
-import { copyBytes } from "./key-table.ts"
 import { commitOperation, type KeyedFormat, mutationBytes, writeMutationHead } from "./keyed-format.ts"
 import type { KeyedContent, KeyedState } from "./keyed-state.ts"
 import { SLICE_ITEMS } from "./layout.ts"
@@ -198,15 +197,15 @@ class Sealing<K, V> {
   private mutate(key: number, owner: number): void {
     const { writes, buffer } = this
     const { format } = this.home
-    const { bytes, starts } = writes.keys
+    const { store, starts } = writes.keys
     const value = writes.of(key)
     const start = starts[key]!
     const end = starts[key + 1]!
     const length = mutationBytes(format, end - start, value === REMOVED ? undefined : writes.length(value))
     const at = buffer.reserve(length, owner)
-    const keyAt = writeMutationHead(format, buffer.target, at, end - start, value !== REMOVED)
-    copyBytes(bytes, start, end, buffer.target, keyAt)
-    if (value !== REMOVED) writes.copyTo(value, buffer.target, keyAt + end - start)
+    const keyAt = writeMutationHead(format, buffer.store.bytes, at, end - start, value !== REMOVED)
+    store.copyTo(start, end, buffer.store, keyAt)
+    if (value !== REMOVED) writes.copyTo(value, buffer.store, keyAt + end - start)
   }
 
   *writeExisting(existing: Existing, pause: () => Generator<undefined, void, void>): Generator<undefined, void, void> {
@@ -269,7 +268,7 @@ class Sealing<K, V> {
       if (location === INACTIVE || slots.locate(slot, this.branch) !== location) continue
       this.place(slot, this.size, location)
       const moved = ownerOf(slot, Kind.update)
-      if (own >= 0) this.buffer.push(this.buffer.operation(own), moved)
+      if (own >= 0) this.buffer.repeat(own, moved)
       else log.copyOperation(location, this.branch, this.buffer, moved)
       moves += 1
       if (moves === steps) return location + 1

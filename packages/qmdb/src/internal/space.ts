@@ -13,6 +13,7 @@
 import type { Change, MapName, StorageShape } from "@coppice/storage"
 import { MemberCorrupt } from "../errors.ts"
 import type { MemberHome } from "../member.ts"
+import { ByteStore } from "./byte-store.ts"
 import { PACKED_OPERATIONS, ROW_BYTES } from "./layout.ts"
 
 const PREFIX_BYTES = 5
@@ -93,7 +94,7 @@ export class PackedRecords {
   readonly recordsPerRow: number
   private readonly space: Space
   private readonly map: MapName
-  private readonly row: Buffer
+  private readonly row: ByteStore
   private cachedRow = -1
   private cachedBytes = 0
 
@@ -102,7 +103,7 @@ export class PackedRecords {
     this.map = map
     this.recordBytes = recordBytes
     this.recordsPerRow = Math.max(1, Math.floor(ROW_BYTES / recordBytes))
-    this.row = Buffer.allocUnsafeSlow(this.recordsPerRow * recordBytes)
+    this.row = new ByteStore(this.recordsPerRow * recordBytes)
   }
 
   /** The row that holds a record, at least up to that record: holds until the next read. */
@@ -110,21 +111,23 @@ export class PackedRecords {
     const row = Math.floor(record / this.recordsPerRow)
     const needed = (record - row * this.recordsPerRow + 1) * this.recordBytes
     if (row !== this.cachedRow || this.cachedBytes < needed) this.load(row, needed)
-    return this.row
+    return this.row.bytes
   }
 
   private load(row: number, needed: number): void {
     this.cachedRow = -1
-    const length = this.space.readInto(this.map, this.space.rowKey(row), this.row)
+    const { bytes } = this.row
+    const length = this.space.readInto(this.map, this.space.rowKey(row), bytes)
     if (length < needed) throw this.space.corrupt(`${this.map}: row ${row} is missing or too short`)
     this.cachedRow = row
-    this.cachedBytes = Math.min(length, this.row.length)
+    this.cachedBytes = Math.min(length, bytes.length)
   }
 
   /** Copies a record into `target` at `at`. */
-  copyTo(record: number, target: Buffer, at: number): void {
+  copyTo(record: number, target: ByteStore, at: number): void {
     const from = (record % this.recordsPerRow) * this.recordBytes
-    this.rowOf(record).copy(target, at, from, from + this.recordBytes)
+    this.rowOf(record)
+    this.row.copyTo(from, from + this.recordBytes, target, at)
   }
 
   /** A record, as a view that holds until the next read. */

@@ -13,7 +13,8 @@
  */
 import { BatchTooLarge } from "../errors.ts"
 import { BATCH_BYTES_MAX, BATCH_WRITES_MAX } from "../limits.ts"
-import { copyBytes, KeyTable } from "./key-table.ts"
+import { ByteStore } from "./byte-store.ts"
+import { KeyTable } from "./key-table.ts"
 
 /** The number that stands for a delete. */
 export const REMOVED = -1
@@ -35,7 +36,7 @@ export class Writes {
   /** The keys written. */
   readonly keys = new KeyTable()
   private numbers = new Int32Array(32)
-  private bytes = Buffer.allocUnsafeSlow(1024)
+  private readonly store = new ByteStore(1024)
   private starts = new Uint32Array(33)
   private lengths = new Uint32Array(32)
   private values = 0
@@ -65,13 +66,13 @@ export class Writes {
   /** A value, as a view that holds until the next write. */
   value(number: number): Uint8Array {
     const start = this.starts[number]!
-    return this.bytes.subarray(start, start + this.lengths[number]!)
+    return this.store.bytes.subarray(start, start + this.lengths[number]!)
   }
 
   /** Copies a value into `target` at `at`. */
-  copyTo(number: number, target: Buffer, at: number): void {
+  copyTo(number: number, target: ByteStore, at: number): void {
     const start = this.starts[number]!
-    copyBytes(this.bytes, start, start + this.lengths[number]!, target, at)
+    this.store.copyTo(start, start + this.lengths[number]!, target, at)
   }
 
   /** Writes a value. Key and value are copied. Throws `BatchTooLarge` and changes nothing. */
@@ -79,7 +80,7 @@ export class Writes {
     const found = this.keys.find(key)
     const before = found < 0 ? ABSENT : this.numbers[found]!
     if (before >= this.looseFrom && value.length <= this.starts[before + 1]! - this.starts[before]!) {
-      this.bytes.set(value, this.starts[before]!)
+      this.store.write(value, this.starts[before]!)
       this.lengths[before] = value.length
       return
     }
@@ -126,11 +127,7 @@ export class Writes {
     const number = this.values++
     const start = this.starts[number]!
     const end = start + value.length
-    if (end > this.bytes.length) {
-      const bytes = Buffer.allocUnsafeSlow(Math.max(end, this.bytes.length * 2))
-      this.bytes.copy(bytes, 0, 0, start)
-      this.bytes = bytes
-    }
+    this.store.reserve(end, start)
     if (number === this.lengths.length) {
       const starts = new Uint32Array(number * 2 + 1)
       starts.set(this.starts)
@@ -139,7 +136,7 @@ export class Writes {
       lengths.set(this.lengths)
       this.lengths = lengths
     }
-    this.bytes.set(value, start)
+    this.store.write(value, start)
     this.starts[number + 1] = end
     this.lengths[number] = value.length
     return number

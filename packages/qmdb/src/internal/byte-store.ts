@@ -1,0 +1,51 @@
+/**
+ * A growing run of bytes with the fastest ways that plain code has to copy into and out of it.
+ *
+ * Invariant: `bytes` and `view` are the same memory. Both are replaced when it grows.
+ */
+
+/** Below this length a loop over words copies faster than a native call. */
+const LOOP_BYTES_MAX = 256
+
+/** Memory that grows by doubling. New bytes are zero when it was made so. */
+export class ByteStore {
+  bytes: Buffer
+  view: DataView
+  private readonly zeroed: boolean
+
+  constructor(capacity: number, zeroed = false) {
+    this.zeroed = zeroed
+    this.bytes = zeroed ? Buffer.alloc(capacity) : Buffer.allocUnsafeSlow(capacity)
+    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length)
+  }
+
+  /** Makes room for `end` bytes, of which the first `used` are kept; never more than `most`. */
+  reserve(end: number, used: number, most = Number.MAX_SAFE_INTEGER): void {
+    if (end <= this.bytes.length) return
+    const capacity = Math.max(end, Math.min(this.bytes.length * 2, most))
+    const grown = new ByteStore(capacity, this.zeroed)
+    this.bytes.copy(grown.bytes, 0, 0, used)
+    this.bytes = grown.bytes
+    this.view = grown.view
+  }
+
+  /** Copies `source` to `at`; there must be room. */
+  write(source: Uint8Array, at: number): void {
+    this.bytes.set(source, at)
+  }
+
+  /** Copies `[from, to)` into another store at `at`; there must be room. */
+  copyTo(from: number, to: number, target: ByteStore, at: number): void {
+    if (to - from > LOOP_BYTES_MAX) {
+      this.bytes.copy(target.bytes, at, from, to)
+      return
+    }
+    let source = from
+    let offset = at
+    // Eight bytes at a time take a third of the time of single ones. Nothing reads a word as a number.
+    for (; source + 8 <= to; source += 8, offset += 8) {
+      target.view.setBigUint64(offset, this.view.getBigUint64(source))
+    }
+    for (; source < to; source++, offset++) target.bytes[offset] = this.bytes[source]!
+  }
+}
