@@ -9,7 +9,7 @@
  *
  * Invariant: a request that fails changed nothing. A field that is not declared here is refused, not ignored.
  */
-import { PUBLIC_KEY_BYTES } from "@coppice/crypto"
+import { DIGEST_BYTES, PUBLIC_KEY_BYTES } from "@coppice/crypto"
 import { apiError } from "@coppice/node"
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
@@ -19,14 +19,14 @@ import { AccountSchema, BytesHex, ReceiptSchema, SubmittedSchema, TransferSchema
 export const BadSignature = apiError("BadSignature", 422, { chain: Schema.String })
 
 /** The nonce is not the sender's next one, what waits already counted. */
-export const WrongNonce = apiError("WrongNonce", 409, { expected: U64Text, actual: U64Text })
+export const WrongNonce = apiError("WrongNonce", 409, { expected: U64Text(), actual: U64Text() })
 
 /** The sender has less than the amount, what waits already counted. */
-export const ShortBalance = apiError("ShortBalance", 422, { available: U64Text, amount: U64Text })
+export const ShortBalance = apiError("ShortBalance", 422, { available: U64Text(), amount: U64Text() })
 
 /** The same transfer waits, or is final already. */
 export const DuplicateTransfer = apiError("DuplicateTransfer", 409, {
-  id: BytesHex(32),
+  id: BytesHex(DIGEST_BYTES),
   state: Schema.Literals(["waiting", "finalized"]),
 })
 
@@ -38,7 +38,7 @@ export const MempoolFull = apiError("MempoolFull", 429, {
 
 /** No such receipt: the transfer waits, was never submitted here, or was dropped. */
 export const ReceiptNotFound = apiError("ReceiptNotFound", 404, {
-  id: BytesHex(32),
+  id: BytesHex(DIGEST_BYTES),
   state: Schema.Literals(["waiting", "unknown"]),
 })
 
@@ -72,7 +72,7 @@ export class LedgerApi extends HttpApiGroup.make("ledger")
       error: ProofNotReady,
     }).annotate(OpenApi.Summary, "Balance and nonce, with a proof if asked for"),
     HttpApiEndpoint.get("receipt", "/receipts/:id", {
-      params: { id: BytesHex(32) },
+      params: { id: BytesHex(DIGEST_BYTES) },
       query: wantsProof,
       success: ReceiptSchema,
       error: [ReceiptNotFound, ProofNotReady],

@@ -49,12 +49,14 @@ const certified = Effect.fnUntraced(function* <P extends object>(
   return { ...proven, ...witness }
 })
 
-const handleSubmit = Effect.fnUntraced(function* (node: LedgerNode, transfer: Transfer) {
+/** Answers `POST /transfers`. */
+export const handleSubmit = Effect.fnUntraced(function* (node: LedgerNode, transfer: Transfer) {
   const outcome = submit(deskOf(node), transfer)
   return "error" in outcome ? yield* Effect.fail(outcome) : outcome
 })
 
-const handleAccount = Effect.fnUntraced(function* (node: LedgerNode, address: Uint8Array, wantsProof: boolean) {
+/** Answers `GET /accounts/{address}`. */
+export const handleAccount = Effect.fnUntraced(function* (node: LedgerNode, address: Uint8Array, wantsProof: boolean) {
   const { nonce: nextNonce } = afterWaiting(deskOf(node), address)
   const { account, height, proven } = node.set.use("read", ({ accounts }, anchor) => ({
     account: accounts.get(address) ?? EMPTY_ACCOUNT,
@@ -65,7 +67,8 @@ const handleAccount = Effect.fnUntraced(function* (node: LedgerNode, address: Ui
   return wantsProof ? { ...answer, proof: yield* certified(node, height, proven) } : answer
 })
 
-const handleReceipt = Effect.fnUntraced(function* (node: LedgerNode, id: Uint8Array, wantsProof: boolean) {
+/** Answers `GET /receipts/{id}`. */
+export const handleReceipt = Effect.fnUntraced(function* (node: LedgerNode, id: Uint8Array, wantsProof: boolean) {
   const { receipt, height, proven } = node.set.use("read", ({ receipts }, anchor) => ({
     receipt: receipts.get(id),
     height: anchor.height,

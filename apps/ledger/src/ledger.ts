@@ -137,6 +137,7 @@ const checkAllocations = (allocations: ReadonlyArray<Allocation>): void => {
   if (allocations.length > ALLOCATIONS_MAX) throw new RangeError(`more than ${ALLOCATIONS_MAX} allocations`)
   const seen = new Set(allocations.map(({ address }) => bytesKey(address)))
   if (seen.size !== allocations.length) throw new RangeError("an address is allocated twice")
+  if (allocations.some(({ balance }) => balance < 0n)) throw new RangeError("an allocation is below 0")
   const sum = allocations.reduce((total, { balance }) => total + balance, 0n)
   if (sum >= 1n << 64n) throw new RangeError(`allocations sum to ${sum}, at most 2^64 - 1 is allowed`)
 }

@@ -5,33 +5,34 @@
  *
  * Invariant: decoding is bounded and strict: whatever passes is the only text of its value.
  */
-import { PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from "@coppice/crypto"
+import { DIGEST_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from "@coppice/crypto"
 import { Schema, SchemaGetter } from "effect"
 import { PROOF_PART_BYTES_MAX, WITNESS_HEADERS_MAX } from "./limits.ts"
 
-const hex = (description: string, pattern: RegExp, charactersMax: number) =>
-  Schema.String.annotate({ description })
-    .check(Schema.isMaxLength(charactersMax).abort(), Schema.isPattern(pattern, { expected: description }))
+const hex = (pattern: RegExp, charactersMax: number, form: string, meaning = form) =>
+  Schema.String.annotate({ description: meaning })
+    .check(Schema.isMaxLength(charactersMax, { expected: form }).abort(), Schema.isPattern(pattern, { expected: form }))
     .pipe(Schema.decodeTo(Schema.Uint8Array, { decode: SchemaGetter.decodeHex(), encode: SchemaGetter.encodeHex() }))
 
 /** `count` bytes. */
-export const BytesHex = (count: number) =>
-  hex(`${count} bytes as lower-case hex`, new RegExp(`^[0-9a-f]{${2 * count}}$`, "u"), 2 * count)
+export const BytesHex = (count: number, meaning?: string) =>
+  hex(new RegExp(`^[0-9a-f]{${2 * count}}$`, "u"), 2 * count, `${count} bytes as lower-case hex`, meaning)
 
-const PartHex = hex("bytes as lower-case hex", /^([0-9a-f]{2})*$/u, 2 * PROOF_PART_BYTES_MAX)
+const PartHex = hex(/^([0-9a-f]{2})*$/u, 2 * PROOF_PART_BYTES_MAX, "bytes as lower-case hex")
 
-/** A whole number below 2^64. */
-export const U64Text = Schema.String.annotate({ description: "whole number below 2^64 in decimal" })
-  .check(
-    Schema.isPattern(/^(0|[1-9][0-9]{0,19})$/u, { expected: "a whole number in decimal" }).abort(),
-    Schema.makeFilter((text: string) => BigInt(text) < 1n << 64n, { expected: "a number below 2^64" }),
-  )
-  .pipe(
-    Schema.decodeTo(Schema.BigInt, {
-      decode: SchemaGetter.transform((text: string) => BigInt(text)),
-      encode: SchemaGetter.transform((value: bigint) => String(value)),
-    }),
-  )
+/** A number below 2^64. */
+export const U64Text = (meaning = "number below 2^64 in decimal") =>
+  Schema.String.annotate({ description: meaning })
+    .check(
+      Schema.isPattern(/^(0|[1-9][0-9]{0,19})$/u, { expected: "a whole number in decimal" }).abort(),
+      Schema.makeFilter((text: string) => BigInt(text) < 1n << 64n, { expected: "a number below 2^64" }),
+    )
+    .pipe(
+      Schema.decodeTo(Schema.BigInt, {
+        decode: SchemaGetter.transform((text: string) => BigInt(text)),
+        encode: SchemaGetter.transform((value: bigint) => String(value)),
+      }),
+    )
 
 /** A height, location or count. */
 export const Whole = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }))
@@ -40,8 +41,8 @@ export const Whole = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: Nu
 export const TransferSchema = Schema.Struct({
   from: BytesHex(PUBLIC_KEY_BYTES),
   to: BytesHex(PUBLIC_KEY_BYTES),
-  amount: U64Text,
-  nonce: U64Text,
+  amount: U64Text(),
+  nonce: U64Text(),
   signature: BytesHex(SIGNATURE_BYTES),
 }).annotate({ identifier: "Transfer" })
 
@@ -50,7 +51,7 @@ export const transferToJson = Schema.encodeSync(TransferSchema)
 
 /** An accepted submission: it waits for a block. */
 export const SubmittedSchema = Schema.Struct({
-  id: BytesHex(32).annotate({ description: "Ask /receipts/{id} for the outcome" }),
+  id: BytesHex(DIGEST_BYTES, "Ask /receipts/{id} for the outcome"),
 }).annotate({ identifier: "Submitted" })
 
 /**
@@ -71,20 +72,20 @@ export type Proof = typeof ProofSchema.Type
 /** An account in the state after a block. */
 export const AccountSchema = Schema.Struct({
   address: BytesHex(PUBLIC_KEY_BYTES),
-  balance: U64Text,
-  nonce: U64Text,
-  nextNonce: U64Text.annotate({ description: "Nonce for the next transfer: those that wait at this node are counted" }),
+  balance: U64Text(),
+  nonce: U64Text("Transfers that the account has sent"),
+  nextNonce: U64Text("Nonce for the next transfer: those that wait at this node are counted"),
   height: Whole.annotate({ description: "Height of the state that balance and nonce are from" }),
   proof: Schema.optionalKey(ProofSchema),
 }).annotate({ identifier: "Account" })
 
 /** An executed transfer. */
 export const ReceiptSchema = Schema.Struct({
-  id: BytesHex(32),
+  id: BytesHex(DIGEST_BYTES),
   from: BytesHex(PUBLIC_KEY_BYTES),
   to: BytesHex(PUBLIC_KEY_BYTES),
-  amount: U64Text,
-  nonce: U64Text,
+  amount: U64Text(),
+  nonce: U64Text(),
   height: Whole.annotate({ description: "Height of the block that executed it" }),
   proof: Schema.optionalKey(ProofSchema),
 }).annotate({ identifier: "Receipt" })
