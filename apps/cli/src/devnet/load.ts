@@ -7,7 +7,14 @@
 
 import type { KeyPair } from "@coppice/crypto"
 import { nodeEd25519 } from "@coppice/crypto/node"
-import { type Ledger, type SubmissionDesk, signTransfer, submit, transferNamespace } from "@coppice-apps/ledger"
+import {
+  afterWaiting,
+  type Ledger,
+  type SubmissionDesk,
+  signTransfer,
+  submit,
+  transferNamespace,
+} from "@coppice-apps/ledger"
 import { Clock, Effect, Random } from "effect"
 
 /** What the load needs. */
@@ -28,8 +35,7 @@ export const runLoad = ({ ledger, accounts, desk, perSecond }: LoadOptions): Eff
     let turn = 0
     const next = (at: SubmissionDesk, to: KeyPair, amount: bigint): void => {
       const from = accounts[turn++ % accounts.length]!
-      const waiting = at.mempool.waitingOf(Buffer.from(from.publicKey).toString("latin1"))
-      const nonce = at.account(from.publicKey).nonce + BigInt(waiting)
+      const { nonce } = afterWaiting(at, from.publicKey)
       submit(at, signTransfer(nodeEd25519, from, namespace, { to: to.publicKey, amount, nonce }))
     }
     let last = yield* Clock.currentTimeMillis
