@@ -191,6 +191,18 @@ class Handle {
     return this.window.slice(0, bytes.length)
   }
 
+  readonly getInto = (name: MapName, key: Uint8Array, target: Uint8Array): number => {
+    const table = this.table(name)
+    requireKey(key)
+    const bytes = this.read(() => table.getBinaryFast(key))
+    if (bytes === undefined) return -1
+    const { length } = bytes
+    // A native copy costs more than the few bytes of an index entry do.
+    if (length <= 16 && length <= target.length) for (let i = 0; i < length; i++) target[i] = bytes[i]!
+    else bytes.copy(target, 0, 0, Math.min(length, target.length))
+    return length
+  }
+
   readonly scan = (name: MapName, wanted: ScanRange): ReadonlyArray<Entry> => {
     const table = this.table(name)
     const range = rangeOf(wanted)
@@ -333,6 +345,7 @@ class Handle {
 
 const shapeOf = (handle: Handle, directory: string): StorageShape => ({
   get: handle.get,
+  getInto: handle.getInto,
   scan: handle.scan,
   info: handle.info,
   prefetch: (map, keys) =>

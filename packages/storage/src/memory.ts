@@ -102,6 +102,15 @@ class Handle implements Owner {
     return table.get(key)?.slice()
   }
 
+  readonly getInto = (map: MapName, key: Uint8Array, target: Uint8Array): number => {
+    const table = this.table(map)
+    requireKey(key)
+    const value = table.get(key)
+    if (value === undefined) return -1
+    target.set(value.length > target.length ? value.subarray(0, target.length) : value)
+    return value.length
+  }
+
   readonly scan = (map: MapName, wanted: ScanRange): ReadonlyArray<Entry> => {
     const table = this.table(map)
     const range = rangeOf(wanted)
@@ -201,9 +210,9 @@ export const makeMemoryDisk = (options: MemoryDiskOptions): MemoryDisk => {
         Effect.sync(() => new Handle(environmentOf(name), new Set(maps), options)),
         ({ close }) => close,
       )
-      const { get, scan, prefetch, write, info } = handle
+      const { get, getInto, scan, prefetch, write, info } = handle
       const backup = (directory: string) => handle.backup(environmentOf, directory)
-      return { get, scan, prefetch, write, backup, info }
+      return { get, getInto, scan, prefetch, write, backup, info }
     })
   return {
     open,

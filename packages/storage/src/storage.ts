@@ -56,6 +56,11 @@ export interface StorageShape {
    */
   readonly get: (map: MapName, key: Uint8Array) => Uint8Array | undefined
   /**
+   * Copies the value of a key to the start of `target`, as much of it as fits. Returns its whole length, or -1 when there
+   * is none. A read for hot paths: it allocates nothing, where `get` spends half its time on a new array. Errors: as `get`.
+   */
+  readonly getInto: (map: MapName, key: Uint8Array, target: Uint8Array) => number
+  /**
    * Entries in key order, read to the end before this returns, so that no cursor outlives the call.
    *
    * Bounds: an empty bound comes before every key. Errors: as `get`, for a bound above `KEY_BYTES_MAX` too.

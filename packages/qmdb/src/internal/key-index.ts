@@ -60,7 +60,7 @@ export class KeyIndex {
       if (unswept !== undefined) return unswept
     }
     const row = this.row
-    const length = this.space.readInto(MAP, this.space.lookupKey(bytes, from, to), row)
+    const length = this.space.storage.getInto(MAP, this.space.lookupKey(bytes, from, to), row)
     if (length < 0) return NO_SLOT
     if (length !== SLOT_BYTES) throw this.space.corrupt(`${MAP}: a row has ${length} bytes`)
     return (row[0]! | (row[1]! << 8) | (row[2]! << 16) | (row[3]! << 24)) >>> 0

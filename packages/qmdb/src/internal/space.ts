@@ -74,14 +74,6 @@ export class Space {
     return Buffer.from(key.buffer, key.byteOffset, key.byteLength).readUIntBE(PREFIX_BYTES, NUMBER_BYTES)
   }
 
-  /** Copies a row to the start of `target`, as much of it as fits; returns its whole length, or -1 when there is none. */
-  readInto(map: MapName, key: Uint8Array, target: Uint8Array): number {
-    const value = this.storage.get(map, key)
-    if (value === undefined) return -1
-    target.set(value.length > target.length ? value.subarray(0, target.length) : value)
-    return value.length
-  }
-
   /** The error of a row that must be there and is not, or is malformed. */
   corrupt(detail: string): MemberCorrupt {
     return new MemberCorrupt(this.member, detail)
@@ -117,7 +109,7 @@ export class PackedRecords {
   private load(row: number, needed: number): void {
     this.cachedRow = -1
     const { bytes } = this.row
-    const length = this.space.readInto(this.map, this.space.rowKey(row), bytes)
+    const length = this.space.storage.getInto(this.map, this.space.rowKey(row), bytes)
     if (length < needed) throw this.space.corrupt(`${this.map}: row ${row} is missing or too short`)
     this.cachedRow = row
     this.cachedBytes = Math.min(length, bytes.length)
@@ -214,10 +206,10 @@ export class PackedVariable {
   private load(row: number): void {
     this.cachedRow = -1
     const key = this.space.rowKey(row)
-    let length = this.space.readInto(this.map, key, this.row)
+    let length = this.space.storage.getInto(this.map, key, this.row)
     if (length > this.row.length) {
       this.row = Buffer.allocUnsafeSlow(length)
-      length = this.space.readInto(this.map, key, this.row)
+      length = this.space.storage.getInto(this.map, key, this.row)
     }
     const count = length < COUNT_BYTES ? 0 : this.row.readUInt16LE(0)
     const body = COUNT_BYTES + END_BYTES * count

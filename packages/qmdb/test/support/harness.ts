@@ -41,6 +41,11 @@ export const mapStorage = (rows: Rows): StorageShape => ({
     const value = rowsOf(rows, map).get(bytesKey(key))
     return value === undefined ? undefined : Uint8Array.from(value)
   },
+  getInto: (map, key, target) => {
+    const value = rowsOf(rows, map).get(bytesKey(key))
+    if (value !== undefined) target.set(value.subarray(0, target.length))
+    return value?.length ?? -1
+  },
   scan: (map, range) =>
     entriesOf(rowsOf(rows, map))
       .filter(

@@ -48,6 +48,12 @@ export class Disk {
         alive()
         return this.maps.get(map)?.get(bytesKey(key))?.slice()
       },
+      getInto: (map, key, target) => {
+        alive()
+        const value = this.maps.get(map)?.get(bytesKey(key))
+        if (value !== undefined) target.set(value.subarray(0, target.length))
+        return value?.length ?? -1
+      },
       scan: (map, { start, end, reverse, limit }) => {
         alive()
         const entries = [...(this.maps.get(map) ?? [])]
