@@ -1,8 +1,8 @@
 /**
  * What a devnet does per second, as numbers and as one line of text.
  *
- *   height  blocks/s  transfers/s  pending            flush  state root of each validator
- *      412      24.0        498.0  3 layers  1.2 MB  2.1 ms  9f3c52aa 9f3c52aa 9f3c52aa 9f3c52aa
+ *    height  blocks/s  transfers/s             pending      flush  state root of each validator
+ *       412      24.0          498    3 layers  1.2 MB     2.1 ms  9f3c52aa 9f3c52aa 9f3c52aa 9f3c52aa
  *
  * Invariant: the roots of a line belong to one height, that every validator has on disk which is not behind. Lines fit
  * into 100 columns with four validators.
@@ -102,19 +102,28 @@ export const formatBytes = (bytes: number): string => {
   return `${value >= 99.5 || unit === 0 ? value.toFixed(0) : value.toFixed(1)} ${units[unit]}`
 }
 
+const WIDTHS = [7, 8, 11, 18, 9]
+
+const columns = (texts: ReadonlyArray<string>): string =>
+  texts.map((text, index) => text.padStart(WIDTHS[index] ?? 0)).join("  ")
+
 /** Head of the table that `sampleLine` fills. */
-export const SAMPLE_HEAD = " height  blocks/s  transfers/s  pending              flush  state root of each validator"
+export const SAMPLE_HEAD = columns([
+  "height",
+  "blocks/s",
+  "transfers/s",
+  "pending",
+  "flush",
+  "state root of each validator",
+])
 
 /** One line of the table. */
-export const sampleLine = (sample: Sample): string => {
-  const right = (text: string, width: number): string => text.padStart(width)
-  const pending = `${sample.layers} layers ${right(formatBytes(sample.bytes), 7)}`
-  return [
-    right(String(sample.height), 7),
-    right(sample.blocksPerSecond.toFixed(1), 8),
-    right(sample.transfersPerSecond.toFixed(0), 11),
-    right(pending, 17),
-    right(`${sample.flushMs.toFixed(1)} ms`, 8),
+export const sampleLine = (sample: Sample): string =>
+  columns([
+    String(sample.height),
+    sample.blocksPerSecond.toFixed(1),
+    sample.transfersPerSecond.toFixed(0),
+    `${sample.layers} layers ${formatBytes(sample.bytes).padStart(7)}`,
+    `${sample.flushMs.toFixed(1)} ms`,
     sample.roots.map((root) => root.slice(0, 8).padEnd(8)).join(" "),
-  ].join("  ")
-}
+  ])

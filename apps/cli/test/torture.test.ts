@@ -1,0 +1,102 @@
+/**
+ * Goal: a killed node stands at a final block with everything it acknowledged, and the check would see if it did not.
+ * Method: a few real kills; then the check is given what is not true of the directory, and must say so.
+ */
+import { MARSHAL_MAPS } from "@coppice/consensus"
+import { nodePaths, setPath } from "@coppice/node"
+import { SET_MAPS } from "@coppice/stateful"
+import { openLmdb } from "@coppice/storage/lmdb"
+import { it } from "@effect/vitest"
+import { Effect } from "effect"
+import { describe, expect } from "vitest"
+import { type CellsBlock, Model } from "../src/cells/cells.ts"
+import { checkKilled } from "../src/torture/check.ts"
+import { WORKLOAD } from "../src/torture/site.ts"
+import { killOnce, makeTorture } from "../src/torture/supervisor.ts"
+import { temporaryDirectory } from "./support/cli.ts"
+
+/** A model that takes one stroke of each block for another. */
+class WrongModel extends Model {
+  override advance(block: CellsBlock): void {
+    const [first, ...others] = block.transactions
+    const transactions = first === undefined ? [] : [{ ...first, nonce: first.nonce + 1n }, ...others]
+    super.advance({ ...block, transactions })
+  }
+}
+
+const tortured = Effect.fnUntraced(function* (kills: number) {
+  const torture = makeTorture(yield* temporaryDirectory)
+  const done = []
+  for (let seed = 1; seed <= kills; seed++) done.push(yield* killOnce(torture, seed, "flush"))
+  return { torture, done }
+})
+
+describe("a killed node", () => {
+  it.live("stands at a final block after every kill, goes on, and loses nothing it acknowledged", () =>
+    Effect.gen(function* () {
+      const { torture, done } = yield* tortured(3)
+      const heights = done.map(({ height }) => height)
+      expect(heights.toSorted((a, b) => a - b)).toEqual(heights)
+      expect(heights[0]).toBeGreaterThan(0)
+      expect(torture.acknowledged).toBeGreaterThan(0)
+      expect(heights[2]).toBeGreaterThanOrEqual(torture.acknowledged)
+      expect(torture.model.height).toBe(heights[2])
+    }),
+  )
+
+  it.live("killed during its start leaves a directory that opens", () =>
+    Effect.gen(function* () {
+      const torture = makeTorture(yield* temporaryDirectory)
+      yield* killOnce(torture, 1, "flush")
+      const { height } = yield* killOnce(torture, 2, "start")
+      expect(height).toBeGreaterThanOrEqual(torture.acknowledged)
+    }),
+  )
+})
+
+describe("the check finds", () => {
+  it.live("a lost acknowledgement, a cell that the blocks did not write, and a database that fell behind", () =>
+    Effect.gen(function* () {
+      const { torture, done } = yield* tortured(1)
+      const { directory } = torture
+      const stands = done[0]!.height
+      const lost = yield* Effect.flip(checkKilled(directory, stands + 1, new Model(WORKLOAD)))
+      expect(lost).toMatchObject({ _tag: "Damaged", what: expect.stringContaining("was acknowledged") })
+      const cell = yield* Effect.flip(checkKilled(directory, stands, new WrongModel(WORKLOAD)))
+      expect(cell).toMatchObject({ _tag: "Damaged", what: expect.stringContaining("not what the blocks wrote") })
+      expect(yield* checkKilled(directory, stands, new Model(WORKLOAD))).toBe(stands)
+    }),
+  )
+
+  it.live("a torn flush: the anchor of one block over the databases of another", () =>
+    Effect.gen(function* () {
+      const { torture } = yield* tortured(1)
+      const paths = nodePaths(torture.directory)
+      const environment = { directory: setPath(paths, "cells"), maps: SET_MAPS }
+      const anchorOf = Effect.scoped(Effect.map(openLmdb(environment), (set) => set.get("root", Uint8Array.of(1))!))
+      const old = yield* anchorOf
+      yield* killOnce(torture, 2, "flush")
+      const tear = Effect.flatMap(openLmdb(environment), (set) =>
+        set.write([{ tag: "put", map: "root", key: Uint8Array.of(1), value: old }]),
+      )
+      yield* Effect.scoped(tear)
+      const torn = yield* Effect.flip(checkKilled(torture.directory, 0, new Model(WORKLOAD)))
+      expect(torn).toMatchObject({ _tag: "SetCorrupt" })
+    }),
+  )
+
+  it.live("a final block that is gone", () =>
+    Effect.gen(function* () {
+      const { torture, done } = yield* tortured(1)
+      const environment = { directory: nodePaths(torture.directory).marshal, maps: MARSHAL_MAPS }
+      const key = new Uint8Array(8)
+      new DataView(key.buffer).setBigUint64(0, BigInt(done[0]!.height))
+      const lose = Effect.flatMap(openLmdb(environment), (blocks) =>
+        blocks.write([{ tag: "remove", map: "finalized", key }]),
+      )
+      yield* Effect.scoped(lose)
+      const damaged = yield* Effect.flip(checkKilled(torture.directory, 0, new Model(WORKLOAD)))
+      expect(damaged._tag).toMatch(/Damaged|CorruptRow/)
+    }),
+  )
+})
