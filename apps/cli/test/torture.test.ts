@@ -10,6 +10,7 @@ import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { describe, expect } from "vitest"
 import { type CellsBlock, Model } from "../src/cells/cells.ts"
+import { isVacuous } from "../src/commands/torture.ts"
 import { checkKilled } from "../src/torture/check.ts"
 import { WORKLOAD } from "../src/torture/site.ts"
 import { killOnce, makeTorture } from "../src/torture/supervisor.ts"
@@ -52,6 +53,10 @@ describe("a killed node", () => {
       expect(height).toBeGreaterThanOrEqual(torture.acknowledged)
     }),
   )
+})
+
+it("a run with fewer than four kills of five inside a flush shows nothing", () => {
+  expect([50, 40, 39, 0].map((inside) => isVacuous(50, inside))).toEqual([false, false, true, true])
 })
 
 describe("the check finds", () => {

@@ -23,7 +23,7 @@ export interface Workload {
 }
 
 const FIXED_BYTES = 160
-const NOTE_BYTES_MAX = 512
+const NOTE_BYTES_MAX = 4096
 
 /** One write, or one removal when its nonce is a multiple of `CLEAR_EVERY`. */
 export interface Stroke {
@@ -44,7 +44,7 @@ const fixedOf = ({ cell, nonce }: Stroke): Uint8Array =>
   new Uint8Array(FIXED_BYTES).fill(Number((BigInt(cell) * 31n + nonce) % 251n))
 
 const noteOf = ({ cell, nonce }: Stroke): Uint8Array =>
-  new Uint8Array(Number((BigInt(cell) + nonce * 17n) % BigInt(NOTE_BYTES_MAX))).fill(Number(nonce % 253n))
+  new Uint8Array(Number((BigInt(cell) + nonce * 1009n) % BigInt(NOTE_BYTES_MAX))).fill(Number(nonce % 253n))
 
 const cells = {
   fixed: Qmdb.any({ key: Bytes(32), value: Bytes(FIXED_BYTES) }),

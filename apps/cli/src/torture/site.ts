@@ -8,4 +8,4 @@ export const CHAIN_ID = "torture"
 export const TORTURE_SECRET = new Uint8Array(32).fill(0x2a)
 
 /** Enough per block that its flush takes long enough to be hit. */
-export const WORKLOAD: Workload = { cells: 20_000, strokes: 400 }
+export const WORKLOAD: Workload = { cells: 20_000, strokes: 1_200 }

@@ -119,20 +119,25 @@ const until = (child: Child, directory: string, what: string, holds: () => boole
     }),
   )
 
+const RECENT_FLUSHES = 16
+
 /** Times of recent flushes, from which aimed kills are timed. */
 export class FlushTimes {
-  readonly #recent: Array<number> = [5]
+  readonly #recent: Array<number> = []
 
   add(ms: number): void {
     this.#recent.push(ms)
-    if (this.#recent.length > 16) this.#recent.shift()
+    if (this.#recent.length > RECENT_FLUSHES) this.#recent.shift()
   }
 
-  /** A usual flush: the lower quartile, so that a flush is rarely over before. */
-  get usualMs(): number {
-    return this.#recent.toSorted((a, b) => a - b)[Math.floor(this.#recent.length / 4)]!
+  /** The shortest recent flush: what lasts as long is hardly ever over before. */
+  get shortestMs(): number {
+    return this.#recent.length === 0 ? 0 : Math.min(...this.#recent)
   }
 }
+
+/** Share of aimed kills that come as soon as the flush is heard of. */
+const AT_ONCE_SHARE = 0.3
 
 const untilFlush = Effect.fnUntraced(function* (child: Child, directory: string, times: FlushTimes) {
   // A few whole flushes first, so that their times are known and blocks of any age are un-flushed.
@@ -146,7 +151,7 @@ const untilFlush = Effect.fnUntraced(function* (child: Child, directory: string,
     times.add((yield* Clock.currentTimeMillis) - beganMs)
   }
   const share = yield* Random.next
-  yield* Effect.sleep(share * times.usualMs)
+  if (share >= AT_ONCE_SHARE) yield* Effect.sleep(share * times.shortestMs)
 })
 
 const untilKill = Effect.fnUntraced(function* (child: Child, directory: string, aim: Aim, times: FlushTimes) {
