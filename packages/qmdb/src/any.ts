@@ -53,7 +53,8 @@ import {
 } from "./internal/keyed-state.ts"
 import { SLICE_ITEMS } from "./internal/layout.ts"
 import { Kind, OperationLog, ownerKind, ownerOf, ownerSlot } from "./internal/operation-log.ts"
-import { type SealTrace, sealUnordered, Touched } from "./internal/seal-unordered.ts"
+import { sealUnordered } from "./internal/seal-unordered.ts"
+import { type SealTrace, Touched } from "./internal/sealing.ts"
 import { INACTIVE, SLOTS_PER_PAGE, SlotIndex } from "./internal/slot-index.ts"
 import { PackedRecords, PackedVariable, Space } from "./internal/space.ts"
 import { Sweep } from "./internal/sweep.ts"
@@ -350,7 +351,8 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     this.traces.set(branch, trace)
     const home = { format: this.format, hasher: this.home.hasher, log: this.log, slots: this.slots, keys: this.keys }
     try {
-      const content = yield* sealUnordered(home, parent, branch, batch.writes, batch.metadata, trace)
+      const { writes, metadata } = batch
+      const content = yield* sealUnordered(home, { parent, branch, writes, metadata, trace })
       branch.sealed(targetOf(content.state), content, contentBytes(content), "pending")
       return branch
     } finally {
@@ -362,7 +364,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
   /** A closed layer leaves the shared indexes at once, also when it is still being sealed: nobody may resume that. */
   private forget(branch: Branch<KeyedContent>): void {
     const trace = this.traces.get(branch)
-    const touched = branch.content?.index?.touched ?? trace?.touched.touched ?? []
+    const touched = branch.content?.index?.touched ?? trace?.touched.slots ?? []
     const created = branch.content?.index?.created ?? trace?.created ?? []
     for (const slot of touched) this.slots.forget(slot, branch)
     for (const key of created) this.keys.forget(key, branch)

@@ -25,6 +25,7 @@ import {
   StorageWriteFailed,
 } from "./errors.ts"
 import { arenaOf } from "./internal/arena.ts"
+import { DATA_FILE, requireLmdbFiles } from "./internal/lmdb-files.ts"
 import { firstOver, type Plan, planOf, rangeOf, requireKey, requireMap } from "./internal/plan.ts"
 import { CLOSE_MS_MAX, MAP_BYTES_START, MAPS_MAX, PREFETCH_KEYS_PER_JOB, WRITES_PENDING_MAX } from "./limits.ts"
 import {
@@ -56,7 +57,6 @@ const BINARY = { encoding: "binary", keyEncoding: "binary" } as const
 // another. Its default starts the writer at a thousand puts, and blocks the event loop above 300,000.
 const WHOLE_BATCHES = { eventTurnBatching: false, batchStartThreshold: Number.MAX_SAFE_INTEGER }
 
-const DATA_FILE = "data.mdb"
 const { ENOSPC, EDQUOT, EFBIG } = constants.errno
 const DISK_FULL_CODES = new Set<unknown>([ENOSPC, EDQUOT, EFBIG])
 
@@ -132,6 +132,7 @@ class Handle {
 
   constructor({ directory, maps, mapBytes = MAP_BYTES_START }: LmdbOptions) {
     mkdirSync(directory, { recursive: true })
+    requireLmdbFiles(directory)
     this.directory = directory
     this.names = new Set(maps)
     this.root = open<Uint8Array, Uint8Array>({
@@ -194,13 +195,17 @@ class Handle {
   readonly getInto = (name: MapName, key: Uint8Array, target: Uint8Array): number => {
     const table = this.table(name)
     requireKey(key)
-    const bytes = this.read(() => table.getBinaryFast(key))
-    if (bytes === undefined) return -1
-    const { length } = bytes
-    // A native copy costs more than the few bytes of an index entry do.
-    if (length <= 16 && length <= target.length) for (let i = 0; i < length; i++) target[i] = bytes[i]!
-    else bytes.copy(target, 0, 0, Math.min(length, target.length))
-    return length
+    try {
+      const bytes = table.getBinaryFast(key)
+      if (bytes === undefined) return -1
+      const { length } = bytes
+      // A native copy costs more than the few bytes of an index entry do.
+      if (length <= 16 && length <= target.length) for (let i = 0; i < length; i++) target[i] = bytes[i]!
+      else bytes.copy(target, 0, 0, Math.min(length, target.length))
+      return length
+    } catch (cause) {
+      throw new StorageReadFailed({ environment: this.directory, cause })
+    }
   }
 
   readonly scan = (name: MapName, wanted: ScanRange): ReadonlyArray<Entry> => {

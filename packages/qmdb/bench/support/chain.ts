@@ -36,7 +36,13 @@ export interface Keys {
   readonly at: (i: number) => Uint8Array
   /** Keys `from .. to`. */
   readonly range: (from: number, to: number) => ReadonlyArray<Uint8Array>
+  /** Fills arrays of 32 bytes with keys that `pick` chooses. The same arrays serve every block, so they cost no collection. */
+  readonly fill: (targets: ReadonlyArray<Uint8Array>, pick: (below: number) => number) => void
 }
+
+/** Arrays for the keys of a block. */
+export const keyArrays = (count: number): ReadonlyArray<Uint8Array> =>
+  Array.from({ length: count }, () => new Uint8Array(DIGEST_BYTES))
 
 /** Keys `0 .. count`. */
 export const keysOf = (count: number): Keys => {
@@ -47,7 +53,17 @@ export const keysOf = (count: number): Keys => {
     bytes.write(hash("sha256", number, "latin1" as "hex"), i * DIGEST_BYTES, "latin1")
   }
   const at = (i: number): Uint8Array => new Uint8Array(bytes.buffer, bytes.byteOffset + i * DIGEST_BYTES, DIGEST_BYTES)
-  return { count, at, range: (from, to) => Array.from({ length: to - from }, (_, i) => at(from + i)) }
+  return {
+    count,
+    at,
+    range: (from, to) => Array.from({ length: to - from }, (_, i) => at(from + i)),
+    fill: (targets, pick) => {
+      for (const target of targets) {
+        const from = pick(count) * DIGEST_BYTES
+        bytes.copy(target, 0, from, from + DIGEST_BYTES)
+      }
+    },
+  }
 }
 
 /** Pseudo-random numbers below `below`, the same in every run. */

@@ -1,16 +1,17 @@
 /**
  * Where every key lives now: slot -> location, for every branch at once.
  *
- *   pages    location of each slot in the newest flushed state                     one float64 a slot
- *   heads    newest pending change of each slot, or none                           allocated where needed
- *   entries  (layer, depth, next older entry, location in two words)               a pool, one cache line an entry
+ *   pages    per slot its location in the newest flushed state, or, while un-flushed layers touch it, a negative number:
+ *            the newest entry of its list                                          one float64 a slot
+ *   entries  (layer, depth, next older entry, location), the oldest with the flushed location      a pool
  *
  * Terms: a *slot* is a small integer that names a key for as long as the key is active; location 0 is the genesis commit
- * and therefore means "not active". An *entry* is the location that one un-flushed layer gives to a slot.
+ * and therefore means "not active". An *entry* is the location that one un-flushed layer gives to a slot. The *base* of a
+ * slot is its flushed location.
  *
  * Invariant: for a layer, the first entry in a slot's list whose layer it sees is the nearest ancestor's, because a layer
- * is sealed after its ancestors; with no such entry the page holds the answer. So a lookup costs the same through 64
- * pending layers as through one.
+ * is sealed after its ancestors; with no such entry the base holds the answer. So a lookup costs the same through 64
+ * pending layers as through one, and one memory access where nothing is pending: slots are met in no order.
  */
 import type { Branch } from "./branches.ts"
 import { ROW_BYTES } from "./layout.ts"
@@ -20,13 +21,13 @@ export const SLOTS_PER_PAGE = ROW_BYTES / 8
 
 const NO_ENTRY = -1
 
-/** Words of an entry: layer, depth, next, low and high half of the location. */
+/** Words of an entry: layer, depth, next, and the low and high halves of its location and of the base. */
 const LAYER = 0
 const DEPTH = 1
 const NEXT = 2
-const LOW = 3
-const HIGH = 4
-const ENTRY_WORDS = 5
+const LOCATION = 3
+const BASE = 5
+const ENTRY_WORDS = 7
 
 const WORD = 2 ** 32
 
@@ -39,7 +40,6 @@ export const INACTIVE = 0
 /** The slot table of one member. */
 export class SlotIndex {
   private readonly pages: Array<Float64Array> = []
-  private readonly heads: Array<Int32Array | undefined> = []
   /** Pages changed since they were last written: 1. */
   private dirty = new Uint8Array(64)
   private entries = new Int32Array(0)
@@ -54,71 +54,64 @@ export class SlotIndex {
   /** Location of a slot as a layer sees it; `INACTIVE` when its key is not active. */
   locate(slot: number, branch: Branch<unknown>): number {
     const page = Math.floor(slot / SLOTS_PER_PAGE)
-    const at = slot - page * SLOTS_PER_PAGE
-    const head = this.heads[page]
-    if (head !== undefined) {
-      const { entries } = this
-      for (let e = head[at]!; e !== NO_ENTRY; e = entries[e + NEXT]!) {
-        if (branch.sees(entries[e + LAYER]!, entries[e + DEPTH]!)) return this.locationOf(e)
-      }
-    }
-    return this.pages[page]?.[at] ?? INACTIVE
+    const held = this.pages[page]?.[slot - page * SLOTS_PER_PAGE] ?? INACTIVE
+    return held >= 0 ? held : this.locateIn(-held - 1, branch)
   }
 
-  private locationOf(entry: number): number {
-    return this.entries[entry + HIGH]! * WORD + (this.entries[entry + LOW]! >>> 0)
+  /** The same by the newest entry of the slot's list. */
+  private locateIn(newest: number, branch: Branch<unknown>): number {
+    const { entries } = this
+    for (let e = newest; ; e = entries[e + NEXT]!) {
+      if (branch.sees(entries[e + LAYER]!, entries[e + DEPTH]!)) return this.number(e + LOCATION)
+      if (entries[e + NEXT] === NO_ENTRY) return this.number(e + BASE)
+    }
+  }
+
+  private number(at: number): number {
+    return this.entries[at + 1]! * WORD + (this.entries[at]! >>> 0)
+  }
+
+  private setNumber(at: number, value: number): void {
+    this.entries[at] = value % WORD
+    this.entries[at + 1] = Math.floor(value / WORD)
   }
 
   /** Gives a slot a location in a layer that is being sealed. Returns true the first time that layer touches the slot. */
   set(slot: number, branch: Branch<unknown>, location: number): boolean {
-    const page = Math.floor(slot / SLOTS_PER_PAGE)
-    const at = slot - page * SLOTS_PER_PAGE
-    const head = this.headsOf(page)
-    // A layer that is being sealed has no descendants, so no layer that sees it has an entry before its own.
-    for (let e = head[at]!; e !== NO_ENTRY; e = this.entries[e + NEXT]!) {
-      if (this.entries[e + LAYER] === branch.id) {
-        this.putLocation(e, location)
-        return false
-      }
+    const number = Math.floor(slot / SLOTS_PER_PAGE)
+    const page = this.page(number)
+    const at = slot - number * SLOTS_PER_PAGE
+    const held = page[at]!
+    const newest = held >= 0 ? NO_ENTRY : -held - 1
+    for (let e = newest; e !== NO_ENTRY; e = this.entries[e + NEXT]!) {
+      if (this.entries[e + LAYER] !== branch.id) continue
+      this.setNumber(e + LOCATION, location)
+      return false
     }
     const e = this.allocate()
     this.entries[e + LAYER] = branch.id
     this.entries[e + DEPTH] = branch.depth
-    this.entries[e + NEXT] = head[at]!
-    this.putLocation(e, location)
-    head[at] = e
+    this.entries[e + NEXT] = newest
+    this.setNumber(e + LOCATION, location)
+    if (newest === NO_ENTRY) this.setNumber(e + BASE, held)
+    page[at] = -e - 1
     return true
-  }
-
-  private putLocation(entry: number, location: number): void {
-    this.entries[entry + LOW] = location % WORD
-    this.entries[entry + HIGH] = Math.floor(location / WORD)
-  }
-
-  private headsOf(page: number): Int32Array {
-    this.page(page)
-    let head = this.heads[page]
-    if (head === undefined) {
-      head = new Int32Array(SLOTS_PER_PAGE).fill(NO_ENTRY)
-      this.heads[page] = head
-    }
-    return head
   }
 
   /** Forgets a closed layer's entry of a slot. */
   forget(slot: number, branch: Branch<unknown>): void {
-    this.unlink(slot, branch)
+    this.unlink(slot, branch, false)
   }
 
-  /** Moves a flushed layer's entry of a slot into the page. */
+  /** Makes a flushed layer's entry of a slot its base. The layer is the oldest of the list. */
   merge(slot: number, branch: Branch<unknown>): void {
-    const location = this.unlink(slot, branch)
+    const location = this.unlink(slot, branch, true)
     if (location === undefined) return
-    this.store(slot, location)
+    this.dirty[Math.floor(slot / SLOTS_PER_PAGE)] = 1
     if (location === INACTIVE) this.freed.push(slot)
   }
 
-  /** Sets the flushed location of a slot and marks its page as changed. */
+  /** Sets the flushed location of a slot that no layer touches, and marks its page as changed. */
   store(slot: number, location: number): void {
     const page = Math.floor(slot / SLOTS_PER_PAGE)
     this.page(page)[slot - page * SLOTS_PER_PAGE] = location
@@ -126,10 +119,7 @@ export class SlotIndex {
   }
 
   private page(page: number): Float64Array {
-    while (this.pages.length <= page) {
-      this.pages.push(new Float64Array(SLOTS_PER_PAGE))
-      this.heads.push(undefined)
-    }
+    while (this.pages.length <= page) this.pages.push(new Float64Array(SLOTS_PER_PAGE))
     if (this.dirty.length < this.pages.length) {
       const dirty = new Uint8Array(this.pages.length * 2)
       dirty.set(this.dirty)
@@ -138,24 +128,46 @@ export class SlotIndex {
     return this.pages[page]!
   }
 
-  private unlink(slot: number, branch: Branch<unknown>): number | undefined {
-    const page = Math.floor(slot / SLOTS_PER_PAGE)
-    const head = this.heads[page]
-    if (head === undefined) return undefined
+  /**
+   * Takes a layer's entry out of a slot's list and returns its location. When it was the oldest, the base goes to the entry
+   * that is the oldest then, or to the page: the base as it was, or the entry's location when that is flushed.
+   */
+  private unlink(slot: number, branch: Branch<unknown>, flushed: boolean): number | undefined {
+    const number = Math.floor(slot / SLOTS_PER_PAGE)
+    const page = this.page(number)
+    const at = slot - number * SLOTS_PER_PAGE
     const { entries } = this
-    const at = slot - page * SLOTS_PER_PAGE
-    let before = NO_ENTRY
-    for (let e = head[at]!; e !== NO_ENTRY; e = entries[e + NEXT]!) {
-      if (entries[e + LAYER] === branch.id) {
-        if (before === NO_ENTRY) head[at] = entries[e + NEXT]!
-        else entries[before + NEXT] = entries[e + NEXT]!
-        entries[e + NEXT] = this.freeEntry
-        this.freeEntry = e
-        return this.locationOf(e)
-      }
-      before = e
+    if (page[at]! >= 0) return undefined
+    let newer = NO_ENTRY
+    let e = -page[at]! - 1
+    while (entries[e + LAYER] !== branch.id) {
+      newer = e
+      e = entries[e + NEXT]!
+      if (e === NO_ENTRY) return undefined
     }
-    return undefined
+    const older = entries[e + NEXT]!
+    const location = this.number(e + LOCATION)
+    if (older !== NO_ENTRY) {
+      if (flushed) throw new Error(`slot ${slot}: layer ${branch.id} is flushed before an older one`)
+      if (newer === NO_ENTRY) page[at] = -older - 1
+      else entries[newer + NEXT] = older
+    } else {
+      const base = flushed ? location : this.number(e + BASE)
+      if (newer === NO_ENTRY) page[at] = base
+      else {
+        entries[newer + NEXT] = NO_ENTRY
+        this.setNumber(newer + BASE, base)
+      }
+    }
+    entries[e + NEXT] = this.freeEntry
+    this.freeEntry = e
+    return location
+  }
+
+  private oldest(entry: number): number {
+    let e = entry
+    while (this.entries[e + NEXT] !== NO_ENTRY) e = this.entries[e + NEXT]!
+    return e
   }
 
   private allocate(): number {
@@ -222,9 +234,13 @@ export class SlotIndex {
     return pages
   }
 
-  /** A copy of a page as a row; the page counts as written. */
+  /** The flushed locations of a page as a row; the page counts as written. */
   writePage(page: number): Uint8Array {
     this.dirty[page] = 0
-    return new Uint8Array(this.page(page).slice().buffer)
+    const row = this.page(page).slice()
+    for (let at = 0; at < row.length; at++) {
+      if (row[at]! < 0) row[at] = this.number(this.oldest(-row[at]! - 1) + BASE)
+    }
+    return new Uint8Array(row.buffer)
   }
 }

@@ -1,0 +1,265 @@
+/**
+ * One seal in progress, as all keyed databases have it: where keys go, the operations so far, the floor, the root.
+ *
+ *   writes --(family: which operations, in which order)--> operations --> moves from the floor up --> commit --> root
+ *
+ * Terms: *steps* is how many active operations the floor must pass. A *move* writes an active operation again at the end of
+ * the log, so that everything below the floor is inactive.
+ *
+ * Invariant: every lookup goes through the layer that is being sealed, so its own changes are seen by the floor scan. What
+ * it does to the shared indexes is in its trace at every moment, so that it can be undone.
+ * Source: spec qmdb §4.
+ */
+import type { Hasher, HashJob } from "@coppice/crypto"
+import { appendLeaves, inactivePeaks, Location, root as treeRoot } from "@coppice/merkle"
+import { StaleBatch } from "../errors.ts"
+import { SLOTS_MAX } from "../limits.ts"
+import type { Branch } from "./branches.ts"
+import type { KeyIndex } from "./key-index.ts"
+import type { KeyText } from "./key-shape.ts"
+import { commitOperation, type KeyedFormat, mutationBytes, writeMutationHead } from "./keyed-format.ts"
+import type { KeyedContent, KeyedState } from "./keyed-state.ts"
+import { SLICE_ITEMS } from "./layout.ts"
+import { OperationBuffer } from "./operation-buffer.ts"
+import { Kind, type OperationLog, ownerOf, ownerSlot } from "./operation-log.ts"
+import { INACTIVE, type SlotIndex } from "./slot-index.ts"
+import { REMOVED, type Writes } from "./writes.ts"
+
+/** The indexes that sealing reads and writes. */
+export interface SealHome<K, V> {
+  readonly format: KeyedFormat<K, V>
+  readonly hasher: Hasher
+  readonly log: OperationLog<KeyedContent>
+  readonly slots: SlotIndex
+  readonly keys: KeyIndex
+}
+
+/** Grows the list of slots that a layer touches, each with its location before. */
+export class Touched {
+  count = 0
+  private slotList: Uint32Array
+  private previousList: Float64Array
+
+  constructor(expected: number) {
+    this.slotList = new Uint32Array(Math.max(16, expected))
+    this.previousList = new Float64Array(this.slotList.length)
+  }
+
+  push(slot: number, previous: number): void {
+    if (this.count === this.slotList.length) {
+      const slots = new Uint32Array(this.count * 2)
+      slots.set(this.slotList)
+      this.slotList = slots
+      const previousList = new Float64Array(this.count * 2)
+      previousList.set(this.previousList)
+      this.previousList = previousList
+    }
+    this.slotList[this.count] = slot
+    this.previousList[this.count] = previous
+    this.count += 1
+  }
+
+  /** Slots touched so far. */
+  get slots(): Uint32Array {
+    return this.slotList.slice(0, this.count)
+  }
+
+  /** Their locations before. */
+  get previous(): Float64Array {
+    return this.previousList.slice(0, this.count)
+  }
+}
+
+/** What sealing has done to the shared indexes so far. */
+export interface SealTrace {
+  readonly touched: Touched
+  readonly created: Array<KeyText>
+  readonly deleted: Array<KeyText>
+}
+
+/** What is sealed: a batch over its parent, into the layer that it becomes. */
+export interface SealInput {
+  readonly parent: Branch<KeyedContent>
+  readonly branch: Branch<KeyedContent>
+  readonly writes: Writes
+  readonly metadata: Uint8Array | undefined
+  readonly trace: SealTrace
+}
+
+/** A seal in progress. Loops are plain methods over a range, which the engine optimizes better than generators. */
+export class Sealing<K, V> {
+  readonly home: SealHome<K, V>
+  readonly input: SealInput
+  private readonly before: KeyedState
+  private readonly buffer: OperationBuffer
+  private slotsUsed: number
+  private freedUsed: number
+  private active: number
+  /** The floor so far, and moves still to be made. */
+  private floor: number
+  private steps = 0
+
+  /** `operations` is how many are expected, moves included. */
+  constructor(home: SealHome<K, V>, input: SealInput, operations: number) {
+    this.home = home
+    this.input = input
+    this.before = input.parent.content!.state
+    this.buffer = new OperationBuffer(operations, operations * (home.format.operationBytes ?? 96))
+    this.slotsUsed = this.before.slots
+    this.freedUsed = this.before.freedUsed
+    this.active = this.before.active
+    this.floor = this.before.floor
+  }
+
+  /** Log size after the operations so far: the location of the next one. */
+  private get size(): number {
+    return this.before.size + this.buffer.count
+  }
+
+  private place(slot: number, location: number, previous: number): void {
+    const { branch, trace } = this.input
+    if (this.home.slots.set(slot, branch, location)) trace.touched.push(slot, previous)
+  }
+
+  /** Writes the update or delete of a key that is active at `location`. */
+  writeExisting(key: number, slot: number, location: number): void {
+    const { writes, trace } = this.input
+    if (writes.of(key) === REMOVED) {
+      this.place(slot, INACTIVE, location)
+      trace.deleted.push(writes.keys.text(key))
+      this.active -= 1
+      this.mutate(key, ownerOf(slot, Kind.delete))
+    } else {
+      this.place(slot, this.size, location)
+      this.mutate(key, ownerOf(slot, Kind.update))
+    }
+  }
+
+  /** Writes the update of a key that is not active. */
+  writeCreated(key: number): void {
+    const { writes, trace, branch } = this.input
+    const text = writes.keys.text(key)
+    const slot = this.nextSlot()
+    this.home.keys.create(text, branch, slot)
+    trace.created.push(text)
+    this.place(slot, this.size, INACTIVE)
+    this.active += 1
+    this.mutate(key, ownerOf(slot, Kind.create))
+  }
+
+  private nextSlot(): number {
+    const freed = this.home.slots.freedAt(this.freedUsed)
+    if (freed !== undefined) {
+      this.freedUsed += 1
+      return freed
+    }
+    if (this.slotsUsed >= SLOTS_MAX) throw new RangeError(`more than ${SLOTS_MAX} active keys`)
+    return this.slotsUsed++
+  }
+
+  private mutate(key: number, owner: number): void {
+    const { buffer } = this
+    const { writes } = this.input
+    const { format } = this.home
+    const { store, starts } = writes.keys
+    const value = writes.of(key)
+    const start = starts[key]!
+    const end = starts[key + 1]!
+    const length = mutationBytes(format, end - start, value === REMOVED ? undefined : writes.length(value))
+    const at = buffer.reserve(length, owner)
+    const keyAt = writeMutationHead(format, buffer.store.bytes, at, end - start, value !== REMOVED)
+    store.copyTo(start, end, buffer.store, keyAt)
+    if (value !== REMOVED) writes.copyTo(value, buffer.store, keyAt + end - start)
+  }
+
+  /** Moves `steps` active operations from the floor up, in slices. */
+  *raiseFloor(steps: number): Generator<undefined, void, void> {
+    this.steps = steps
+    const tip = this.size
+    if (this.active === 0) this.floor = tip
+    while (this.steps > 0 && this.floor < tip) {
+      yield* this.pause()
+      this.moveUntil(Math.min(tip, this.floor + SLICE_ITEMS))
+    }
+  }
+
+  /** Examines locations from the floor to `end`, or to the last move. */
+  private moveUntil(end: number): void {
+    const { log, slots } = this.home
+    const { branch } = this.input
+    let location = this.floor
+    while (location < end && this.steps > 0) {
+      const own = location - this.before.size
+      const owner = own >= 0 ? this.buffer.owner(own) : log.owner(location, branch)
+      const slot = ownerSlot(owner)
+      // Location 0 is the genesis commit, whose number also stands for "not active".
+      if (location !== INACTIVE && slots.locate(slot, branch) === location) {
+        this.place(slot, this.size, location)
+        const moved = ownerOf(slot, Kind.update)
+        if (own >= 0) this.buffer.repeat(own, moved)
+        else log.copyOperation(location, branch, this.buffer, moved)
+        this.steps -= 1
+      }
+      location += 1
+    }
+    this.floor = location
+  }
+
+  /** A point at which sealing may stop for a while. Throws `StaleBatch` once the branch is closed. */
+  *pause(): Generator<undefined, void, void> {
+    yield undefined
+    this.requireOpen()
+  }
+
+  private requireOpen(): void {
+    const { branch } = this.input
+    if (branch.state === "closed") throw new StaleBatch("seal", branch.id)
+  }
+
+  /** Runs a loop in slices with a pause after each. */
+  *inSlices(count: number, run: (from: number, to: number) => void): Generator<undefined, void, void> {
+    for (let from = 0; from < count; from += SLICE_ITEMS) {
+      run(from, Math.min(count, from + SLICE_ITEMS))
+      yield* this.pause()
+    }
+  }
+
+  /** Writes the commit and computes the root: the content of the sealed layer. */
+  *authenticate(): Generator<HashJob, KeyedContent, void> {
+    const { before, buffer, floor } = this
+    const { metadata, trace } = this.input
+    const { format, hasher } = this.home
+    buffer.push(commitOperation(format, metadata, floor), ownerOf(0, Kind.commit))
+    const { operations, offsets, owners } = buffer.finish()
+    const { count } = buffer
+    const appending = appendLeaves(before.frontier, { count, bytes: operations, offsets })
+    let step = appending.next()
+    while (step.done !== true) {
+      yield step.value
+      this.requireOpen()
+      step = appending.next()
+    }
+    const { frontier, nodes } = step.value
+    const { family } = frontier
+    const root = treeRoot(hasher, frontier, inactivePeaks(family, frontier.leaves, Location(floor)), "backward")
+    const { slotsUsed: slots, freedUsed, active } = this
+    return {
+      state: { size: before.size + count, floor, root, frontier, slots, freedUsed, active },
+      log: {
+        start: before.size,
+        count,
+        operations,
+        offsets,
+        owners,
+        nodeStart: family.size(Location(before.size)),
+        nodes,
+      },
+      index: {
+        touched: trace.touched.slots,
+        previous: trace.touched.previous,
+        created: trace.created,
+        deleted: trace.deleted,
+      },
+    }
+  }
+}
