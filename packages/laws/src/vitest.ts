@@ -1,0 +1,27 @@
+/**
+ * Laws as vitest tests.
+ *
+ * A law that needs a power its subject does not have is no test at all: it is neither passed nor skipped.
+ */
+import { Effect } from "effect"
+import { describe, test } from "vitest"
+import { applies, type Law, type Subject } from "./law.ts"
+import { STORAGE_LAWS, type StorageSubject } from "./storage/index.ts"
+
+/** Runs the effect of a law; rejects when it fails. */
+export type RunLaw = (check: Effect.Effect<void, unknown>) => Promise<unknown>
+
+const register = <World, Power extends string>(
+  name: string,
+  laws: ReadonlyArray<Law<World, Power>>,
+  subject: Subject<World, Power>,
+  run: RunLaw,
+): void => {
+  describe(name, () => {
+    for (const law of laws) if (applies(law, subject)) test(law.name, () => run(law.check(subject)))
+  })
+}
+
+/** Registers the laws of the storage port for an implementation. */
+export const storageLaws = (name: string, subject: StorageSubject, run: RunLaw = Effect.runPromise): void =>
+  register(name, STORAGE_LAWS, subject, run)

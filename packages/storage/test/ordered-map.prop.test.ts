@@ -1,0 +1,47 @@
+/**
+ * Goal: the ordered map of memory storage is an ordered map.
+ * Method: any sequence of sets and removes against a plain map that is sorted when asked; keys from a small alphabet, so
+ * that blocks split, empty and are hit again.
+ */
+import { bytesKey, keyBytes } from "@coppice/codec"
+import { fc, test } from "@fast-check/vitest"
+import { expect } from "vitest"
+import { OrderedMap } from "../src/internal/ordered-map.ts"
+
+const key = fc.uint8Array({ minLength: 1, maxLength: 3, max: 12 })
+const bound = fc.option(key, { nil: undefined })
+const changes = fc.array(fc.tuple(key, fc.option(fc.uint8Array({ maxLength: 2 }), { nil: undefined, freq: 3 })), {
+  maxLength: 1500,
+  size: "max",
+})
+
+const text = (entries: Iterable<readonly [Uint8Array, Uint8Array]>): ReadonlyArray<string> =>
+  Array.from(entries, ([at, value]) => `${at}=${value}`)
+
+test.prop([changes, bound, bound], { numRuns: 60 })(
+  "it holds, orders and counts as a plain map does",
+  (given, start, end) => {
+    const map = new OrderedMap()
+    const plain = new Map<string, Uint8Array>()
+    for (const [at, value] of given) {
+      const id = bytesKey(at)
+      expect(map.set(at, value)).toEqual(plain.get(id))
+      if (value === undefined) plain.delete(id)
+      else plain.set(id, value)
+      expect(map.get(at)).toEqual(value)
+    }
+    const sorted = [...plain].sort(([a], [b]) => (a < b ? -1 : 1))
+    const entries = sorted.map(([id, value]) => [keyBytes(id), value] as const)
+    const [low, high] = [start && bytesKey(start), end && bytesKey(end)]
+    const within = (from: string | undefined, to: string | undefined) =>
+      sorted.flatMap(([id], i) =>
+        (from === undefined || id >= from) && (to === undefined || id < to) ? [entries[i]!] : [],
+      )
+    const downTo = sorted.flatMap(([id], i) =>
+      (low === undefined || id <= low) && (high === undefined || id > high) ? [entries[i]!] : [],
+    )
+    expect(text(map.ascending(start, end))).toEqual(text(within(low, high)))
+    expect(text(map.descending(start, end))).toEqual(text(downTo.toReversed()))
+    expect(map.bytes).toBe(entries.reduce((sum, [at, value]) => sum + at.length + value.length, 0))
+  },
+)

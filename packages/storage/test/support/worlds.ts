@@ -1,0 +1,58 @@
+/** Worlds of the storage implementations, for the laws of the port. */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type { StorageSubject, StorageWorld } from "@coppice/laws"
+import { Effect, type Scope } from "effect"
+import { type MemoryDiskOptions, makeMemoryDisk } from "../../src/index.ts"
+import { openLmdb } from "../../src/lmdb.ts"
+
+/** A stream of numbers in [0, 1), by seed. */
+export const chanceOf = (seed: number): (() => number) => {
+  let state = (seed + 1) * 2_654_435_769
+  return () => {
+    state = (state * 16_807 + 11) % 2_147_483_647
+    return state / 2_147_483_647
+  }
+}
+
+/** A temporary directory that is gone when its scope closes. */
+export const temporaryDirectory: Effect.Effect<string, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "coppice-storage-"))),
+  (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true })),
+)
+
+/** One environment on a memory disk, and a second one for its backup. */
+export const memoryWorld = (seed: number, options: Partial<MemoryDiskOptions> = {}): StorageWorld => {
+  const disk = makeMemoryDisk({ chance: chanceOf(seed), ...options })
+  return {
+    open: (maps) => disk.open("main", maps),
+    spare: "spare",
+    openSpare: (maps) => disk.open("spare", maps),
+    turn: options.delayMs === undefined ? Effect.yieldNow : Effect.sleep(1),
+    use: (power) => (power === "power loss" ? disk.crash() : disk.failWrite("main", 1, power)),
+  }
+}
+
+/** Memory storage as the laws take it. */
+export const memorySubject = (options: (seed: number) => Partial<MemoryDiskOptions> = () => ({})): StorageSubject => ({
+  make: (seed) => Effect.sync(() => memoryWorld(seed, options(seed))),
+  powers: ["power loss", "io", "disk full"],
+  seeds: 60,
+})
+
+/** An environment of LMDB in a temporary directory. */
+export const lmdbWorld = (options: { readonly mapBytes?: number } = {}) =>
+  Effect.map(temporaryDirectory, (directory): StorageWorld => {
+    const spare = join(directory, "spare")
+    mkdirSync(spare)
+    return {
+      open: (maps) => openLmdb({ directory: join(directory, "main"), maps, ...options }),
+      spare,
+      openSpare: (maps) => openLmdb({ directory: spare, maps }),
+      turn: Effect.yieldNow,
+      use: (power) => {
+        throw new Error(`LMDB cannot make this happen: ${power}`)
+      },
+    }
+  })
