@@ -26,7 +26,7 @@ import {
 } from "./errors.ts"
 import { arenaOf } from "./internal/arena.ts"
 import { DATA_FILE, requireLmdbFiles } from "./internal/lmdb-files.ts"
-import { firstOver, type Plan, planOf, rangeOf, requireKey, requireMap } from "./internal/plan.ts"
+import { firstOver, type Plan, planOf, rangeOf, requireKey, requireMap, withOwnKeys } from "./internal/plan.ts"
 import { CLOSE_MS_MAX, MAP_BYTES_START, MAPS_MAX, PREFETCH_KEYS_PER_JOB, WRITES_PENDING_MAX } from "./limits.ts"
 import {
   type Change,
@@ -234,7 +234,8 @@ class Handle {
       resume(Effect.fail(this.dead))
       return
     }
-    this.waiting.push({ plan, resume })
+    // lmdb-js copies keys when it is given them, at once where no other write is under way.
+    this.waiting.push({ plan: this.writing ? withOwnKeys(plan) : plan, resume })
     if (!this.writing) this.next()
   }
 

@@ -15,7 +15,7 @@ import { Effect, Layer, type Scope } from "effect"
 import { StorageBackupFailed, StorageDead, type StorageError, StorageLimitExceeded } from "./errors.ts"
 import { Environment, type Owner, Write, type WriteEvent, type WriteFault } from "./internal/disk.ts"
 import type { OrderedMap } from "./internal/ordered-map.ts"
-import { firstOver, planOf, rangeOf, requireKey, requireMap } from "./internal/plan.ts"
+import { firstOver, planOf, rangeOf, requireKey, requireMap, withOwnKeys } from "./internal/plan.ts"
 import { MAPS_MAX, WRITES_PENDING_MAX } from "./limits.ts"
 import { type Change, type Entry, type MapName, type ScanRange, Storage, type StorageShape } from "./storage.ts"
 
@@ -153,7 +153,7 @@ class Handle implements Owner {
       }
       const plan = planOf(this.maps, changes)
       if (plan instanceof StorageLimitExceeded) return Effect.fail(plan)
-      const write = new Write(this, plan)
+      const write = new Write(this, withOwnKeys(plan))
       this.pending += 1
       this.environment.submit(write)
       return this.ended(write)

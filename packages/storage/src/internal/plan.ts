@@ -2,8 +2,9 @@
  * A batch read once, checked, and out of its caller's hands.
  *
  *   changes --planOf--> maps[], keys[], values[]          anything that throws, throws here
+ *                              \-withOwnKeys--> a plan that may wait
  *
- * Terms: a *plan* is a batch as parallel arrays, keys copied side by side into one buffer of its own.
+ * Terms: a *plan* is a batch as parallel arrays. Its arrays are its own, its byte strings still the caller's.
  *
  * Invariant: every property of a change is read exactly once, and before the first byte is written. So a batch whose
  * elements throw, or change between two looks, can neither tear a write nor slip past a limit.
@@ -17,6 +18,8 @@ export interface Plan {
   readonly maps: ReadonlyArray<MapName>
   readonly keys: ReadonlyArray<Uint8Array>
   readonly values: ReadonlyArray<Uint8Array | undefined>
+  /** Keys together. */
+  readonly keyBytes: number
   /** Keys and values together. */
   readonly bytes: number
 }
@@ -62,19 +65,21 @@ export const planOf = (maps: ReadonlySet<MapName>, changes: ReadonlyArray<Change
     keys.push(key)
     values.push(value)
   }
-  return { maps: names, keys: sideBySide(keys, keyBytes), values, bytes: keyBytes + valueBytes }
+  return { maps: names, keys, values, keyBytes, bytes: keyBytes + valueBytes }
 }
 
 const NOTHING = new Uint8Array(0)
 
-const sideBySide = (parts: ReadonlyArray<Uint8Array>, bytes: number): ReadonlyArray<Uint8Array> => {
-  const buffer = new Uint8Array(bytes)
+/** The plan with its keys copied, side by side, into memory of its own. Costs as much again as making the plan. */
+export const withOwnKeys = (plan: Plan): Plan => {
+  const buffer = new Uint8Array(plan.keyBytes)
   let at = 0
-  return parts.map((part) => {
-    buffer.set(part, at)
-    at += part.length
-    return buffer.subarray(at - part.length, at)
+  const keys = plan.keys.map((key) => {
+    buffer.set(key, at)
+    at += key.length
+    return buffer.subarray(at - key.length, at)
   })
+  return { ...plan, keys }
 }
 
 /** Throws `RangeError` on a map that was not declared when the environment was opened. */
