@@ -26,10 +26,11 @@ import {
 } from "@coppice/merkle"
 import type { Change, StorageError } from "@coppice/storage"
 import { Effect } from "effect"
-import { OutsideType, ProofUnavailable } from "./errors.ts"
+import { OutsideType, ProofUnavailable, StaleBatch } from "./errors.ts"
 import { type Branch, Branches } from "./internal/branches.ts"
+import { ClosedLayers } from "./internal/closed-layers.ts"
 import { KeyIndex, NO_SLOT } from "./internal/key-index.ts"
-import { identityOf, isRaw } from "./internal/key-shape.ts"
+import { identityOf, isRaw, type KeyText } from "./internal/key-shape.ts"
 import { type BatchSource, KeyedBatch } from "./internal/keyed-batch.ts"
 import {
   commitFloor,
@@ -187,6 +188,9 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
   private readonly slots = new SlotIndex()
   private readonly keys: KeyIndex
   private readonly sweep: Sweep
+  private readonly closed: ClosedLayers
+  /** Keys whose rows are visible and that the unswept changes still hold. */
+  private swept: ReadonlyArray<KeyText> = []
   /** What layers that are being sealed have put into the shared indexes. */
   private readonly traces = new Map<Branch<KeyedContent>, SealTrace>()
   private commits: ReadonlyArray<RetainedCommit>
@@ -197,6 +201,7 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     this.home = home
     this.space = new Space(home)
     this.keys = new KeyIndex(this.space)
+    this.closed = new ClosedLayers(this.slots, this.keys)
     const head = readHead(this.space)
     const leaves = Location(head.size)
     const storedNodes = familyOf(family).size(leaves)
@@ -351,6 +356,8 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     this.traces.set(branch, trace)
     const home = { format: this.format, hasher: this.home.hasher, log: this.log, slots: this.slots, keys: this.keys }
     try {
+      yield* this.closed.clear()
+      if (branch.state === "closed") throw new StaleBatch("seal", branch.id)
       const { writes, metadata } = batch
       const content = yield* sealUnordered(home, { parent, branch, writes, metadata, trace })
       branch.sealed(targetOf(content.state), content, contentBytes(content), "pending")
@@ -361,13 +368,12 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     }
   }
 
-  /** A closed layer leaves the shared indexes at once, also when it is still being sealed: nobody may resume that. */
+  /** Notes what a layer leaves in the shared indexes, also when it is still being sealed: nobody may resume that. */
   private forget(branch: Branch<KeyedContent>): void {
     const trace = this.traces.get(branch)
-    const touched = branch.content?.index?.touched ?? trace?.touched.slots ?? []
-    const created = branch.content?.index?.created ?? trace?.created ?? []
-    for (const slot of touched) this.slots.forget(slot, branch)
-    for (const key of created) this.keys.forget(key, branch)
+    if (trace !== undefined) this.closed.add(branch, trace.touched.slots, trace.created)
+    const index = branch.content?.index
+    if (index !== undefined) this.closed.add(branch, index.touched, index.created)
     this.traces.delete(branch)
   }
 
@@ -391,6 +397,8 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
     const last = covered.at(-1)!
     const { state } = last.content!
     const changes: Array<Change> = []
+    yield* this.closed.clear()
+    yield* this.dropSwept()
     yield* this.log.append(
       covered.map((branch) => branch.content!.log!),
       changes,
@@ -414,12 +422,22 @@ class AnyMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K, V>>, Ba
       this.log.storedSize = state.size
       this.log.storedNodes = state.frontier.family.size(state.frontier.leaves)
       this.commits = retained
-      for (const key of swept) this.keys.swept(key)
+      this.swept = swept
       this.branches.settle(last, { state, log: undefined, index: undefined })
-      if (this.branches.count === 0) this.slots.shrink()
+      if (this.branches.count === 0 && this.closed.empty) this.slots.shrink()
       this.flushing = false
     }
     return { changes, target: last.target, layers: covered.length, settled }
+  }
+
+  /** What the last flush has swept leaves memory, in slices: until then it says what the rows say. */
+  private *dropSwept(): Generator<undefined, void, void> {
+    const { swept } = this
+    this.swept = []
+    for (let i = 0; i < swept.length; i++) {
+      this.keys.swept(swept[i]!)
+      if (i % SLICE_ITEMS === SLICE_ITEMS - 1) yield undefined
+    }
   }
 
   private *mergeIndex(branch: Branch<KeyedContent>): Generator<undefined, void, void> {

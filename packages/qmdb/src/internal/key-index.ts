@@ -135,7 +135,7 @@ export class KeyIndex {
     return true
   }
 
-  /** The write that carried a swept change is visible: it leaves memory. Nothing merges between a sweep and that moment. */
+  /** The write that carried a swept change is visible: it leaves memory. Nothing was merged since. */
   swept(key: KeyText): void {
     this.unswept.delete(key)
   }
