@@ -8,7 +8,7 @@
  *
  * Invariant: one kind of write call (`batch`), one at a time, and nothing inside it can throw: lmdb-js commits the first
  * half of a callback that does. All puts of a batch are in the writer's hands before the writer starts. With
- * `overlappingSync: false` a commit is visible only once it is durable (docs/adr/0002-lmdb-durability.md).
+ * `overlappingSync: false` a commit is visible only once it is durable (docs/adr/0003-lmdb-durability.md).
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, statfsSync, statSync } from "node:fs"
 import { constants } from "node:os"

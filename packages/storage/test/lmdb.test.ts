@@ -1,7 +1,7 @@
 /**
  * Goal: what the laws cannot ask of LMDB in one process: files that are not its own, growth, a full disk, being killed.
  * Method: temporary directories; child processes under a file-size limit, and killed with SIGKILL at work. That a write
- * survives power loss cannot be shown without intercepting system calls: docs/adr/0002-lmdb-durability.md has the
+ * survives power loss cannot be shown without intercepting system calls: docs/adr/0003-lmdb-durability.md has the
  * experiment.
  */
 import { execFile, spawn } from "node:child_process"
