@@ -3,15 +3,16 @@
  * Method: the command as a child process on temporary directories and free ports; what it claims is read again from disk
  * and over HTTP. Restarts of validators are driven in this process, where their schedule can be set.
  */
-import { readdirSync } from "node:fs"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
+import { join } from "node:path"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { describe, expect } from "vitest"
 import { openDevnet } from "../src/devnet/devnet.ts"
 import { rootOnDisk } from "../src/devnet/verify.ts"
 import { makeWatch, SAMPLE_HEAD, sampleLine } from "../src/devnet/watch.ts"
-import { runToEnd, start, temporaryDirectory } from "./support/cli.ts"
+import { imageOf, runToEnd, start, temporaryDirectory } from "./support/cli.ts"
 
 const URL_LINE = /API +(http:\/\/127\.0\.0\.1:\d+)/
 
@@ -217,6 +218,28 @@ describe("validators that restart", () => {
       const other = { ...blocks[0]!, targets: { ...blocks[0]!.targets, accounts: blocks[0]!.targets.receipts } }
       const canary = yield* Effect.flip(rootOnDisk(devnet.validators[0]!.directory, devnet.chain.ledger, other))
       expect(canary).toMatchObject({ _tag: "RootsDiffer", member: "accounts" })
+    }),
+  )
+})
+
+describe("a devnet of which one validator is not its own", () => {
+  it.live("is refused with every byte of all validators as it was", () =>
+    Effect.gen(function* () {
+      const data = yield* temporaryDirectory
+      const first = yield* start("devnet", "--data", data, "--port", "0")
+      yield* first.until(/blocks\/s/)
+      first.child.kill("SIGKILL")
+      yield* first.ended
+      const path = join(data, "validator-2", "config.json")
+      const config = JSON.parse(readFileSync(path, "utf8"))
+      writeFileSync(path, JSON.stringify({ ...config, chain: "another" }))
+      const before = imageOf(data)
+      const refused = yield* runToEnd("devnet", "--data", data, "--port", "0")
+      expect(refused.code).toBe(1)
+      expect(refused.err).toContain("validator-2 belongs to another chain")
+      expect(imageOf(data)).toEqual(before)
+      writeFileSync(path, JSON.stringify(config))
+      expect((yield* bounded(data, 2)).code).toBe(0)
     }),
   )
 })

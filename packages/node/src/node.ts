@@ -9,9 +9,12 @@
  * Invariant: a directory that is not this node's is refused before anything in it is written, and is left as it was. What
  * the node promised is durable at every point, so a process that dies instead of stopping loses nothing.
  */
+import { existsSync } from "node:fs"
 import {
   type Block,
   type BlockTransport,
+  describeMarshal,
+  ForeignEnvironment,
   MARSHAL_MAPS,
   type Marshal,
   makeMarshal,
@@ -31,7 +34,7 @@ import {
   SET_MAPS,
   type SetOpenError,
 } from "@coppice/stateful"
-import { Storage, type StorageError, type StorageShape } from "@coppice/storage"
+import { Storage, type StorageError, type StorageInfo, type StorageShape } from "@coppice/storage"
 import { openLmdb } from "@coppice/storage/lmdb"
 import { Effect, Metric, type Scope } from "effect"
 import {
@@ -99,6 +102,8 @@ export interface RunningNode<B extends Block, M extends Databases> {
   readonly failure: () => NodeFailure | undefined
   /** Fails when the node does. Whoever composed it closes its scope then. */
   readonly failed: Effect.Effect<never, NodeFailure>
+  /** Sizes of its environments. */
+  readonly disk: () => { readonly set: StorageInfo; readonly marshal: StorageInfo }
   /** Series of this node alone: nodes that share a process have one registry each. */
   readonly metrics: Metric.MetricRegistry
 }
@@ -118,15 +123,18 @@ const bound = <A>(bind: () => A): Effect.Effect<A, SetOpenError> =>
     }
   })
 
-/** Everything that refuses a directory before a process lock or an environment exists there. */
-const accept = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
-  options: NodeOptions<B, M>,
-  providers: { readonly hasher: Hasher; readonly ed25519: Ed25519 },
-) {
-  const { application, chainId, participants } = options
-  const paths = nodePaths(options.directory)
-  const keys = keyPairFromSeed(providers.ed25519, yield* secretOf(paths))
-  const { genesis } = yield* bound(() => bindSet({ application, chainId, hasher: providers.hasher }))
+/** What a node is to be, before anything of its directory but its key is looked at. */
+const identityOf = Effect.fnUntraced(function* <B extends Block, M extends Databases>({
+  application,
+  chainId,
+  participants,
+  directory,
+  hasher = nodeHasher,
+  ed25519 = nodeEd25519,
+}: NodeOptions<B, M>) {
+  const paths = nodePaths(directory)
+  const keys = keyPairFromSeed(ed25519, yield* secretOf(paths))
+  const { genesis } = yield* bound(() => bindSet({ application, chainId, hasher }))
   const config: NodeConfig = {
     format: DIRECTORY_FORMAT,
     chain: chainId,
@@ -141,6 +149,57 @@ const checkConfig = Effect.fnUntraced(function* (paths: NodePaths, config: NodeC
   const held = yield* readConfig(paths)
   if (held !== undefined) yield* requireConfig(paths, config, held)
   return held
+})
+
+/** Refuses a block store of another chain or genesis. An empty one is fine. */
+const checkBlocks = Effect.fnUntraced(function* (storage: StorageShape, { chain, genesis }: NodeConfig) {
+  const held = yield* describeMarshal(storage)
+  if (held === undefined) return
+  const rows = [
+    { field: "chain", expected: chain, actual: held.chainId },
+    { field: "genesis", expected: genesis, actual: toHex(held.genesis) },
+  ] as const
+  for (const row of rows) if (row.expected !== row.actual) return yield* new ForeignEnvironment(row)
+})
+
+/** Opens an environment that is put back as it was unless the directory is accepted. */
+const openGuarded = <B extends Block, M extends Databases>(
+  { openEnvironment = openLmdb }: NodeOptions<B, M>,
+  isAccepted: () => boolean,
+  directory: string,
+  maps: ReadonlyArray<string>,
+) => Effect.andThen(guardEnvironment(directory, isAccepted), openEnvironment({ directory, maps }))
+
+/** Everything that can refuse a directory. What it opens ends with the scope. */
+const enter = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
+  options: NodeOptions<B, M>,
+  isAccepted: () => boolean,
+) {
+  const { application, chainId, hasher = nodeHasher } = options
+  const identity = yield* identityOf(options)
+  const { paths, config } = identity
+  yield* checkConfig(paths, config)
+  yield* acquireLock(paths)
+  const held = yield* checkConfig(paths, config)
+  const setStorage = yield* openGuarded(options, isAccepted, setPath(paths, application.name), SET_MAPS)
+  yield* openSyncPlan({ application, chainId, hasher, storage: setStorage })
+  const marshalStorage = yield* openGuarded(options, isAccepted, paths.marshal, MARSHAL_MAPS)
+  yield* checkBlocks(marshalStorage, config)
+  return { ...identity, held, setStorage, marshalStorage }
+})
+
+/**
+ * Whether a directory would be let in by `openNode`, as far as it says whose it is. A new one is.
+ *
+ * Errors: those of `openNode`. Whatever the answer, every byte stays as it was: for who opens several nodes or none.
+ */
+export const checkNode = Effect.fn("Node.check")(function* <B extends Block, M extends Databases>(
+  options: NodeOptions<B, M>,
+): Effect.fn.Return<void, NodeOpenError> {
+  const { paths, config } = yield* identityOf(options)
+  yield* checkConfig(paths, config)
+  const isMade = [setPath(paths, options.application.name), paths.marshal].every((directory) => existsSync(directory))
+  if (isMade) yield* Effect.scoped(enter(options, () => false))
 })
 
 const watch = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
@@ -178,21 +237,17 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
   options: NodeOptions<B, M>,
   metrics: Metric.MetricRegistry,
 ): Effect.fn.Return<RunningNode<B, M>, NodeOpenError, Scope.Scope> {
-  const { application, chainId, participants, transport, openEnvironment = openLmdb, limits = {} } = options
-  const { hasher = nodeHasher, ed25519 = nodeEd25519 } = options
-  const { paths, keys, genesis, config } = yield* accept(options, { hasher, ed25519 })
-  yield* checkConfig(paths, config)
-  yield* acquireLock(paths)
-  const held = yield* checkConfig(paths, config)
+  const {
+    application,
+    chainId,
+    participants,
+    transport,
+    limits = {},
+    hasher = nodeHasher,
+    ed25519 = nodeEd25519,
+  } = options
   let isAccepted = false
-  const open = (directory: string, maps: ReadonlyArray<string>) =>
-    Effect.andThen(
-      guardEnvironment(directory, () => isAccepted),
-      openEnvironment({ directory, maps }),
-    )
-  const setStorage = yield* open(setPath(paths, application.name), SET_MAPS)
-  yield* openSyncPlan({ application, chainId, hasher, storage: setStorage })
-  const marshalStorage = yield* open(paths.marshal, MARSHAL_MAPS)
+  const { paths, keys, genesis, config, held, setStorage, marshalStorage } = yield* enter(options, () => isAccepted)
   const { pendingAcksMax, rewindHeights, ...executorLimits } = limits
   const marshal = yield* makeMarshal({
     chainId,
@@ -220,7 +275,8 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
     .pipe(
       Effect.catchTag("MarshalStopped", ({ cause }) => (cause === undefined ? Effect.interrupt : Effect.fail(cause))),
     )
-  return { paths, config, keys, application, genesis, participants, set, executor, marshal, ...watched, metrics }
+  const disk = () => ({ set: setStorage.info(), marshal: marshalStorage.info() })
+  return { paths, config, keys, application, genesis, participants, set, executor, marshal, ...watched, disk, metrics }
 })
 
 /** Runs `use` with a node in a scope of its own, and stops the node before the result is given. */

@@ -36,6 +36,7 @@ export const chainView = <B extends Block, M extends Databases>({
 export const nodeStatus = <B extends Block, M extends Databases>(node: RunningNode<B, M>) =>
   Effect.gen(function* () {
     const { config, set, executor, marshal, application } = node
+    const disk = node.disk()
     const tip = yield* marshal.tip
     const figures = yield* executor.status
     const { anchor, durable } = set
@@ -57,6 +58,7 @@ export const nodeStatus = <B extends Block, M extends Databases>(node: RunningNo
       evicted: figures.evicted,
       flushes: figures.flushes,
       flushSeconds: figures.flushSecondsLast,
+      disk: { databases: disk.set.bytesUsed, blocks: disk.marshal.bytesUsed },
       members: memberNames(application.databases).map((name) => ({ name, ...targetView(set.tip.targets[name]!) })),
     }
   })

@@ -11,7 +11,7 @@ import { openLmdb } from "@coppice/storage/lmdb"
 import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { describe, expect } from "vitest"
-import { explain, inspectNode, type NodeOpenError, nodePaths, openNode, setPath } from "../src/index.ts"
+import { checkNode, explain, inspectNode, type NodeOpenError, nodePaths, openNode, setPath } from "../src/index.ts"
 import { imageOf, temporaryDirectory } from "./support/temporary.ts"
 import { driveTo, fullMempool, makeToy, runTo, type ToyBlock, type ToyDatabases, toyOptions } from "./support/toy.ts"
 
@@ -21,8 +21,11 @@ const openOnce = (options: Effect.Success<ReturnType<typeof toyOptions>>) =>
 /** What opening is refused with, when it left every byte as it was. */
 const refusalOf = Effect.fnUntraced(function* (options: Effect.Success<ReturnType<typeof toyOptions>>) {
   const before = imageOf(options.directory)
+  const checked: NodeOpenError = yield* Effect.flip(checkNode(options))
+  expect(imageOf(options.directory)).toEqual(before)
   const refused: NodeOpenError = yield* Effect.flip(openOnce(options))
   expect(imageOf(options.directory)).toEqual(before)
+  expect(checked).toEqual(refused)
   return refused
 })
 
@@ -191,6 +194,18 @@ describe("a foreign directory is refused and every byte of it stays", () => {
     }),
   )
 })
+
+it.live("a check lets in what openNode lets in, and changes nothing, not even in a new directory", () =>
+  Effect.gen(function* () {
+    const options = yield* toyOptions(yield* temporaryDirectory)
+    for (let round = 0; round < 2; round++) {
+      const before = imageOf(options.directory)
+      yield* checkNode(options)
+      expect(imageOf(options.directory)).toEqual(before)
+      yield* runTo(options, 2)
+    }
+  }),
+)
 
 describe("inspect", () => {
   it.live("says where a stopped node stands, and writes nothing", () =>

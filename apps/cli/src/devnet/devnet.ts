@@ -13,15 +13,18 @@
 import type { Finalization } from "@coppice/consensus"
 import { createParticipants, keyPairFromSeed } from "@coppice/crypto"
 import { nodeEd25519 } from "@coppice/crypto/node"
-import type {
-  DirectoryFailed,
-  DirectoryLocked,
-  ListenFailed,
-  NodeFailure,
-  NodeOpenError,
-  RunningNode,
-  SecretExposed,
-  SecretUnreadable,
+import {
+  announceHolder,
+  checkNode,
+  type DirectoryFailed,
+  type DirectoryLocked,
+  type ListenFailed,
+  type NodeFailure,
+  type NodeOpenError,
+  nodePaths,
+  type RunningNode,
+  type SecretExposed,
+  type SecretUnreadable,
 } from "@coppice/node"
 import {
   type BlockNetwork,
@@ -105,20 +108,21 @@ const makeValidators = Effect.fnUntraced(function* (home: Home, network: BlockNe
   const secrets = yield* Effect.forEach(Array(count).keys(), (index) => validatorSecret(home, index, options.seed))
   const keys = secrets.map((secret) => keyPairFromSeed(nodeEd25519, secret))
   const participants = createParticipants(keys.map(({ publicKey }) => publicKey))
-  const validators = yield* Effect.forEach(keys, (pair, index) =>
-    makeValidator({
-      index,
-      directory: validatorDirectory(directory, index),
-      keys: pair,
-      participants,
-      chainId,
-      application: chain.application(index),
-      transport: network.transport(pair.publicKey),
-      port: options.port === 0 ? 0 : options.port + index,
-      api: chain.api(index),
-    }),
-  )
-  return { chain, validators }
+  const made = keys.map((pair, index) => ({
+    index,
+    directory: validatorDirectory(directory, index),
+    keys: pair,
+    participants,
+    chainId,
+    application: chain.application(index),
+    transport: network.transport(pair.publicKey),
+    port: options.port === 0 ? 0 : options.port + index,
+    api: chain.api(index),
+  }))
+  // All are looked at before any is opened: one that is refused leaves the others as they were, too.
+  yield* Effect.forEach(made, (validator) => checkNode(validator))
+  yield* announceHolder(nodePaths(directory))
+  return { chain, validators: yield* Effect.forEach(made, (validator) => makeValidator(validator)) }
 })
 
 /** Takes nodes up and down with everything that must know: the network and consensus. */
@@ -156,17 +160,20 @@ const newestOf = Effect.fnUntraced(function* (nodes: Devnet["nodes"]) {
   return newest
 })
 
-/** Brings every node to the newest final block that one of them holds. */
+/**
+ * Brings every node to the newest final block that one of them holds, and to rest: consensus has let go of all of them.
+ *
+ * A marshal takes what it is told in order, so once it has taken the newest finalization it has taken all before it.
+ */
 const catchUp = Effect.fnUntraced(function* (nodes: Devnet["nodes"], count: number) {
   for (let waited = 0; ; waited += 20) {
     const newest = yield* newestOf(nodes)
     const height = newest?.height ?? 0
-    if (standsAt(height, nodes, count)) return height
+    if (waited % 200 === 0 && newest !== undefined) {
+      yield* Effect.forEach(nodes(), ({ marshal }) => Effect.ignore(marshal.report(newest.finalization)))
+    } else if (standsAt(height, nodes, count)) return height
     if (waited >= SETTLE_MS_MAX) {
       return yield* new NotSettled({ expected: height, durable: nodes().map(({ set }) => Number(set.durable.height)) })
-    }
-    if (newest !== undefined && waited % 200 === 0) {
-      for (const { marshal } of nodes()) yield* Effect.ignore(marshal.report(newest.finalization))
     }
     yield* Effect.sleep(20)
   }
@@ -210,6 +217,7 @@ export const openDevnet = Effect.fn("Devnet.open")(function* (
   const settle = Effect.gen(function* () {
     yield* Fiber.interruptAll([load, drive])
     yield* Effect.forEach(validators, ({ index, node }) => (node() === undefined ? control.start(index) : Effect.void))
+    yield* Effect.forEach(validators, ({ index }) => consensus.leave(index))
     return yield* catchUp(nodes, validators.length)
   })
   return {

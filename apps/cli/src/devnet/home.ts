@@ -16,7 +16,6 @@ import { SECRET_BYTES } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import {
   acquireLock,
-  announceHolder,
   type DirectoryFailed,
   type DirectoryLocked,
   fileOperation,
@@ -139,9 +138,7 @@ export const openHome = Effect.fn("Devnet.openHome")(function* (
   const paths = nodePaths(options.directory)
   yield* acquireLock(paths)
   const held = yield* readHome(options.directory)
-  const home = held === undefined ? yield* create(options) : yield* agree(held, options)
-  yield* announceHolder(paths)
-  return home
+  return held === undefined ? yield* create(options) : yield* agree(held, options)
 })
 
 /** Where the public key of a validator falls among all keys, by its first byte. */

@@ -6,7 +6,7 @@
  * Terms: an *incarnation* is a node from its start to its stop. Figures of a validator count over all its incarnations of
  * this process.
  *
- * Invariant: what one incarnation leaves to the next is what is on disk, and the mempool.
+ * Invariant: starts and stops take turns. What one incarnation leaves to the next is what is on disk, and the mempool.
  */
 import type { Block, BlockTransport } from "@coppice/consensus"
 import type { KeyPair, Participants } from "@coppice/crypto"
@@ -24,7 +24,7 @@ import {
   unavailable,
 } from "@coppice/node"
 import type { Application, Databases } from "@coppice/stateful"
-import { Deferred, Effect, Exit, Scope } from "effect"
+import { Deferred, Effect, Exit, Scope, Semaphore } from "effect"
 import type { HttpApiGroup } from "effect/http-api"
 import { RESTART_WAIT_MS } from "../limits.ts"
 
@@ -83,6 +83,7 @@ export const makeValidator = Effect.fn("Devnet.makeValidator")(function* <
 >(options: ValidatorOptions<B, M, G>): Effect.fn.Return<Validator<B, M>, ListenFailed, Scope.Scope> {
   const { index, directory, keys, port } = options
   const failed = yield* Deferred.make<never, NodeFailure>()
+  const turn = yield* Semaphore.make(1)
   let app = yield* Deferred.make<HttpApp>()
   let current: Incarnation<B, M> | undefined
   let past: Counts = { forksPruned: 0, replayed: 0 }
@@ -134,7 +135,7 @@ export const makeValidator = Effect.fn("Devnet.makeValidator")(function* <
   })
 
   const listening = yield* listen({ port }, answer)
-  yield* Effect.addFinalizer(() => down)
+  yield* Effect.addFinalizer(() => turn.withPermit(down))
   return {
     index,
     directory,
@@ -142,8 +143,8 @@ export const makeValidator = Effect.fn("Devnet.makeValidator")(function* <
     listening,
     node: () => current?.node,
     counts,
-    up: Effect.uninterruptible(up),
-    down,
+    up: turn.withPermit(Effect.uninterruptible(up)),
+    down: turn.withPermit(down),
     failed: Deferred.await(failed),
   }
 })

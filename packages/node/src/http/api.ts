@@ -55,6 +55,7 @@ export const StatusSchema = Schema.Struct({
   evicted: Count.annotate({ description: "Speculative blocks dropped to stay within the memory budget" }),
   flushes: Count,
   flushSeconds: Schema.Number.annotate({ description: "Time of the newest durable write" }),
+  disk: Schema.Struct({ databases: Count, blocks: Count }).annotate({ description: "Bytes on disk" }),
   members: Schema.Array(Schema.Struct({ name: Schema.String, ...TargetSchema.fields })),
 })
 

@@ -33,6 +33,7 @@ import {
   HTTP_REQUEST_MS_MAX,
   HTTP_SHUTDOWN_MS_MAX,
 } from "../limits.ts"
+import { countRequest, recordDisk } from "../metrics.ts"
 import type { RunningNode } from "../node.ts"
 import { blockView, chainView, executedBlock, nodeStatus } from "../status.ts"
 import { NodeApi, type NodeGroup } from "./api.ts"
@@ -99,6 +100,15 @@ const blockAt = Effect.fnUntraced(function* <B extends Block, M extends Database
   return yield* Effect.fail({ error: "BlockNotFound" as const, message, height, latest })
 })
 
+const metricsText = Effect.fnUntraced(function* <B extends Block, M extends Databases>(node: RunningNode<B, M>) {
+  const { set, marshal } = node.disk()
+  const write = Effect.andThen(
+    recordDisk({ databases: set.bytesUsed, blocks: marshal.bytesUsed }),
+    PrometheusMetrics.format(),
+  )
+  return yield* Effect.provideService(write, Metric.MetricRegistry, node.metrics)
+})
+
 const nodeHandlers = <B extends Block, M extends Databases>(node: RunningNode<B, M>) =>
   HttpApiBuilder.group(NodeApi, "node", (handlers) =>
     handlers.handleAll({
@@ -108,7 +118,7 @@ const nodeHandlers = <B extends Block, M extends Databases>(node: RunningNode<B,
       status: () => nodeStatus(node),
       latestBlock: () => Effect.orDie(blockAt(node, node.set.anchor.height)),
       block: ({ params }) => blockAt(node, params.height),
-      metrics: () => PrometheusMetrics.format().pipe(Effect.provideService(Metric.MetricRegistry, node.metrics)),
+      metrics: () => metricsText(node),
     }),
   )
 
@@ -129,7 +139,10 @@ export const makeApp = Effect.fn("Node.makeApp")(function* <
     Layer.provide(Layer.merge(handlers, nodeHandlers(node))),
     Layer.provide(NodeHttpServer.layerHttpServices),
   ) as Layer.Layer<never, never, HttpRouter.HttpRouter>
-  return withJsonErrors(yield* HttpRouter.toHttpEffect(routes))
+  return withJsonErrors(yield* HttpRouter.toHttpEffect(routes)).pipe(
+    Effect.tap(countRequest),
+    Effect.provideService(Metric.MetricRegistry, node.metrics),
+  )
 })
 
 const refused = (host: string, port: number, { cause }: HttpServerError.ServeError): ListenFailed => {

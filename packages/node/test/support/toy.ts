@@ -51,8 +51,7 @@ export const toyOptions = Effect.fnUntraced(function* (
   return options
 })
 
-/** Lets a single validator finalize blocks until its databases are durable at `height`. */
-export const driveTo = Effect.fnUntraced(function* (node: RunningNode<ToyBlock, ToyDatabases>, height: number) {
+const drive = Effect.fnUntraced(function* (node: RunningNode<ToyBlock, ToyDatabases>, height: number) {
   const consensus = yield* makeSimulatedConsensus<ToyBlock>({
     chainId: node.config.chain,
     genesis: node.genesis,
@@ -68,6 +67,22 @@ export const driveTo = Effect.fnUntraced(function* (node: RunningNode<ToyBlock, 
   })
   yield* Effect.raceFirst(reached, Effect.raceFirst(consensus.run, node.failed))
 }, Effect.scoped)
+
+/** Waits until nothing of what consensus told the node is under way any more. */
+const comeToRest = Effect.fnUntraced(function* ({ marshal, set, executor }: RunningNode<ToyBlock, ToyDatabases>) {
+  // The marshal takes events in order: once it has taken this one again, it has taken all before.
+  const newest = yield* marshal.newestFinalization
+  if (newest !== undefined) yield* marshal.report(newest)
+  const isStill = Effect.gen(function* () {
+    const { height } = yield* marshal.tip
+    return set.durable.height === height && (yield* executor.status).unacked === 0
+  })
+  while (!(yield* isStill)) yield* Effect.sleep(2)
+})
+
+/** Lets a single validator finalize blocks until its databases are durable at `height`, and come to rest. */
+export const driveTo = (node: RunningNode<ToyBlock, ToyDatabases>, height: number) =>
+  Effect.andThen(drive(node, height), comeToRest(node))
 
 /** A mempool that holds `count` transactions. */
 export const fullMempool = (count: number): Mempool<ToyTransaction> => {
