@@ -278,10 +278,3 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
   const disk = () => ({ set: setStorage.info(), marshal: marshalStorage.info() })
   return { paths, config, keys, application, genesis, participants, set, executor, marshal, ...watched, disk, metrics }
 })
-
-/** Runs `use` with a node in a scope of its own, and stops the node before the result is given. */
-export const withNode = <B extends Block, M extends Databases, A, E, R>(
-  options: NodeOptions<B, M>,
-  use: (node: RunningNode<B, M>) => Effect.Effect<A, E, R>,
-): Effect.Effect<A, E | NodeOpenError | NodeFailure, R> =>
-  Effect.scoped(Effect.flatMap(openNode(options), (node) => Effect.raceFirst(use(node), node.failed)))

@@ -9,7 +9,7 @@ import { finalizationCodec, Height, verifyFinalization } from "@coppice/consensu
 import { nodeEd25519 } from "@coppice/crypto/node"
 import { StorageDead } from "@coppice/storage"
 import { it } from "@effect/vitest"
-import { Effect, Layer, Schema } from "effect"
+import { Deferred, Effect, Layer, Schema } from "effect"
 import { HttpApiBuilder, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
 import { describe, expect } from "vitest"
 import { apiError, HTTP_BODY_BYTES_MAX, listen, NodeApi, openNode, serveNode, unavailable } from "../src/index.ts"
@@ -257,12 +257,14 @@ describe("the listener", () => {
     Effect.gen(function* () {
       const closed = yield* Effect.scoped(
         Effect.gen(function* () {
-          const { port } = yield* listen({ port: 0 }, Effect.never)
+          const arrived = yield* Deferred.make<void>()
+          const app = Effect.andThen(Deferred.succeed(arrived, undefined), Effect.never)
+          const { port } = yield* listen({ port: 0 }, app)
           const socket = connect(port, "127.0.0.1")
           const gone = new Promise<void>((resolve) => socket.on("close", () => resolve()))
           socket.on("error", () => {})
           socket.write("GET / HTTP/1.1\r\nhost: x\r\n\r\nGET /half")
-          yield* Effect.sleep(50)
+          yield* Deferred.await(arrived)
           return gone
         }),
       )

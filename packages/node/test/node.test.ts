@@ -9,7 +9,7 @@ import { SET_MAPS, targetsEqual } from "@coppice/stateful"
 import { type Change, StorageDead, StorageWriteFailed } from "@coppice/storage"
 import { openLmdb } from "@coppice/storage/lmdb"
 import { it } from "@effect/vitest"
-import { Effect, Exit, Fiber } from "effect"
+import { Deferred, Effect, Exit, Fiber } from "effect"
 import { describe, expect } from "vitest"
 import { checkNode, explain, inspectNode, type NodeOpenError, nodePaths, openNode, setPath } from "../src/index.ts"
 import { imageOf, temporaryDirectory } from "./support/temporary.ts"
@@ -53,12 +53,19 @@ describe("a node", () => {
     }),
   )
 
-  it.live("frees its directory when it stops, also when it is interrupted", () =>
+  it.live("frees its directory when it is interrupted, at work or while it opens", () =>
     Effect.gen(function* () {
       const options = yield* toyOptions(yield* temporaryDirectory)
-      const fiber = yield* Effect.forkChild(Effect.scoped(Effect.andThen(openNode(options), Effect.never)))
-      yield* Effect.sleep(100)
-      yield* Fiber.interrupt(fiber)
+      const opened = yield* Deferred.make<void>()
+      const open = Effect.andThen(openNode(options), Deferred.succeed(opened, undefined))
+      const atWork = yield* Effect.forkChild(Effect.scoped(Effect.andThen(open, Effect.never)))
+      yield* Deferred.await(opened)
+      yield* Fiber.interrupt(atWork)
+      for (let turns = 0; turns < 40; turns += 4) {
+        const opening = yield* Effect.forkChild(openOnce(options), { startImmediately: true })
+        for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+        yield* Fiber.interrupt(opening)
+      }
       yield* openOnce(options)
     }),
   )
