@@ -9,6 +9,7 @@ export {
   type KeyedOperation,
   keyedFormat,
 } from "./internal/keyed-format.ts"
+export * from "./keyed-reader.ts"
 export * from "./limits.ts"
 export * from "./member.ts"
 export * as Qmdb from "./qmdb.ts"

@@ -59,7 +59,7 @@ export interface Flush {
   readonly target: SyncTarget
   /** Number of layers it covers. */
   readonly layers: number
-  /** Call once the write has succeeded: memory of the covered layers is released. */
+  /** Call once, when the write has succeeded: memory of the covered layers is released. */
   readonly settled: () => void
 }
 
@@ -74,10 +74,12 @@ export interface Member<B, R> {
   /** Opens a batch over a layer. Throws `StaleBatch`. */
   readonly openBatch: (parent: Layer) => B
   /**
-   * Seals a batch: resolves its writes, raises the floor, computes the root. Consumes the batch.
+   * Seals a batch: resolves its writes, raises the floor, computes the root. Consumes the batch at once.
    *
-   * Returns the layer from the generator. Throws `StaleBatch` at any step at which the branch has lost. Abandoning the
-   * generator (`return()`) leaves no trace.
+   * Shape: the generator returns the layer. Bounds: `LAYERS_MAX` un-flushed layers, a `RangeError` above.
+   * Errors: throws `StaleBatch` at any step at which the branch has lost, `BatchTooLarge` when the operations, moves
+   * included, take more than `LAYER_OPERATION_BYTES_MAX`.
+   * Cancellation: abandoning the generator (`return()`) leaves no trace; nor does a branch that loses meanwhile.
    */
   readonly seal: (batch: B) => Generator<SealStep, Layer, void>
   /** Discards an open batch; later use throws `StaleBatch`. Closing twice is fine. */

@@ -22,7 +22,7 @@ export class Branch<C> implements Layer {
   readonly id: number
   readonly depth: number
   /** Ids by depth, from `pathDepth` up to and with this layer's own. */
-  readonly path: Uint32Array
+  readonly path: Int32Array
   readonly pathDepth: number
   /** Log size before each layer of the path. */
   readonly starts: Float64Array
@@ -31,7 +31,7 @@ export class Branch<C> implements Layer {
   private sealedTarget: SyncTarget | undefined
   private heldBytes = 0
 
-  constructor(id: number, depth: number, path: Uint32Array, starts: Float64Array, state: LayerState) {
+  constructor(id: number, depth: number, path: Int32Array, starts: Float64Array, state: LayerState) {
     this.id = id
     this.depth = depth
     this.path = path
@@ -90,10 +90,11 @@ export class Branches<C> {
   tip: Branch<C>
   private readonly live = new Map<number, Branch<C>>()
   private readonly onClose: (branch: Branch<C>) => void
+  /** Ids wrap at 32 bits: no layer lives so long that its own could come again. */
   private nextId = 1
 
   constructor(target: SyncTarget, content: C, onClose: (branch: Branch<C>) => void) {
-    this.stored = new Branch(0, 0, Uint32Array.of(0), Float64Array.of(0), "stored")
+    this.stored = new Branch(0, 0, Int32Array.of(0), Float64Array.of(0), "stored")
     this.stored.sealed(target, content, 0, "stored")
     this.tip = this.stored
     this.onClose = onClose
@@ -142,9 +143,10 @@ export class Branches<C> {
   /** Registers a layer that is being sealed over `parent`, whose log has `start` operations. */
   begin(parent: Branch<C>, start: number): Branch<C> {
     if (this.live.size >= LAYERS_MAX) throw new RangeError(`more than ${LAYERS_MAX} un-flushed layers`)
-    const id = this.nextId++
+    const id = this.nextId
+    this.nextId = (this.nextId + 1) | 0
     const kept = parent.state === "stored" ? 0 : Math.min(parent.path.length, parent.depth - this.stored.depth)
-    const path = new Uint32Array(kept + 1)
+    const path = new Int32Array(kept + 1)
     path.set(parent.path.subarray(parent.path.length - kept))
     path[kept] = id
     const starts = new Float64Array(kept + 1)

@@ -8,9 +8,10 @@
  */
 import { Bytes, type Codec, DecodeError, decode, encode, List, Struct, U8, Varint } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
-import type { Frontier } from "@coppice/merkle"
+import { type Frontier, Location } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
 import { REWIND_COMMITS_MAX, SLOTS_MAX } from "../limits.ts"
+import type { SyncTarget } from "../member.ts"
 import type { KeyText } from "./key-shape.ts"
 import { ROW_BYTES } from "./layout.ts"
 import type { LogPart } from "./operation-log.ts"
@@ -29,6 +30,13 @@ export interface KeyedState {
   /** Active keys. */
   readonly active: number
 }
+
+/** What a header commits to for a state. */
+export const targetOf = (state: KeyedState): SyncTarget => ({
+  root: state.root,
+  start: Location(state.floor),
+  end: Location(state.size),
+})
 
 /** How a layer changed the index, for merging, closing and undoing it. */
 export interface IndexPart {
@@ -88,6 +96,18 @@ const KeyedHeadCodec: Codec<KeyedHead> = Struct({
   active: Varint,
   checkpoint: Varint,
   commits: List(RetainedCommitCodec, REWIND_COMMITS_MAX),
+})
+
+/** The head row of a state. */
+export const headOf = (state: KeyedState, checkpoint: number, commits: ReadonlyArray<RetainedCommit>): KeyedHead => ({
+  version: KEYED_VERSION,
+  size: state.size,
+  floor: state.floor,
+  root: state.root,
+  slots: state.slots,
+  active: state.active,
+  checkpoint,
+  commits,
 })
 
 const META = "meta"

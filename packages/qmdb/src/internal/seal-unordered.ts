@@ -49,7 +49,7 @@ class Resolved {
 /** Seals staged writes into a layer. Throws `StaleBatch` once the layer is closed. */
 export function* sealUnordered<K, V>(home: SealHome<K, V>, input: SealInput): Generator<SealStep, KeyedContent, void> {
   const { keys } = input.writes
-  const sealing = new Sealing(home, input, 2 * keys.count + 2)
+  const sealing = new Sealing(home, input)
   // In key order, because the stored map answers neighbouring keys from the same pages.
   const byKey = orderByBytes(keys)
   yield* sealing.pause()
@@ -57,6 +57,7 @@ export function* sealUnordered<K, V>(home: SealHome<K, V>, input: SealInput): Ge
   yield* sealing.inSlices(keys.count, (from, to) => {
     for (let n = from; n < to; n++) found.add(home, input, byKey[n]!)
   })
+  sealing.expect(2 * found.existing + found.created.length + 2)
   const byLocation = orderByNumber(found.locations, found.existing)
   yield* sealing.pause()
   yield* sealing.inSlices(found.existing, (from, to) => {

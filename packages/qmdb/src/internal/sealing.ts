@@ -77,6 +77,9 @@ export interface SealTrace {
   readonly deleted: Array<KeyText>
 }
 
+/** What an operation of the variable encoding is taken to need. */
+const VARIABLE_BYTES_EXPECTED = 96
+
 /** What is sealed: a batch over its parent, into the layer that it becomes. */
 export interface SealInput {
   readonly parent: Branch<KeyedContent>
@@ -91,7 +94,7 @@ export class Sealing<K, V> {
   readonly home: SealHome<K, V>
   readonly input: SealInput
   private readonly before: KeyedState
-  private readonly buffer: OperationBuffer
+  private buffer = new OperationBuffer(0, 0)
   private slotsUsed: number
   private freedUsed: number
   private active: number
@@ -99,16 +102,20 @@ export class Sealing<K, V> {
   private floor: number
   private steps = 0
 
-  /** `operations` is how many are expected, moves included. */
-  constructor(home: SealHome<K, V>, input: SealInput, operations: number) {
+  constructor(home: SealHome<K, V>, input: SealInput) {
     this.home = home
     this.input = input
     this.before = input.parent.content!.state
-    this.buffer = new OperationBuffer(operations, operations * (home.format.operationBytes ?? 96))
     this.slotsUsed = this.before.slots
     this.freedUsed = this.before.freedUsed
     this.active = this.before.active
     this.floor = this.before.floor
+  }
+
+  /** Makes room for so many operations, moves and commit included, before the first is written. */
+  expect(operations: number): void {
+    const { operationBytes = VARIABLE_BYTES_EXPECTED } = this.home.format
+    this.buffer = new OperationBuffer(operations, operations * operationBytes)
   }
 
   /** Log size after the operations so far: the location of the next one. */

@@ -114,6 +114,13 @@ interface Flight {
 
 const REWIND = 5
 
+/** A member that has lived for so long that its layer ids are about to wrap. */
+const withLateIds = <R extends { readonly member: unknown }>(rig: R): R => {
+  const { branches } = rig.member as { readonly branches: { nextId: number } }
+  branches.nextId = 2 ** 31 - 6
+  return rig
+}
+
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
 
 /** See the head of this file. */
@@ -144,7 +151,7 @@ export class World {
     const key: Codec<Uint8Array> = fixed ? Bytes(2) : Blob(8)
     const value: Codec<Uint8Array> = fixed ? Bytes(3) : Blob(12)
     this.spec = Qmdb.any({ key, value, family: options.family, encoding: options.encoding })
-    this.rig = createRig(this.spec, { rewindCommits: REWIND })
+    this.rig = withLateIds(createRig(this.spec, { rewindCommits: REWIND }))
     const state = ModelState.genesis(this.format)
     this.tip = this.stored = { layer: this.rig.member.tip, state, parent: undefined, closed: false }
     this.nodes = [this.tip]
@@ -368,7 +375,7 @@ export class World {
     const rows = this.rig.rows
     this.options.damage?.(rows)
     const state = this.flight?.visible === true ? this.flight.target.state : this.stored.state
-    this.rig = openRig(this.spec, rows, { rewindCommits: REWIND })
+    this.rig = withLateIds(openRig(this.spec, rows, { rewindCommits: REWIND }))
     this.tip = this.stored = { layer: this.rig.member.tip, state, parent: undefined, closed: false }
     this.nodes = [this.tip]
     this.batches = []
