@@ -16,7 +16,7 @@ const BLOCKS = 30
 const CHURN_BLOCKS = 10
 const SLICE_MS = 8
 
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+const turn = (): Promise<void> => Effect.runPromise(Effect.yieldNow)
 
 /** Runs a generator in slices of `SLICE_MS`. */
 const inSlices = async <A>(work: Generator<HashJob | undefined, A, void>): Promise<A> => {

@@ -116,6 +116,21 @@ describe("F62 stale or sibling batch", () => {
     expect(rig.member.bytes).toBe(0)
   })
 
+  it("a flushed layer holds nothing, while layers over it go on", () => {
+    const rig = create()
+    const a = rig.commit(put([1, 1]))
+    const b = rig.seal(put([2, 2]))
+    expect(rig.member.bytes).toBe(a.bytes + b.bytes)
+    rig.flush()
+    expect(a.bytes).toBe(0)
+    expect(rig.member.bytes).toBe(b.bytes)
+    const c = rig.seal(put([3, 3]), b)
+    rig.member.apply(c)
+    rig.flush()
+    expect([b.bytes, c.bytes, rig.member.bytes, rig.member.layers]).toEqual([0, 0, 0, 0])
+    expect([1, 2, 3].map((n) => rig.member.reader.get(bytes(n)))).toEqual([1, 2, 3].map(bytes))
+  })
+
   it("a seal whose branch loses between two steps throws at the next, and leaves no trace", () => {
     const rig = create()
     const batch = rig.member.openBatch(rig.member.tip)

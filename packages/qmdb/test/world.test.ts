@@ -1,6 +1,6 @@
 /**
- * Goal: INV-36 a batch reads exactly the state of its parent layer plus its own writes, INV-37 a sealed layer never
- * changes, and every root, floor and operation is the specification's, whatever is done in whatever order.
+ * Goal: INV-36 a batch never sees another branch's writes, INV-37 un-applied ancestors live as long as their descendants, and
+ * every root, floor and operation is the specification's, whatever is done in whatever order.
  * Method: random commands run against the database and the model of the specification (support/world.ts), for both
  * families and encodings, with rows and slices so small that every boundary is crossed. Canaries: four broken databases,
  * each of which the same commands must catch.
