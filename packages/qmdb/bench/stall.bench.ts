@@ -50,7 +50,8 @@ const run = async ({ directory, note }: Context): Promise<ReadonlyArray<Figure>>
   for (let n = 0; n < CHURN_BLOCKS + BLOCKS; n++) {
     keys.fill(targets, pick)
     const batch = database.openBatch(database.tip)
-    for (const key of targets) batch.put(key, new Uint8Array(32).fill(n))
+    const value = new Uint8Array(32).fill(n)
+    for (const key of targets) batch.put(key, value)
     await turn()
     const longest = await stall(async () => {
       database.apply(await inSlices(database.seal(batch)))
