@@ -65,6 +65,34 @@ describe("a flush in the making", () => {
     }
   })
 
+  it("a layer closed while a flush is under way leaves nothing behind once the next flush has run", () => {
+    const rig: Raw = createRig(spec)
+    const { slots, keys } = rig.member as unknown as {
+      readonly slots: { readonly entriesUsed: number; readonly entries: Int32Array }
+      readonly keys: { readonly created: ReadonlyMap<string, unknown> }
+    }
+    put(rig, range(0, 100), 1)
+    const flush = rig.plan()!
+    const doomed = rig.member.openBatch(rig.member.tip)
+    for (const n of range(50, 140_000)) doomed.put(bytes(n), bytes(n, 9))
+    const sealing = rig.member.seal(doomed)
+    while (sealing.next().value === undefined) {}
+    sealing.return(undefined as never)
+    applyChanges(rig.rows, flush.changes)
+    flush.settled()
+    expect(rig.member.layers).toBe(0)
+    for (const n of range(0, 200)) {
+      expect(rig.member.reader.get(bytes(n)), `key ${n}`).toEqual(n < 100 ? bytes(n, 1) : undefined)
+    }
+    expect(keys.created.size).toBeGreaterThan(0)
+    put(rig, range(100, 200), 2)
+    rig.flush()
+    expect(keys.created.size).toBe(0)
+    expect(slots.entries.length, "the pool was given back").toBeLessThan(100_000)
+    for (const n of range(0, 200))
+      expect(rig.member.reader.get(bytes(n)), `key ${n}`).toEqual(bytes(n, n < 100 ? 1 : 2))
+  })
+
   it("rows that are visible before the flush has settled read the same", () => {
     const rig: Raw = createRig(spec)
     put(rig, range(0, 300), 1)

@@ -59,6 +59,24 @@ describe("the key table", () => {
     behaves(10)
   })
 
+  it("forgets keys from the end also when every key has the same hash", () => {
+    vi.mocked(keyHash.hashBytes).mockReturnValue(7)
+    const table = new KeyTable()
+    const bytes = (n: number): Uint8Array => Uint8Array.of(n >> 8, n)
+    const fill = (from: number): void => {
+      for (let n = from; n < 600; n++) {
+        expect(table.find(bytes(n))).toBe(-1)
+        expect(table.add(bytes(n))).toBe(n)
+      }
+    }
+    fill(0)
+    for (const left of [580, 200, 0]) {
+      table.truncate(left)
+      for (let n = 0; n < 600; n++) expect(table.find(bytes(n)), `key ${n} of ${left}`).toBe(n < left ? n : -1)
+      fill(left)
+    }
+  })
+
   it("takes a time in proportion to the keys when every key has the same hash", () => {
     const hash = vi.mocked(keyHash.hashBytes).mockReturnValue(7)
     const table = new KeyTable()

@@ -4,6 +4,7 @@
  */
 import { U32 } from "@coppice/codec"
 import { describe, expect, it, vi } from "vitest"
+import { type Branch, Branches } from "../src/internal/branches.ts"
 import type { KeyIndex } from "../src/internal/key-index.ts"
 import { SlotIndex } from "../src/internal/slot-index.ts"
 import { createRig, Qmdb } from "./support/api.ts"
@@ -13,7 +14,10 @@ vi.mock("../src/internal/layout.ts", () => ({ ROW_BYTES: 64, PACKED_OPERATIONS: 
 describe("what the indexes hold", () => {
   it("slots of deleted keys are used again and unswept keys leave memory", () => {
     const rig = createRig(Qmdb.any({ key: U32, value: U32 }))
-    const { keys } = rig.member as unknown as { readonly keys: KeyIndex }
+    const { keys, slots: index } = rig.member as unknown as {
+      readonly keys: KeyIndex
+      readonly slots: { readonly freed: ReadonlyArray<number> }
+    }
     for (let block = 0; block < 60; block++) {
       rig.commit((batch) => {
         for (let n = 0; n < 10; n++) {
@@ -23,6 +27,7 @@ describe("what the indexes hold", () => {
       })
       rig.flush()
       expect(keys.unsweptCount).toBeLessThan(200)
+      expect(index.freed.length, "freed slots that wait").toBeLessThan(60)
     }
     const slots = Math.max(
       ...[...rig.rows.get("slots")!.keys()].map((key) => 1 + Buffer.from(key, "latin1").readUIntBE(5, 6)),
@@ -33,6 +38,35 @@ describe("what the indexes hold", () => {
       rig.flush()
     }
     expect(keys.unsweptCount).toBe(0)
+  })
+
+  it("a row holds the flushed locations, whatever un-flushed layers have done", () => {
+    const index = new SlotIndex()
+    const branches = new Branches<null>({ root: new Uint8Array(32), start: 0, end: 1 } as never, null, () => {})
+    const row = (): ReadonlyArray<number> => [...new Float64Array(index.writePage(0).buffer)].slice(0, 4)
+    for (let slot = 0; slot < 4; slot++) index.store(slot, 100 + slot)
+    const layer = (parent: Branch<null>): Branch<null> => {
+      const branch = branches.begin(parent, 1)
+      branch.sealed({} as never, null, 0, "pending")
+      return branch
+    }
+    const a = layer(branches.stored)
+    index.set(0, a, 200)
+    index.set(1, a, 201)
+    const b = layer(a)
+    index.set(0, b, 300)
+    index.set(2, b, 302)
+    const sibling = layer(a)
+    index.set(0, sibling, 400)
+    expect(row()).toEqual([100, 101, 102, 103])
+    index.forget(0, sibling)
+    index.merge(0, a)
+    index.merge(1, a)
+    expect(row()).toEqual([200, 201, 102, 103])
+    expect([0, 1, 2, 3].map((slot) => index.locate(slot, b))).toEqual([300, 201, 302, 103])
+    index.forget(0, b)
+    index.merge(2, b)
+    expect(row()).toEqual([200, 201, 302, 103])
   })
 
   it("positions in the queue of freed slots keep their meaning while it is consumed", () => {

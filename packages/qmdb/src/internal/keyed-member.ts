@@ -49,9 +49,6 @@ import { INACTIVE, SLOTS_PER_PAGE, SlotIndex } from "./slot-index.ts"
 import { PackedRecords, Space } from "./space.ts"
 import { Sweep } from "./sweep.ts"
 
-/** Rows of the slot table that one scan reads, since a scan holds what it returns. */
-const PAGES_PER_SCAN = 1024
-
 /** Encodes what a caller gave: a value without an encoding is the caller's, and says so. */
 const typed = <A>(what: "key" | "value", type: string, encodeIt: () => A): A => {
   try {
@@ -139,14 +136,14 @@ export class KeyedMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K
     if (active !== head.active) throw this.space.corrupt(`${active} keys are active, the head row says ${head.active}`)
   }
 
+  /** Reads rows straight into their pages: what a scan returns would lie between them and stay resident. */
   private loadPages(slots: number): void {
+    const { space } = this
     const end = Math.ceil(slots / SLOTS_PER_PAGE)
-    for (let page = 0; page < end; page += PAGES_PER_SCAN) {
-      const range = { start: this.space.rowKey(page), end: this.space.rowKey(Math.min(end, page + PAGES_PER_SCAN)) }
-      for (const { key, value } of this.space.storage.scan("slots", range)) {
-        if (value.length !== SLOTS_PER_PAGE * 8) throw this.space.corrupt("slots: a row is malformed")
-        this.slots.load(this.space.rowOfKey(key), value)
-      }
+    for (let page = 0; page < end; page++) {
+      const row = this.slots.rowOf(page)
+      const length = space.storage.getInto("slots", space.rowKey(page), row)
+      if (length >= 0 && length !== row.length) throw space.corrupt(`slots: row ${page} has ${length} bytes`)
     }
   }
 

@@ -222,9 +222,9 @@ export class SlotIndex {
     return slots - this.freed.length
   }
 
-  /** Loads a stored row of `SLOTS_PER_PAGE * 8` bytes as a page. */
-  load(page: number, row: Uint8Array): void {
-    new Uint8Array(this.page(page).buffer).set(row)
+  /** The memory of a page, to be filled from its stored row before anything else is done with it. */
+  rowOf(page: number): Uint8Array {
+    return new Uint8Array(this.page(page).buffer)
   }
 
   /** Pages changed since they were last written, in order. */

@@ -69,11 +69,6 @@ export class Space {
     return key
   }
 
-  /** Number of the row that a storage key names. */
-  rowOfKey(key: Uint8Array): number {
-    return Buffer.from(key.buffer, key.byteOffset, key.byteLength).readUIntBE(PREFIX_BYTES, NUMBER_BYTES)
-  }
-
   /** The error of a row that must be there and is not, or is malformed. */
   corrupt(detail: string): MemberCorrupt {
     return new MemberCorrupt(this.member, detail)
@@ -137,7 +132,7 @@ export class PackedRecords {
     const rowBytes = this.recordsPerRow * this.recordBytes
     let row = Math.floor(count / this.recordsPerRow)
     let openBytes = (count % this.recordsPerRow) * this.recordBytes
-    let open: Array<Uint8Array> = openBytes === 0 ? [] : [new Uint8Array(this.rowOf(count - 1).subarray(0, openBytes))]
+    let open: Array<Uint8Array> = openBytes === 0 ? [] : [this.rowOf(count - 1).subarray(0, openBytes)]
     const close = (): void => {
       if (openBytes === 0) return
       const value = open.length === 1 ? open[0]! : Buffer.concat(open, openBytes)

@@ -35,6 +35,8 @@ import { type ModelFormat, ModelState, type ModelWrites } from "./model.ts"
 export interface WorldOptions {
   readonly family: "mmr" | "mmb"
   readonly encoding: "fixed" | "variable"
+  /** So many keys that some are not touched for longer than a sweep takes; else so few that blocks meet all the time. */
+  readonly manyKeys?: boolean
   /** Damages what a reopened member finds: for canaries. */
   readonly damage?: (rows: Rows) => void
 }
@@ -84,6 +86,7 @@ export const COMMANDS: ReadonlyArray<Command["tag"]> = [
 ]
 
 const FIXED_KEYS = Array.from({ length: 14 }, (_, i) => String.fromCharCode(i < 7 ? 0 : 255, i * 18))
+const MANY_KEYS = Array.from({ length: 150 }, (_, i) => String.fromCharCode(i, 255 - i))
 const VARIABLE_KEYS = ["", "\0", "\0\0", "a", "a\0", "a\xff", "ab", "b", "\x7f", "\x80", "\xff", "\xff\xff", "zzzzzzz"]
 
 interface Node {
@@ -147,7 +150,8 @@ export class World {
     this.options = options
     const fixed = options.encoding === "fixed"
     this.format = { family: options.family, sizes: fixed ? { key: 2, value: 3 } : undefined }
-    this.keys = fixed ? FIXED_KEYS : VARIABLE_KEYS
+    const few = fixed ? FIXED_KEYS : VARIABLE_KEYS
+    this.keys = options.manyKeys === true ? MANY_KEYS : few
     const key: Codec<Uint8Array> = fixed ? Bytes(2) : Blob(8)
     const value: Codec<Uint8Array> = fixed ? Bytes(3) : Blob(12)
     this.spec = Qmdb.any({ key, value, family: options.family, encoding: options.encoding })
@@ -358,7 +362,7 @@ export class World {
     this.settle()
   }
 
-  /** A whole block over the tip or over a pending layer, applied, and sometimes flushed. */
+  /** A whole block over a living layer, sometimes with a child that stays pending; applied, and sometimes flushed. */
   block(a: number, b: number, c: number): void {
     this.batches = this.batches.filter(({ parent }) => this.isAlive(parent))
     this.nodes = this.nodes.filter((node) => this.isAlive(node) || this.isOver(this.tip, node)).slice(-40)
@@ -367,7 +371,13 @@ export class World {
     this.open(this.nodes.length - 1 - this.nodes.indexOf(this.pick(alive, a)!))
     this.write(0, b, c)
     this.seal(0, 4)
-    if (b % 4 !== 0) this.apply(0)
+    const child = a % 3 === 0
+    if (child) {
+      this.open(0)
+      this.write(0, c, b)
+      this.seal(0, 4)
+    }
+    if (b % 4 !== 0) this.apply(child ? 1 : 0)
     if (c % 5 !== 0) this.flush(a)
   }
 
