@@ -43,7 +43,11 @@ describe("what the indexes hold", () => {
   it("a row holds the flushed locations, whatever un-flushed layers have done", () => {
     const index = new SlotIndex()
     const branches = new Branches<null>({ root: new Uint8Array(32), start: 0, end: 1 } as never, null, () => {})
-    const row = (): ReadonlyArray<number> => [...new Float64Array(index.writePage(0).buffer)].slice(0, 4)
+    const row = (): ReadonlyArray<number> => {
+      const locations = new Float64Array(64 / 8)
+      index.writePage(0, locations)
+      return [...locations].slice(0, 4)
+    }
     for (let slot = 0; slot < 4; slot++) index.store(slot, 100 + slot)
     const layer = (parent: Branch<null>): Branch<null> => {
       const branch = branches.begin(parent, 1)

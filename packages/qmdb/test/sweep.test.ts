@@ -16,10 +16,7 @@ const counting = (pages: number, keys: number) => {
   const dirtySince = new Map<number, number>()
   const slots = {
     dirtyPages: () => Array.from(dirtySince.keys()),
-    writePage: (page: number) => {
-      dirtySince.delete(page)
-      return new Uint8Array(8)
-    },
+    writePage: (page: number) => void dirtySince.delete(page),
   } as unknown as SlotIndex
   const index = {
     unsweptKeys: () => Array.from({ length: keys }, (_, i) => `${i}`),

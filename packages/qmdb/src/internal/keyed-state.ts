@@ -168,20 +168,20 @@ export const undoChanges = (
   changes: Array<Change>,
 ): RetainedCommit => {
   const { touched, previous } = index
-  const rows = Math.ceil(touched.length / UNDO_ENTRIES_PER_ROW)
-  for (let row = 0; row < rows; row++) {
-    const from = row * UNDO_ENTRIES_PER_ROW
-    const count = Math.min(UNDO_ENTRIES_PER_ROW, touched.length - from)
-    const value = Buffer.allocUnsafe(count * UNDO_ENTRY_BYTES)
-    for (let i = 0; i < count; i++) {
-      const before = previous[from + i]!
-      const distance = before === 0 ? CREATED : parent.size - before
-      if (before !== 0 && distance >= CREATED)
-        throw new RangeError(`location ${before} is too far below ${parent.size} to be undone`)
-      value.writeUInt32LE(touched[from + i]!, i * UNDO_ENTRY_BYTES)
-      value.writeUInt32LE(distance, i * UNDO_ENTRY_BYTES + 4)
+  const entries = new Uint32Array(touched.length * 2)
+  for (let i = 0; i < touched.length; i++) {
+    const before = previous[i]!
+    const distance = before === 0 ? CREATED : parent.size - before
+    if (before !== 0 && distance >= CREATED) {
+      throw new RangeError(`location ${before} is too far below ${parent.size} to be undone`)
     }
-    changes.push({ tag: "put", map: META, key: undoKey(space, size, row), value })
+    entries[2 * i] = touched[i]!
+    entries[2 * i + 1] = distance
+  }
+  const bytes = new Uint8Array(entries.buffer)
+  const rowBytes = UNDO_ENTRIES_PER_ROW * UNDO_ENTRY_BYTES
+  for (let at = 0, row = 0; at < bytes.length; at += rowBytes, row++) {
+    changes.push({ tag: "put", map: META, key: undoKey(space, size, row), value: bytes.subarray(at, at + rowBytes) })
   }
   return {
     size,

@@ -19,6 +19,9 @@ import { ROW_BYTES } from "./layout.ts"
 /** Slots of one page, which is also one stored row. */
 export const SLOTS_PER_PAGE = ROW_BYTES / 8
 
+/** Pages of one piece of memory: single ones would lie all over the heap and keep what is free between them resident. */
+const PAGES_PER_SLAB = 128
+
 const NO_ENTRY = -1
 
 /** Words of an entry: layer, depth, next, and the low and high halves of its location and of the base. */
@@ -119,7 +122,11 @@ export class SlotIndex {
   }
 
   private page(page: number): Float64Array {
-    while (this.pages.length <= page) this.pages.push(new Float64Array(SLOTS_PER_PAGE))
+    while (this.pages.length <= page) {
+      const slab = new Float64Array(SLOTS_PER_PAGE * PAGES_PER_SLAB)
+      for (let i = 0; i < PAGES_PER_SLAB; i++)
+        this.pages.push(slab.subarray(i * SLOTS_PER_PAGE, (i + 1) * SLOTS_PER_PAGE))
+    }
     if (this.dirty.length < this.pages.length) {
       const dirty = new Uint8Array(this.pages.length * 2)
       dirty.set(this.dirty)
@@ -224,7 +231,8 @@ export class SlotIndex {
 
   /** The memory of a page, to be filled from its stored row before anything else is done with it. */
   rowOf(page: number): Uint8Array {
-    return new Uint8Array(this.page(page).buffer)
+    const { buffer, byteOffset, byteLength } = this.page(page)
+    return new Uint8Array(buffer, byteOffset, byteLength)
   }
 
   /** Pages changed since they were last written, in order. */
@@ -234,13 +242,12 @@ export class SlotIndex {
     return pages
   }
 
-  /** The flushed locations of a page as a row; the page counts as written. */
-  writePage(page: number): Uint8Array {
+  /** Puts the flushed locations of a page into `row`; the page counts as written. */
+  writePage(page: number, row: Float64Array): void {
     this.dirty[page] = 0
-    const row = this.page(page).slice()
+    row.set(this.page(page))
     for (let at = 0; at < row.length; at++) {
       if (row[at]! < 0) row[at] = this.number(this.oldest(-row[at]! - 1) + BASE)
     }
-    return new Uint8Array(row.buffer)
   }
 }

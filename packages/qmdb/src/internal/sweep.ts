@@ -17,7 +17,7 @@ import { INDEX_REPLAY_OPS_MAX } from "../limits.ts"
 import type { KeyIndex } from "./key-index.ts"
 import type { KeyText } from "./key-shape.ts"
 import { ROUND_FLUSHES, SLICE_ITEMS } from "./layout.ts"
-import type { SlotIndex } from "./slot-index.ts"
+import { SLOTS_PER_PAGE, type SlotIndex } from "./slot-index.ts"
 import type { Space } from "./space.ts"
 
 const MAP = "slots"
@@ -96,9 +96,13 @@ export class Sweep {
     swept: Array<KeyText>,
   ): Generator<undefined, void, void> {
     const pagesEnd = Math.ceil(round.pages.length * round.progress)
-    for (; round.pagesDone < pagesEnd; round.pagesDone++) {
+    const rows = new Float64Array((pagesEnd - round.pagesDone) * SLOTS_PER_PAGE)
+    for (let at = 0; round.pagesDone < pagesEnd; round.pagesDone++, at += SLOTS_PER_PAGE) {
       const page = round.pages[round.pagesDone]!
-      changes.push({ tag: "put", map: MAP, key: space.rowKey(page), value: slots.writePage(page) })
+      const row = rows.subarray(at, at + SLOTS_PER_PAGE)
+      slots.writePage(page, row)
+      const value = new Uint8Array(row.buffer, row.byteOffset, row.byteLength)
+      changes.push({ tag: "put", map: MAP, key: space.rowKey(page), value })
       if (round.pagesDone % SLICE_ITEMS === SLICE_ITEMS - 1) yield undefined
     }
     const keysEnd = Math.ceil(round.keys.length * round.progress)
