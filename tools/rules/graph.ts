@@ -1,9 +1,9 @@
 /**
  * The package graph, as data: which member of the workspace may import which.
  *
- *   codec, crypto -> merkle -> qmdb -> stateful -> node        storage under qmdb
- *                                                              consensus beside qmdb, under stateful
- *                                                              p2p, migration, cometbft over them
+ *   codec, crypto -> merkle -> verify -> qmdb -> stateful -> node        storage under qmdb
+ *                                                                        consensus beside qmdb, under stateful
+ *                                                                        p2p, migration, cometbft over them
  *
  * Terms: a member is a folder with a package.json; `uses` lists its direct dependencies among members, and nothing
  * follows by transitivity. Test support (`simulate`, `laws`, the bench harness) may be imported by tests, benches,
@@ -23,7 +23,7 @@ export interface Member {
 const packages = (...names: ReadonlyArray<string>): ReadonlyArray<string> => names.map((name) => `packages/${name}`)
 
 const BYTES = packages("codec", "crypto")
-const STATE = [...BYTES, ...packages("merkle", "storage", "qmdb", "consensus")]
+const STATE = [...BYTES, ...packages("merkle", "verify", "storage", "qmdb", "consensus")]
 const EXECUTOR = [...STATE, ...packages("stateful")]
 
 /** Every member of the workspace by folder. The root (scripts, tools, conformance) is the empty folder. */
@@ -33,16 +33,16 @@ export const GRAPH: Readonly<Record<string, Member>> = {
   "packages/merkle": { uses: BYTES, browser: true },
   "packages/verify": { uses: [...BYTES, ...packages("merkle")], browser: true },
   "packages/storage": { uses: packages("codec") },
-  "packages/qmdb": { uses: [...BYTES, ...packages("merkle", "storage")] },
+  "packages/qmdb": { uses: [...BYTES, ...packages("merkle", "verify", "storage")] },
   "packages/consensus": { uses: [...BYTES, ...packages("storage")] },
   "packages/stateful": { uses: STATE },
   "packages/p2p": { uses: EXECUTOR },
   "packages/migration": { uses: EXECUTOR },
   "packages/cometbft": { uses: EXECUTOR },
-  "packages/node": { uses: [...EXECUTOR, ...packages("verify", "p2p", "migration", "cometbft")] },
+  "packages/node": { uses: [...EXECUTOR, ...packages("p2p", "migration", "cometbft")] },
   "packages/simulate": { uses: "any" },
   "packages/laws": { uses: "any" },
-  "apps/ledger": { uses: [...EXECUTOR, ...packages("node", "verify", "simulate", "laws")] },
+  "apps/ledger": { uses: [...EXECUTOR, ...packages("node", "simulate", "laws")] },
   "apps/cli": { uses: "any" },
   "apps/explorer": { uses: packages("codec", "crypto", "merkle", "verify"), browser: true },
   "examples/counter": { uses: "any" },

@@ -135,7 +135,7 @@ const verifyUpdate = <V>(
 
 const accounts: Kind<typeof AccountSchema.Type, Account> = {
   member: "accounts",
-  format: keyedFormat(Bytes(PUBLIC_KEY_BYTES), AccountCodec, "fixed"),
+  format: keyedFormat({ key: Bytes(PUBLIC_KEY_BYTES), value: AccountCodec }),
   read: Schema.decodeUnknownOption(AccountSchema),
   agrees: ({ address, balance, nonce, height }, { key, value, height: certified }) =>
     bytesEqual(address, key) && balance === value.balance && nonce === value.nonce && height === certified,
@@ -143,7 +143,7 @@ const accounts: Kind<typeof AccountSchema.Type, Account> = {
 
 const receipts: Kind<typeof ReceiptSchema.Type, Receipt> = {
   member: "receipts",
-  format: keyedFormat(Bytes(DIGEST_BYTES), ReceiptCodec, "fixed"),
+  format: keyedFormat({ key: Bytes(DIGEST_BYTES), value: ReceiptCodec }),
   read: Schema.decodeUnknownOption(ReceiptSchema),
   agrees: ({ id, from, to, amount, nonce, height }, { key, value }) =>
     bytesEqual(id, key) &&

@@ -9,8 +9,8 @@
  */
 import type { Codec } from "@coppice/codec"
 import type { FamilyName } from "@coppice/merkle"
+import { type Encoding, keyedFormat } from "@coppice/verify"
 import type { KeyedBatch } from "./internal/keyed-batch.ts"
-import { type Encoding, keyedFormat } from "./internal/keyed-format.ts"
 import { createRows, genesis } from "./internal/keyed-genesis.ts"
 import { KeyedMember } from "./internal/keyed-member.ts"
 import { targetOf } from "./internal/keyed-state.ts"
@@ -31,10 +31,9 @@ export interface AnyOptions<K, V> {
 /** Declares an `any` database, unordered. */
 export const any = <K, V>(options: AnyOptions<K, V>): MemberSpec<KeyedBatch<K, V>, KeyedReader<K, V>> => {
   const { key, value } = options
-  const fixed = key.size !== undefined && value.size !== undefined
-  const encoding = options.encoding ?? (fixed ? "fixed" : "variable")
-  const family = options.family ?? "mmb"
-  const format = keyedFormat(key, value, encoding)
+  const format = keyedFormat(options)
+  const { encoding } = format
+  const family = format.family.name
   return {
     format: `any/unordered/${family}/${encoding}/${key.name}/${value.name}`,
     initialTarget: (hasher) => targetOf(genesis(format, family, hasher).state),

@@ -1,14 +1,16 @@
 /** Public surface of the database package. */
-export * from "./any.ts"
-export * from "./errors.ts"
-export { KeyedBatch } from "./internal/keyed-batch.ts"
 export {
   decodeOperation,
   type Encoding,
+  KEY_BYTES_MAX,
   type KeyedFormat,
   type KeyedOperation,
   keyedFormat,
-} from "./internal/keyed-format.ts"
+  VALUE_BYTES_MAX,
+} from "@coppice/verify"
+export * from "./any.ts"
+export * from "./errors.ts"
+export { KeyedBatch } from "./internal/keyed-batch.ts"
 export * from "./keyed-reader.ts"
 export * from "./limits.ts"
 export * from "./member.ts"

@@ -1,9 +1,5 @@
 /** Limits of the database package. */
 
-/** Longest application key in bytes. */
-export const KEY_BYTES_MAX = 1024
-/** Longest encoded value in bytes. */
-export const VALUE_BYTES_MAX = 1 << 20
 /** Writes in one batch. */
 export const BATCH_WRITES_MAX = 1 << 20
 /** Bytes of keys and values that one open batch holds, with eight for each value; replaced values count while a mark may ask for them. */

@@ -46,7 +46,7 @@ describe("staged values", () => {
       metadata.fill(9)
     })
     const { operations } = rig.member.reader.prove(Location(layer.target.end - 1), 1)
-    const operation = decodeOperation(keyedFormat(Bytes(32), Bytes(32), "fixed"), operations[0]!)
+    const operation = decodeOperation(keyedFormat({ key: Bytes(32), value: Bytes(32) }), operations[0]!)
     expect(operation).toMatchObject({ tag: "commit", metadata: key(7) })
   })
 

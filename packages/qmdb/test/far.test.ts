@@ -6,8 +6,9 @@
 import { Bytes } from "@coppice/codec"
 import { opensslHasher } from "@coppice/crypto/node"
 import { family as familyOf, inactivePeaks, Location, pinPositions, root, verifyRangeProof } from "@coppice/merkle"
+import { keyedFormat } from "@coppice/verify"
+import { commitOperation } from "@coppice/verify/log"
 import { describe, expect, it } from "vitest"
-import { commitOperation, keyedFormat } from "../src/internal/keyed-format.ts"
 import { headChange, KEYED_VERSION, readHead, undoCommit } from "../src/internal/keyed-state.ts"
 import { PackedRecords, Space } from "../src/internal/space.ts"
 import { openRig, Qmdb } from "./support/api.ts"
@@ -22,7 +23,7 @@ const farRows = (name: "mmr" | "mmb"): Rows => {
   const rows: Rows = new Map()
   const family = familyOf(name)
   const space = new Space(homeOver(rows))
-  const format = keyedFormat(Bytes(4), Bytes(4), "fixed")
+  const format = keyedFormat({ key: Bytes(4), value: Bytes(4) })
   const digest = (position: number): Uint8Array => opensslHasher.hash(Buffer.from(`${position}`))
   const nodes = new PackedRecords(space, "nodes", 32)
   const put = (records: PackedRecords, map: string, at: number, record: Uint8Array): void => {

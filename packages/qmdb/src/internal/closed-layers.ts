@@ -8,9 +8,10 @@
  * A winner can close many large siblings in one call: taking out one of 32,768 updates takes as long as hashing a third
  * of it does.
  */
+
+import type { KeyText } from "@coppice/verify/log"
 import type { Branch } from "./branches.ts"
 import type { KeyIndex } from "./key-index.ts"
-import type { KeyText } from "./key-shape.ts"
 import { SLICE_ITEMS } from "./layout.ts"
 import type { SlotIndex } from "./slot-index.ts"
 

@@ -11,8 +11,8 @@
  */
 import { bytesKey } from "@coppice/codec"
 import type { Change } from "@coppice/storage"
+import type { KeyText } from "@coppice/verify/log"
 import type { Branch } from "./branches.ts"
-import type { KeyText } from "./key-shape.ts"
 import { orderByBytes } from "./order.ts"
 import type { Space } from "./space.ts"
 

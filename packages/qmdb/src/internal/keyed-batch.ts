@@ -5,9 +5,9 @@
  * write of a key wins; the order of writes is not observable. A call that throws has changed nothing.
  */
 import type { StorageError } from "@coppice/storage"
+import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "@coppice/verify"
 import type { Effect } from "effect"
 import { KeyTooLong, StaleBatch, ValueTooLong } from "../errors.ts"
-import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "../limits.ts"
 import type { Branch } from "./branches.ts"
 import type { KeyedContent } from "./keyed-state.ts"
 import { REMOVED, Writes } from "./writes.ts"

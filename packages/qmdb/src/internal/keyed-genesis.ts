@@ -13,8 +13,9 @@ import {
   root as treeRoot,
 } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
+import type { KeyedFormat } from "@coppice/verify"
+import { commitOperation } from "@coppice/verify/log"
 import type { MemberHome } from "../member.ts"
-import { commitOperation, type KeyedFormat } from "./keyed-format.ts"
 import { headChange, headOf, type KeyedState } from "./keyed-state.ts"
 import { Kind, ownerOf } from "./operation-log.ts"
 import { PackedRecords, PackedVariable, Space } from "./space.ts"

@@ -19,6 +19,8 @@ import {
   root as treeRoot,
 } from "@coppice/merkle"
 import type { Change, StorageError } from "@coppice/storage"
+import type { KeyedFormat } from "@coppice/verify"
+import { commitFloor, identityOf, isRaw, type KeyText, operationKey, operationValue } from "@coppice/verify/log"
 import { Effect } from "effect"
 import { OutsideType, ProofUnavailable, StaleBatch } from "../errors.ts"
 import type { KeyedReader, OperationsProof } from "../keyed-reader.ts"
@@ -27,9 +29,7 @@ import type { Flush, Layer, Member, MemberHome, SealStep } from "../member.ts"
 import { type Branch, Branches } from "./branches.ts"
 import { ClosedLayers } from "./closed-layers.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
-import { identityOf, isRaw, type KeyText } from "./key-shape.ts"
 import { type BatchSource, KeyedBatch } from "./keyed-batch.ts"
-import { commitFloor, type KeyedFormat, operationKey, operationValue } from "./keyed-format.ts"
 import {
   dropUndo,
   headChange,
@@ -165,12 +165,12 @@ export class KeyedMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K
   }
 
   encode(value: V): Uint8Array {
-    const { value: codec, rawValue } = this.format
-    return isRaw(rawValue, value) ? value : typed("value", codec.name, () => encode(codec, value))
+    const { codec, raw } = this.format.value
+    return isRaw(raw, value) ? value : typed("value", codec.name, () => encode(codec, value))
   }
 
   decode(bytes: Uint8Array): V {
-    return this.own(() => decode(this.format.value, bytes))
+    return this.own(() => decode(this.format.value.codec, bytes))
   }
 
   /** Reads bytes that this member has written: what does not decode is corrupt. */

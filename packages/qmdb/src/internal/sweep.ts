@@ -13,9 +13,9 @@
  * Setting a location twice is harmless, so replaying the log from the checkpoint over a newer index gives the same index.
  */
 import type { Change } from "@coppice/storage"
+import type { KeyText } from "@coppice/verify/log"
 import { INDEX_REPLAY_OPS_MAX } from "../limits.ts"
 import type { KeyIndex } from "./key-index.ts"
-import type { KeyText } from "./key-shape.ts"
 import { ROUND_FLUSHES, SLICE_ITEMS } from "./layout.ts"
 import { SLOTS_PER_PAGE, type SlotIndex } from "./slot-index.ts"
 import type { Space } from "./space.ts"

@@ -1,46 +1,48 @@
 /**
- * How typed keys become the bytes that the core compares, stores and hashes.
+ * How typed keys and values become the bytes that are compared, stored and hashed.
  *
  * Terms: the *identity* of a key is the byte string by which keys are equal and ordered: its encoding, or, where the
- * codec puts a length before the content, the content alone. Batches hold identities as bytes; the shared indexes hold the
- * few that were created or deleted lately as latin1 text, one character a byte, since such strings can be map keys.
+ * codec puts a length before the content, the content alone. The *extent* of a value in an operation is where its
+ * identity lies.
  *
  * Invariant: two keys are the same iff their identities are; the form of a key inside an operation follows from its
  * identity alone.
  */
 import { ByteReader, type Codec, encode, varintBytes } from "@coppice/codec"
 
-/** Identity of a key, latin1, one character a byte. */
+/** Identity of a key as a key of maps: latin1, one character a byte (`bytesKey`). */
 export type KeyText = string
 
-/** The byte form of one key type. */
-export interface KeyShape<K> {
-  readonly codec: Codec<K>
+/** The byte form of one type. */
+export interface ByteShape<T> {
+  readonly codec: Codec<T>
   /** Length of every identity when all share one, else undefined. */
   readonly size: number | undefined
   /** Whether a varint length stands before the identity inside an operation. */
   readonly prefixed: boolean
-  /** Length of keys that are their own identity, else undefined. */
+  /** Length of values that are their own identity, else undefined. */
   readonly raw: number | undefined
+}
+
+/** Bytes from `start` to `end`, end exclusive. */
+export interface Extent {
+  readonly start: number
+  readonly end: number
 }
 
 const LENGTH_PREFIXED = /^(blob|text)\(/
 const RAW = /^bytes\(/
 
-/** Length of the values of a codec when they are their own encoding, bytes of one length; else undefined. */
-export const rawBytes = (codec: Pick<Codec<unknown>, "name" | "size">): number | undefined =>
-  RAW.test(codec.name) ? codec.size : undefined
-
 /** Whether a value is its own encoding in a type whose raw values have `raw` bytes. */
 export const isRaw = (raw: number | undefined, value: unknown): value is Uint8Array =>
   raw !== undefined && value instanceof Uint8Array && value.length === raw
 
-/** The shape of the keys of a codec. */
-export const keyShape = <K>(codec: Codec<K>): KeyShape<K> => ({
+/** The shape of the values of a codec. */
+export const byteShape = <T>(codec: Codec<T>): ByteShape<T> => ({
   codec,
   size: codec.size,
   prefixed: LENGTH_PREFIXED.test(codec.name),
-  raw: rawBytes(codec),
+  raw: RAW.test(codec.name) ? codec.size : undefined,
 })
 
 const prefixBytes = (encoded: Uint8Array): number => {
@@ -50,18 +52,18 @@ const prefixBytes = (encoded: Uint8Array): number => {
 }
 
 /** Identity of a typed key; may be the key itself. Throws `RangeError` on a key outside the codec's type. */
-export const identityOf = <K>(shape: KeyShape<K>, key: K): Uint8Array => {
-  if (isRaw(shape.raw, key)) return key
-  const encoded = encode(shape.codec, key)
+export const identityOf = <T>(shape: ByteShape<T>, value: T): Uint8Array => {
+  if (isRaw(shape.raw, value)) return value
+  const encoded = encode(shape.codec, value)
   return shape.prefixed ? encoded.subarray(prefixBytes(encoded)) : encoded
 }
 
 /** Bytes that a key with an identity of this length takes inside an operation. */
-export const keyEncodedBytes = <K>(shape: KeyShape<K>, identityBytes: number): number =>
+export const encodedBytes = <T>(shape: ByteShape<T>, identityBytes: number): number =>
   shape.prefixed ? varintBytes(identityBytes) + identityBytes : identityBytes
 
 /** Writes what stands before an identity of that length inside an operation; returns where the identity goes. */
-export const writeKeyPrefix = <K>(shape: KeyShape<K>, target: Buffer, at: number, identityBytes: number): number => {
+export const writePrefix = <T>(shape: ByteShape<T>, target: Uint8Array, at: number, identityBytes: number): number => {
   if (!shape.prefixed) return at
   let offset = at
   let rest = identityBytes
@@ -73,12 +75,8 @@ export const writeKeyPrefix = <K>(shape: KeyShape<K>, target: Buffer, at: number
   return offset
 }
 
-/** Where the identity of the key that begins at `from` lies: `[start, end)`. Trusts the bytes: they are our own log's. */
-export const keyExtent = <K>(
-  shape: KeyShape<K>,
-  operation: Uint8Array,
-  from: number,
-): { readonly start: number; readonly end: number } => {
+/** Extent of the value that begins at `from`. Trusts the bytes: they are our own log's. */
+export const extentOf = <T>(shape: ByteShape<T>, operation: Uint8Array, from: number): Extent => {
   if (shape.size !== undefined) return { start: from, end: from + shape.size }
   const reader = new ByteReader(operation.subarray(from))
   if (shape.prefixed) {
