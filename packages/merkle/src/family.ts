@@ -26,12 +26,15 @@ import type { Location, Position } from "./location.ts"
 /** Name of a family, as it stands in configuration and on disk. */
 export type FamilyName = "mmr" | "mmb"
 
-/** A node without a parent in the tree of a given leaf count. Peaks are listed oldest first, never by position. */
-export interface Peak {
+/** A node by its subtree and its place in the node array. */
+export interface TreeNode {
   readonly start: Location
   readonly height: number
   readonly position: Position
 }
+
+/** A node without a parent in the tree of a given leaf count. Peaks are listed oldest first, never by position. */
+export type Peak = TreeNode
 
 /**
  * The arithmetic of one family. Every function is pure.

@@ -9,7 +9,7 @@
  */
 import { Bytes, type Codec, List, varintBytes } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest, type Hasher } from "@coppice/crypto"
-import type { Family } from "./family.ts"
+import type { Family, TreeNode } from "./family.ts"
 import { requireLeaves } from "./frontier.ts"
 import { isUpTo, requireInactivePeaks } from "./internal/bounds.ts"
 import { foldBackward, foldForward } from "./internal/digests.ts"
@@ -59,7 +59,7 @@ export const rangeProofPositions = (
 /**
  * Builds a range proof from the nodes of a tree.
  *
- * Shape: `node` gives the digest at a position below `size(shape.leaves)`, of a tree with at least that many leaves.
+ * Shape: `digestOf` gives the digest of a node that exists in a tree of `shape.leaves` leaves.
  * Errors: throws `RangeError` for an empty range, one outside the tree, or more inactive peaks than there are peaks.
  * Cost: reads at most `RANGE_PROOF_DIGESTS_MAX` nodes whatever the range; hashes only to fold peaks.
  */
@@ -68,20 +68,19 @@ export const rangeProof = (
   family: Family,
   shape: TreeShape,
   range: LocationRange,
-  node: (position: Position) => Digest,
+  digestOf: (node: TreeNode) => Digest,
 ): RangeProof => {
   requireRange(family, shape, range)
   const { prefix, activePrefix, after, suffix, siblings } = layoutOf(family, shape, range)
-  const read = ({ position }: { readonly position: Position }): Digest => node(position)
   return {
     leaves: shape.leaves,
     inactivePeaks: shape.inactivePeaks,
     digests: [
-      ...(prefix.length === 0 ? [] : [foldForward(hasher, prefix.map(read))]),
-      ...activePrefix.map(read),
-      ...after.map(read),
-      ...(suffix.length === 0 ? [] : [foldBackward(hasher, suffix.map(read))]),
-      ...siblings.map(read),
+      ...(prefix.length === 0 ? [] : [foldForward(hasher, prefix.map(digestOf))]),
+      ...activePrefix.map(digestOf),
+      ...after.map(digestOf),
+      ...(suffix.length === 0 ? [] : [foldBackward(hasher, suffix.map(digestOf))]),
+      ...siblings.map(digestOf),
     ],
   }
 }

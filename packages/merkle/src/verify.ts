@@ -9,7 +9,7 @@
  */
 import { bytesEqual } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest, type Hasher } from "@coppice/crypto"
-import type { Family, Peak } from "./family.ts"
+import type { Family, Peak, TreeNode } from "./family.ts"
 import { isUpTo } from "./internal/bounds.ts"
 import { foldForward, leafDigest, parentDigest, rootDigest } from "./internal/digests.ts"
 import { childrenOf, digestCount, isBefore, isOutside, type Layout, layoutOf } from "./internal/layout.ts"
@@ -79,7 +79,7 @@ const coveringDigests = (
   const { family, start, elements } = claim
   const range = rangeOf(claim)
   let next = 0
-  const digestOf = (node: Peak): Digest => {
+  const digestOf = (node: TreeNode): Digest => {
     if (isOutside(node, range)) return siblings[next++]!
     if (node.height === 0) return leafDigest(hasher, node.position, elements[node.start - start]!)
     const [left, right] = childrenOf(family, node)
@@ -131,10 +131,13 @@ export const verifyRangeProof = (hasher: Hasher, claim: RangeClaim, root: Digest
   checkRangeProof(hasher, claim, root) === undefined
 
 /** The nodes of a proof that lie before its range, oldest first, by the digest that stands for them. */
-const digestsBefore = (claim: RangeClaim, layout: Layout): ReadonlyArray<readonly [Digest, ReadonlyArray<Peak>]> => {
+const digestsBefore = (
+  claim: RangeClaim,
+  layout: Layout,
+): ReadonlyArray<readonly [Digest, ReadonlyArray<TreeNode>]> => {
   const { digests } = claim.proof
   const siblingsFrom = digests.length - layout.siblings.length
-  const groups = layout.prefix.length === 0 ? [] : [layout.prefix]
+  const groups: Array<ReadonlyArray<TreeNode>> = layout.prefix.length === 0 ? [] : [layout.prefix]
   for (const peak of layout.activePrefix) groups.push([peak])
   const peaks = groups.map((nodes, i) => [digests[i]!, nodes] as const)
   const siblings = layout.siblings.map((node, i) => [digests[siblingsFrom + i]!, [node]] as const)
@@ -155,7 +158,7 @@ const checkPins = (
   if (index >= 0) return { _tag: "PinLength", index, length: pins[index]!.length }
 
   let used = 0
-  const rebuild = (node: Peak): Digest => {
+  const rebuild = (node: TreeNode): Digest => {
     const pin = nodes[used]
     if (pin?.start === node.start && pin.height === node.height) return pins[used++]!
     if (node.height === 0) throw new Error(`leaf ${node.start} lies before ${start} but under no pin`)

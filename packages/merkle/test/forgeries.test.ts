@@ -62,7 +62,7 @@ const cases = fc
     salt: fc.nat(1000),
   })
   .map(({ family, leaves, bagging, a, b, inactive, salt }): { honest: Case; salt: number } => {
-    const { frontier, node } = treeWith(family, leaves)
+    const { frontier, at, node } = treeWith(family, leaves)
     const start = Location(a % leaves)
     const end = Location(start + 1 + (b % Math.min(leaves - start, 9)))
     const shape = { leaves: Location(leaves), inactivePeaks: inactive % (frontier.peaks.length + 1), bagging }
@@ -70,7 +70,7 @@ const cases = fc
     return {
       honest: {
         claim: { family, bagging, proof, start, elements: elements(end).slice(start) },
-        pins: pinPositions(family, start).map(node),
+        pins: pinPositions(family, start).map(at),
         root: rootOf(nobleHasher, frontier, shape.inactivePeaks, bagging),
       },
       salt,
@@ -208,12 +208,12 @@ test("the yes-or-no verifiers agree with the reasons", () => {
 })
 
 test("a rejection carries its evidence", () => {
-  const { frontier, node } = treeWith(mmb, 11)
+  const { frontier, at, node } = treeWith(mmb, 11)
   const shape = { leaves: Location(11), inactivePeaks: 0, bagging: "backward" } as const
   const proof = rangeProof(nobleHasher, mmb, shape, { start: Location(9), end: Location(10) }, node)
   const claim: RangeClaim = { family: mmb, bagging: "backward", proof, start: Location(9), elements: [element(9)] }
   const root = rootOf(nobleHasher, frontier, 0, "backward")
-  const pins = pinPositions(mmb, Location(9)).map(node)
+  const pins = pinPositions(mmb, Location(9)).map(at)
   const check = (change: Partial<RangeClaim>, shown = pins) =>
     checkRangeWithPins(nobleHasher, { ...claim, ...change }, shown, root)
   const change = (part: Partial<RangeClaim["proof"]>) => check({ proof: { ...proof, ...part } })

@@ -67,7 +67,7 @@ test("the published range proofs are built, encoded, decoded and verified, with 
     const family = familyOf(vector.family)
     const [start, end] = vector.range
     const note = `${vector.family} ${vector.leaves} [${start},${end}) ${vector.bagging} ${vector.inactive_peaks}`
-    const { node } = tree(family, vector.leaves)
+    const { at, node } = tree(family, vector.leaves)
     const shape = { leaves: Location(vector.leaves), inactivePeaks: vector.inactive_peaks, bagging: vector.bagging }
 
     const proof = rangeProof(nobleHasher, family, shape, range(start, end), node)
@@ -89,7 +89,7 @@ test("the published range proofs are built, encoded, decoded and verified, with 
     expect(verifyRangeProof(nobleHasher, claim, root), note).toBe(true)
     expect(reconstructRoot(nobleHasher, claim), note).toEqual({ _tag: "Root", root })
 
-    const pins = pinPositions(family, Location(start)).map(node)
+    const pins = pinPositions(family, Location(start)).map(at)
     expect(pins.map(hex), note).toEqual(vector.pins_at_start)
     expect(checkRangeWithPins(nobleHasher, claim, pins, root), note).toBeUndefined()
     for (const { part } of vector.digests) parts.add(part)
@@ -162,13 +162,13 @@ describe.each([mmr, mmb])("$name", (family) => {
             for (let end = start + 1; end <= leaves; end++) {
               const shape = { leaves: Location(leaves), inactivePeaks, bagging }
               // The nodes come from a tree of 40 leaves: the proof is a historical one (spec merkle §7).
-              const proof = rangeProof(nobleHasher, family, shape, range(start, end), (position) => {
-                expect(position).toBeLessThan(model.size)
-                return full.node(position)
+              const proof = rangeProof(nobleHasher, family, shape, range(start, end), (node) => {
+                expect(node.position).toBeLessThan(model.size)
+                return full.node(node)
               })
               const parts = elements(end).slice(start)
               const claim = { family, bagging, proof, start: Location(start), elements: parts }
-              const pins = pinPositions(family, Location(start)).map(full.node)
+              const pins = pinPositions(family, Location(start)).map(full.at)
               const note = `${leaves} [${start},${end}) ${bagging} ${inactivePeaks}`
               expect(verifyRangeProof(nobleHasher, claim, root), note).toBe(true)
               expect(verifyRangeWithPins(nobleHasher, claim, pins, root), note).toBe(true)
@@ -186,7 +186,7 @@ describe.each([mmr, mmb])("$name", (family) => {
     expect(verifyRangeWithPins(nobleHasher, claim, [], root)).toBe(true)
     const tag = (change: Partial<RangeClaim>) => reconstructRoot(nobleHasher, { ...claim, ...change })._tag
     expect(tag({ start: Location(1) })).toBe("RangeOutsideTree")
-    expect(tag({ proof: { ...empty, leaves: Location(1), digests: [full.node(0 as Position)] } })).toBe(
+    expect(tag({ proof: { ...empty, leaves: Location(1), digests: [full.at(0 as Position)] } })).toBe(
       "RangeOutsideTree",
     )
     expect(tag({ proof: { ...empty, inactivePeaks: 1 } })).toBe("InactivePeaksAbovePeaks")

@@ -14,6 +14,7 @@ import {
   type Position,
   pinPositions,
   runJobs,
+  type TreeNode,
 } from "../src/index.ts"
 import { be8, element, type Model, sha256 } from "./model.ts"
 
@@ -29,12 +30,14 @@ export const sourceOf = (elements: ReadonlyArray<Uint8Array>): LeafSource => {
 export interface Tree {
   readonly frontier: Frontier
   readonly nodes: Uint8Array
-  readonly node: (position: Position) => Digest
+  readonly at: (position: Position) => Digest
+  readonly node: (node: TreeNode) => Digest
 }
 
 export const treeOf = (family: Family, elements: ReadonlyArray<Uint8Array>): Tree => {
   const appended = runJobs(nobleHasher, appendLeaves(emptyFrontier(family), sourceOf(elements)))
-  return { ...appended, node: (position) => appended.nodes.slice(position * 32, position * 32 + 32) }
+  const at = (position: Position): Digest => appended.nodes.slice(position * 32, position * 32 + 32)
+  return { ...appended, at, node: ({ position }) => at(position) }
 }
 
 /** Elements `0 .. count` of the published vectors. */
@@ -50,7 +53,7 @@ export const farTree = (
   leaves: Location,
   { start, end }: LocationRange,
   parts: ReadonlyArray<Uint8Array>,
-): { readonly node: (position: Position) => Digest; readonly pins: ReadonlyArray<Digest>; readonly model: Model } => {
+): { readonly node: (node: TreeNode) => Digest; readonly pins: ReadonlyArray<Digest>; readonly model: Model } => {
   const pinned = new Set(pinPositions(family, start))
   const known = new Map<Position, Digest>()
   const digestOf = (from: number, height: number): Digest => {
@@ -66,7 +69,7 @@ export const farTree = (
     return digest
   }
   const peaks = family.peaks(leaves).map((peak) => ({ ...peak, birth: 0, digest: digestOf(peak.start, peak.height) }))
-  const node = (position: Position): Digest => {
+  const node = ({ position }: TreeNode): Digest => {
     const digest = known.get(position)
     if (digest === undefined) throw new Error(`a proof has no need of position ${position}`)
     return digest

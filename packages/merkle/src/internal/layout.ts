@@ -11,7 +11,7 @@
  *
  * Invariant: builder and verifier lay out from the same inputs, so a proof needs no labels (spec merkle §6.1 and §6.2).
  */
-import type { Family, Peak } from "../family.ts"
+import type { Family, Peak, TreeNode } from "../family.ts"
 import type { Location } from "../location.ts"
 import type { LocationRange, TreeShape } from "../range-proof.ts"
 
@@ -22,11 +22,11 @@ export interface Layout {
   readonly covering: ReadonlyArray<Peak>
   readonly after: ReadonlyArray<Peak>
   readonly suffix: ReadonlyArray<Peak>
-  readonly siblings: ReadonlyArray<Peak>
+  readonly siblings: ReadonlyArray<TreeNode>
 }
 
 /** The two children of a node of height 1 or more. */
-export const childrenOf = (family: Family, { start, height }: Peak): readonly [Peak, Peak] => {
+export const childrenOf = (family: Family, { start, height }: TreeNode): readonly [TreeNode, TreeNode] => {
   const middle = (start + 2 ** (height - 1)) as Location
   return [
     { start, height: height - 1, position: family.position(start, height - 1) },
@@ -35,10 +35,10 @@ export const childrenOf = (family: Family, { start, height }: Peak): readonly [P
 }
 
 /** Whether a node lies wholly before a location. */
-export const isBefore = ({ start, height }: Peak, location: Location): boolean => start + 2 ** height <= location
+export const isBefore = ({ start, height }: TreeNode, location: Location): boolean => start + 2 ** height <= location
 
 /** Whether a node shares no leaf with a range. */
-export const isOutside = (node: Peak, range: LocationRange): boolean =>
+export const isOutside = (node: TreeNode, range: LocationRange): boolean =>
   isBefore(node, range.start) || node.start >= range.end
 
 /** Lays out the proof of a range in a tree. The range must lie in the tree. */
@@ -49,10 +49,10 @@ export const layoutOf = (family: Family, shape: TreeShape, range: LocationRange)
     covering: [] as Array<Peak>,
     after: [] as Array<Peak>,
     suffix: [] as Array<Peak>,
-    siblings: [] as Array<Peak>,
+    siblings: [] as Array<TreeNode>,
   }
   const forward = shape.bagging === "forward"
-  const visit = (node: Peak): void => {
+  const visit = (node: TreeNode): void => {
     if (isOutside(node, range)) layout.siblings.push(node)
     else if (node.start < range.start || !isBefore(node, range.end)) childrenOf(family, node).forEach(visit)
   }

@@ -399,7 +399,7 @@ export class KeyedMember<K, V> implements Member<KeyedBatch<K, V>, KeyedReader<K
       inactivePeaks: inactivePeaks(family, leaves, Location(floor)),
       bagging: "backward" as const,
     }
-    const proof = rangeProof(this.home.hasher, family, shape, { start, end }, (position) =>
+    const proof = rangeProof(this.home.hasher, family, shape, { start, end }, ({ position }) =>
       this.log.node(position, tip),
     )
     return { start, operations, proof }
