@@ -116,6 +116,44 @@ const forgiving = handles((storage) => ({
   },
 }))
 
+/** A failed read is taken for the end of the handle. */
+const mortal = handles((storage) => {
+  let dead: unknown
+  return {
+    get: (map, key) => {
+      if (dead !== undefined) throw dead
+      try {
+        return storage.get(map, key)
+      } catch (error) {
+        dead = error
+        throw error
+      }
+    },
+  }
+})
+
+/** Takes back, when it is opened again, what had not succeeded. */
+const cautious = worlds((world) => {
+  let undo: ReadonlyArray<Change> = []
+  return {
+    open: (maps) =>
+      Effect.gen(function* () {
+        const storage = yield* world.open(maps)
+        yield* storage.write(undo)
+        undo = []
+        const write = (changes: ReadonlyArray<Change>) =>
+          Effect.suspend(() => {
+            const before = changes.map(({ map, key }): Change => {
+              const value = storage.get(map, key)
+              return value === undefined ? { tag: "remove", map, key } : { tag: "put", map, key, value }
+            })
+            return Effect.onError(storage.write(changes), () => Effect.sync(() => (undo = before.toReversed())))
+          })
+        return { ...storage, write }
+      }),
+  }
+})
+
 const leaky = worlds((world) => ({
   open: (maps) => Effect.flatMap(Scope.make(), (scope) => Scope.provide(world.open(maps), scope)),
 }))
@@ -272,6 +310,34 @@ const CANARIES: Readonly<Record<string, Readonly<Record<string, StorageSubject>>
     "the handle survives": surviving(() => []),
     "what fits is written": surviving((changes) => changes.slice(0, 1)),
     "it is called an I/O error": worlds((world) => ({ use: () => world.use("io") })),
+  },
+  "a read that fails says so, and the handle lives on": {
+    "what cannot be read is absent": forgiving,
+    "a failed read kills the handle": mortal,
+    "a prefetch says nothing": handles((storage) => ({
+      prefetch: (map, keys) => Effect.catch(storage.prefetch(map, keys), () => Effect.void),
+    })),
+  },
+  "a backup that fails says so, and the environment goes on": {
+    "it says nothing": handles((storage) => ({
+      backup: (directory) => Effect.catch(storage.backup(directory), () => Effect.void),
+    })),
+    "the backup leaves a mark in what it copies": handles((storage) => ({
+      backup: (directory) =>
+        Effect.andThen(
+          storage.write([{ tag: "put", map: "a", key: Uint8Array.of(9), value: Uint8Array.of(9) }]),
+          storage.backup(directory),
+        ),
+    })),
+  },
+  "a write that power is lost in is there whole or not at all, and is there once it was durable": {
+    "visible is taken for durable": hasty,
+    "a batch is written in halves": torn,
+    "a write succeeds before anything happened": careless,
+    "what was under way is always lost": cautious,
+  },
+  "a read that power is lost in says that the handle is dead, and what was written is there": {
+    "reads of a dead handle find nothing": forgiving,
   },
   "power loss keeps every write that succeeded, and leaves a prefix of whole batches": {
     "visible is taken for durable": hasty,

@@ -3,8 +3,10 @@
  * Method: whole clusters with a stub executor in virtual time, one interleaving per seed; properties over the journal of
  * everything delivered, and proof that the runs contained what they are about (P-16).
  */
+
 import { encode } from "@coppice/codec"
 import { encodeBlock, finalizationCodec, Height } from "@coppice/consensus"
+import { faultAt } from "@coppice/storage"
 import { Effect, Exit, Fiber, Random } from "effect"
 import { describe, expect, test } from "vitest"
 import { blockCodec, chainOn, childOf, finalize, genesis, validators } from "../src/chain.ts"
@@ -167,7 +169,7 @@ describe("crashes", () => {
 
   test("M11 CONS-20 a failed write stops the node with a typed failure", () => {
     const disks = makeDisks(1, validators.length)
-    disks[2]!.failWrite("marshal", 20, "io")
+    disks[2]!.faults = faultAt(20, "io", { environment: "marshal", name: "write" })
     expect(() => runCluster(1, { disks, schedule: CALM })).toThrow("StorageWriteFailed")
   })
 })

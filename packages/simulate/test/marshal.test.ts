@@ -26,6 +26,7 @@ import {
 import {
   type Change,
   type Entry,
+  faultAt,
   type MemoryDisk,
   Storage,
   type StorageError,
@@ -174,7 +175,7 @@ describe("environments", () => {
     run(
       Effect.gen(function* () {
         yield* Effect.scoped(open(disk))
-        disk.failWrite("marshal", 1, "io")
+        disk.faults = faultAt(1, "io", { environment: "marshal", name: "write" })
         yield* Effect.scoped(open(disk))
       }),
     )
@@ -240,7 +241,7 @@ describe("durability", () => {
 
   test("F-24 CONS-20 a failed write fails its caller and the marshal, and nothing is acknowledged or answered after it", () => {
     const disk = makeDisk()
-    disk.failWrite("marshal", 2, "disk full")
+    disk.faults = faultAt(2, "disk full", { environment: "marshal", name: "write" })
     run(
       Effect.gen(function* () {
         const marshal = yield* open(disk)
@@ -285,7 +286,7 @@ describe("durability", () => {
     let redelivered = 0
     for (let n = 1; ; n++) {
       const [disk, before] = [makeDisk(n), new FakeExecutor()]
-      disk.failWrite("marshal", n, "io")
+      disk.faults = faultAt(n, "io", { environment: "marshal", name: "write" })
       const { exit } = simulate(n, Effect.scoped(history(disk, anchorOf(genesis), before)))
       if (Exit.isSuccess(exit) && exit.value === 12) {
         expect(n, "writes").toBeGreaterThan(10)

@@ -12,14 +12,21 @@
  * write that failed may have been seen, and may be there afterwards.
  */
 import { Effect, Layer, type Scope } from "effect"
-import { StorageBackupFailed, StorageDead, type StorageError, StorageLimitExceeded } from "./errors.ts"
-import { Environment, type Owner, Write, type WriteEvent, type WriteFault } from "./internal/disk.ts"
+import {
+  StorageBackupFailed,
+  StorageDead,
+  type StorageError,
+  StorageLimitExceeded,
+  StorageReadFailed,
+} from "./errors.ts"
+import type { Fault, Faults, StorageCall } from "./faults.ts"
+import { Environment, type Owner, Write, type WriteEvent } from "./internal/disk.ts"
 import type { OrderedMap } from "./internal/ordered-map.ts"
 import { firstOver, planOf, rangeOf, requireKey, requireMap, withOwnKeys } from "./internal/plan.ts"
 import { MAPS_MAX, WRITES_PENDING_MAX } from "./limits.ts"
 import { type Change, type Entry, type MapName, type ScanRange, Storage, type StorageShape } from "./storage.ts"
 
-export type { WriteEvent, WriteFault } from "./internal/disk.ts"
+export type { WriteEvent } from "./internal/disk.ts"
 
 /** How a disk behaves. */
 export interface MemoryDiskOptions {
@@ -43,10 +50,12 @@ export interface MemoryDisk {
   /** Power loss, for every environment. */
   readonly crash: () => void
   /**
-   * Makes the n-th write from now (1 = the next) of an environment fail. Nothing of it is kept when the disk is full;
-   * after an I/O error all of it or nothing, by chance, and it may have been visible before.
+   * What befalls calls from now on: `faultAt`, `faultsByChance`, or a function of your own. Nothing at first.
+   *
+   * Of a write that failed nothing is kept when the disk is full; after an I/O error all of it or nothing, by chance, and
+   * it may have been visible before.
    */
-  readonly failWrite: (environment: string, n: number, reason: WriteFault) => void
+  faults: Faults
 }
 
 const wait = (write: Write, isReady: () => boolean): Effect.Effect<void> =>
@@ -57,21 +66,29 @@ const wait = (write: Write, isReady: () => boolean): Effect.Effect<void> =>
     }
   })
 
+/** What a handle needs of its disk. */
+interface HandleHome {
+  readonly options: MemoryDiskOptions
+  readonly faults: Faults
+  readonly crash: () => void
+  readonly environment: (name: string) => Environment
+}
+
 /** One open environment. */
 class Handle implements Owner {
   private dead: StorageDead | undefined
   private pending = 0
   private idle: (() => void) | undefined
+  private readonly disk: HandleHome
   private readonly environment: Environment
   private readonly maps: ReadonlySet<MapName>
-  private readonly options: MemoryDiskOptions
   private readonly incarnation: number
 
-  constructor(environment: Environment, maps: ReadonlySet<MapName>, options: MemoryDiskOptions) {
-    this.environment = environment
+  constructor(disk: HandleHome, name: string, maps: ReadonlySet<MapName>) {
+    this.disk = disk
+    this.environment = disk.environment(name)
     this.maps = maps
-    this.options = options
-    this.incarnation = environment.incarnation
+    this.incarnation = this.environment.incarnation
   }
 
   readonly die = (cause: unknown): StorageDead => {
@@ -89,71 +106,105 @@ class Handle implements Owner {
     return this.dead
   }
 
-  private readonly table = (map: MapName): OrderedMap => {
+  /** Begins a call: the fault that befalls it, or why it cannot be made. */
+  private begin(name: StorageCall["name"]): Fault | StorageDead | undefined {
     const { death } = this
-    if (death !== undefined) throw death
+    if (death !== undefined) return death
+    const fault = this.disk.faults({ environment: this.environment.name, name })
+    const isBefore =
+      fault === "crash before" || (name !== "write" && (fault === "crash visible" || fault === "crash durable"))
+    if (!isBefore) return fault
+    this.disk.crash()
+    return this.death
+  }
+
+  private readFailed(): StorageReadFailed {
+    return new StorageReadFailed({ environment: this.environment.name, cause: "injected" })
+  }
+
+  /** A call that reads at once. */
+  private read<A>(name: StorageCall["name"], use: () => A): A {
+    const fault = this.begin(name)
+    if (fault instanceof StorageDead) throw fault
+    if (fault === "io") throw this.readFailed()
+    const found = use()
+    if (fault === "crash after") this.disk.crash()
+    return found
+  }
+
+  /** A call that ends in a later turn. */
+  private later(
+    name: StorageCall["name"],
+    use: (fault: Fault | undefined) => Effect.Effect<void, StorageError>,
+  ): Effect.Effect<void, StorageError> {
+    return Effect.suspend(() => {
+      const fault = this.begin(name)
+      if (fault instanceof StorageDead) return Effect.fail(fault)
+      const ended = use(fault)
+      // A write loses power among its own events, also when it is not its caller who drives them.
+      return fault === "crash after" && name !== "write" ? Effect.tap(ended, () => Effect.sync(this.disk.crash)) : ended
+    })
+  }
+
+  private table(map: MapName): OrderedMap {
     requireMap(this.maps, map)
     return this.environment.table(map)
   }
 
-  readonly get = (map: MapName, key: Uint8Array): Uint8Array | undefined => {
-    const table = this.table(map)
-    requireKey(key)
-    return table.get(key)?.slice()
-  }
+  readonly get = (map: MapName, key: Uint8Array): Uint8Array | undefined =>
+    this.read("get", () => {
+      const table = this.table(map)
+      requireKey(key)
+      return table.get(key)?.slice()
+    })
 
-  readonly getInto = (map: MapName, key: Uint8Array, target: Uint8Array): number => {
-    const table = this.table(map)
-    requireKey(key)
-    const value = table.get(key)
-    if (value === undefined) return -1
-    target.set(value.length > target.length ? value.subarray(0, target.length) : value)
-    return value.length
-  }
+  readonly getInto = (map: MapName, key: Uint8Array, target: Uint8Array): number =>
+    this.read("getInto", () => {
+      const table = this.table(map)
+      requireKey(key)
+      const value = table.get(key)
+      if (value === undefined) return -1
+      target.set(value.length > target.length ? value.subarray(0, target.length) : value)
+      return value.length
+    })
 
-  readonly scan = (map: MapName, wanted: ScanRange): ReadonlyArray<Entry> => {
-    const table = this.table(map)
-    const range = rangeOf(wanted)
-    if (range === undefined) return []
-    const { start, end, reverse, limit = Number.POSITIVE_INFINITY } = range
-    const entries: Array<Entry> = []
-    for (const [key, value] of reverse ? table.descending(start, end) : table.ascending(start, end)) {
-      if (entries.push({ key: key.slice(), value: value.slice() }) >= limit) break
-    }
-    return entries
-  }
+  readonly scan = (map: MapName, wanted: ScanRange): ReadonlyArray<Entry> =>
+    this.read("scan", () => {
+      const table = this.table(map)
+      const range = rangeOf(wanted)
+      if (range === undefined) return []
+      const { start, end, reverse, limit = Number.POSITIVE_INFINITY } = range
+      const entries: Array<Entry> = []
+      for (const [key, value] of reverse ? table.descending(start, end) : table.ascending(start, end)) {
+        if (entries.push({ key: key.slice(), value: value.slice() }) >= limit) break
+      }
+      return entries
+    })
 
-  readonly info = () => {
-    const { death } = this
-    if (death !== undefined) throw death
-    return { bytesUsed: this.environment.bytes, bytesFree: undefined }
-  }
+  readonly info = () => this.read("info", () => ({ bytesUsed: this.environment.bytes, bytesFree: undefined }))
 
   private readonly pause = Effect.suspend(() => {
-    const { delayMs } = this.options
+    const { delayMs } = this.disk.options
     return delayMs === undefined ? Effect.yieldNow : Effect.sleep(delayMs())
   })
 
   readonly prefetch = (map: MapName, keys: ReadonlyArray<Uint8Array>): Effect.Effect<void, StorageError> =>
-    Effect.suspend((): Effect.Effect<void, StorageError> => {
-      const { death } = this
-      if (death !== undefined) return Effect.fail(death)
+    this.later("prefetch", (fault) => {
       requireMap(this.maps, map)
       const over = firstOver(keys)
-      return over === undefined ? this.pause : Effect.fail(over)
+      if (over !== undefined) return Effect.fail(over)
+      return fault === "io" ? Effect.andThen(this.pause, Effect.fail(this.readFailed())) : this.pause
     })
 
   readonly write = (changes: ReadonlyArray<Change>): Effect.Effect<void, StorageError> =>
-    Effect.suspend((): Effect.Effect<void, StorageError> => {
-      const { death } = this
-      if (death !== undefined) return Effect.fail(death)
+    this.later("write", (fault) => {
       if (this.pending > WRITES_PENDING_MAX) {
         const [limit, allowed] = ["WRITES_PENDING_MAX" as const, WRITES_PENDING_MAX]
         return Effect.fail(new StorageLimitExceeded({ limit, actual: this.pending, allowed }))
       }
       const plan = planOf(this.maps, changes)
       if (plan instanceof StorageLimitExceeded) return Effect.fail(plan)
-      const write = new Write(this, withOwnKeys(plan))
+      const write = new Write(this, withOwnKeys(plan), fault)
       this.pending += 1
       this.environment.submit(write)
       return this.ended(write)
@@ -162,7 +213,7 @@ class Handle implements Owner {
   private readonly ended = Effect.fnUntraced(
     { self: this as Handle },
     function* (this: Handle, write: Write): Effect.fn.Return<void, StorageError> {
-      const { drive = "writer" } = this.options
+      const { drive = "writer" } = this.disk.options
       const isHead = () => drive === "writer" && this.environment.head === write
       yield* wait(write, () => write.outcome !== undefined || isHead())
       while (write.outcome === undefined) {
@@ -173,13 +224,15 @@ class Handle implements Owner {
     },
   )
 
-  readonly backup = (disk: (name: string) => Environment, directory: string): Effect.Effect<void, StorageError> =>
-    Effect.suspend((): Effect.Effect<void, StorageError> => {
-      const { death, environment } = this
-      if (death !== undefined) return Effect.fail(death)
-      if (disk(directory).copyFrom(environment)) return this.pause
-      const cause = new Error("the directory is not empty")
-      return Effect.fail(new StorageBackupFailed({ environment: environment.name, directory, cause }))
+  readonly backup = (directory: string): Effect.Effect<void, StorageError> =>
+    this.later("backup", (fault) => {
+      const { environment } = this
+      const failed = (cause: unknown) =>
+        Effect.fail(new StorageBackupFailed({ environment: environment.name, directory, cause }))
+      const isFailing = fault === "io" || fault === "disk full"
+      const copied = this.disk.environment(directory).copyFrom(environment, isFailing)
+      if (!copied) return failed(new Error("the directory is not empty"))
+      return isFailing ? Effect.andThen(this.pause, failed(fault)) : this.pause
     }).pipe(Effect.uninterruptible)
 
   readonly close = Effect.suspend(() => {
@@ -191,38 +244,50 @@ class Handle implements Owner {
   })
 }
 
-/** Makes an empty disk. Pure but for the chance it is given. */
-export const makeMemoryDisk = (options: MemoryDiskOptions): MemoryDisk => {
-  const environments = new Map<string, Environment>()
-  const environmentOf = (name: string): Environment => {
-    const found = environments.get(name)
+class Disk implements MemoryDisk, HandleHome {
+  readonly options: MemoryDiskOptions
+  faults: Faults = () => undefined
+  private readonly environments = new Map<string, Environment>()
+
+  constructor(options: MemoryDiskOptions) {
+    this.options = options
+  }
+
+  readonly environment = (name: string): Environment => {
+    const found = this.environments.get(name)
     if (found !== undefined) return found
-    const made = new Environment(name, options.chance)
-    environments.set(name, made)
+    const made = new Environment(name, this.options.chance, this.crash)
+    this.environments.set(name, made)
     return made
   }
-  const open = (name: string, maps: ReadonlyArray<MapName>) =>
-    Effect.gen(function* () {
+
+  readonly open = Effect.fnUntraced(
+    { self: this as Disk },
+    function* (
+      this: Disk,
+      name: string,
+      maps: ReadonlyArray<MapName>,
+    ): Effect.fn.Return<StorageShape, StorageError, Scope.Scope> {
       if (maps.length > MAPS_MAX) {
         return yield* new StorageLimitExceeded({ limit: "MAPS_MAX", actual: maps.length, allowed: MAPS_MAX })
       }
-      const handle = yield* Effect.acquireRelease(
-        Effect.sync(() => new Handle(environmentOf(name), new Set(maps), options)),
+      const { get, getInto, scan, prefetch, write, backup, info } = yield* Effect.acquireRelease(
+        Effect.sync(() => new Handle(this, name, new Set(maps))),
         ({ close }) => close,
       )
-      const { get, getInto, scan, prefetch, write, info } = handle
-      const backup = (directory: string) => handle.backup(environmentOf, directory)
       return { get, getInto, scan, prefetch, write, backup, info }
-    })
-  return {
-    open,
-    step: (name) => environmentOf(name).step(),
-    crash: () => {
-      for (const environment of environments.values()) environment.crash()
     },
-    failWrite: (name, n, reason) => environmentOf(name).planFault(n, reason),
+  )
+
+  readonly step = (name: string): WriteEvent | undefined => this.environment(name).step()
+
+  readonly crash = (): void => {
+    for (const environment of this.environments.values()) environment.crash()
   }
 }
+
+/** Makes an empty disk. Pure but for the chance it is given. */
+export const makeMemoryDisk = (options: MemoryDiskOptions): MemoryDisk => new Disk(options)
 
 /** The storage service in memory, on a disk of its own whose writes settle at once and in one order. */
 export const layerMemory = (maps: ReadonlyArray<MapName>): Layer.Layer<Storage, StorageError> =>

@@ -52,7 +52,7 @@ export interface StorageShape {
   /**
    * Value of a key, or undefined. Synchronous: reads are memory-mapped. The array belongs to the caller.
    *
-   * Errors: throws `StorageDead`, `StorageReadFailed`, or `StorageLimitExceeded` for a key that no map can hold.
+   * Errors: throws `StorageDead`, `StorageReadFailed`, after which the handle lives on, or `StorageLimitExceeded` for a key that no map can hold.
    */
   readonly get: (map: MapName, key: Uint8Array) => Uint8Array | undefined
   /**

@@ -7,11 +7,14 @@ import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { describe, expect } from "vitest"
 import {
+  faultAt,
+  faultsByChance,
   layerMemory,
   type MemoryDisk,
   makeMemoryDisk,
   Storage,
   StorageDead,
+  StorageReadFailed,
   type StorageShape,
   type WriteEvent,
 } from "../src/index.ts"
@@ -184,7 +187,7 @@ describe("failed writes", () => {
     for (let seed = 0; seed < 60; seed++) {
       const disk = stepped(chanceOf(seed))
       const storage = yield* open(disk)
-      disk.failWrite("main", 1, reason)
+      disk.faults = faultAt(1, reason, { name: "write" })
       const write = yield* writing(storage, NEW)
       const events = finish(disk)
       expect(yield* Effect.flip(Fiber.join(write))).toMatchObject({ _tag: "StorageWriteFailed", reason })
@@ -215,11 +218,62 @@ describe("failed writes", () => {
     Effect.gen(function* () {
       const disk = makeMemoryDisk({ chance: chanceOf(1) })
       const storage = yield* open(disk)
-      disk.failWrite("main", 3, "io")
+      disk.faults = faultAt(3, "io", { name: "write" })
       const exits = yield* Effect.forEach([1, 2, 3, 4], () => Effect.exit(storage.write(put(NEW))))
       expect(exits.map(Exit.isSuccess)).toEqual([true, true, false, false])
     }),
   )
+})
+
+describe("faults", () => {
+  it.effect("a script meets the n-th call that it describes, and no other", () =>
+    Effect.gen(function* () {
+      const disk = makeMemoryDisk({ chance: chanceOf(1) })
+      const [storage, other] = [yield* open(disk), yield* open(disk, "other")]
+      disk.faults = faultAt(2, "io", { environment: "main", name: "get" })
+      seen(storage)
+      for (let i = 0; i < 3; i++) {
+        seen(other)
+        storage.scan("a", {})
+      }
+      expect(() => seen(storage)).toThrow(StorageReadFailed)
+      expect(seen(storage)).toBeUndefined()
+    }),
+  )
+
+  it.effect("power lost in a call takes every environment with it", () =>
+    Effect.gen(function* () {
+      const disk = makeMemoryDisk({ chance: chanceOf(1) })
+      const [storage, other] = [yield* open(disk), yield* open(disk, "other")]
+      disk.faults = faultAt(1, "crash after")
+      yield* storage.write(put(NEW))
+      for (const handle of [storage, other]) expect(() => seen(handle)).toThrow(StorageDead)
+      expect(seen(yield* open(disk))).toBe(20)
+    }),
+  )
+
+  it.effect("a backup that fails leaves part of its rows", () =>
+    Effect.gen(function* () {
+      const disk = makeMemoryDisk({ chance: chanceOf(1) })
+      const storage = yield* disk.open("main", ["a", "b"])
+      yield* storage.write([...put(NEW), { tag: "put", map: "b", key: KEY, value: NEW }])
+      disk.faults = faultAt(1, "disk full")
+      expect(yield* Effect.flip(storage.backup("spare"))).toMatchObject({ _tag: "StorageBackupFailed" })
+      const left = yield* disk.open("spare", ["a", "b"])
+      expect([left.get("a", KEY), left.get("b", KEY)]).toEqual([NEW, undefined])
+    }),
+  )
+
+  it("faults by chance come as often as their rates say, and the same from the same seed", () => {
+    const drawn = (seed: number) => {
+      const faults = faultsByChance(chanceOf(seed), { io: 0.2, "disk full": 0.1 })
+      return Array.from({ length: 2000 }, () => faults({ environment: "main", name: "write" }))
+    }
+    const count = (fault: string | undefined) => drawn(7).filter((each) => each === fault).length
+    expect([count("io") / 2000, count("disk full") / 2000].map((share) => share.toFixed(1))).toEqual(["0.2", "0.1"])
+    expect(count(undefined) + count("io") + count("disk full")).toBe(2000)
+    expect(drawn(7)).toEqual(drawn(7))
+  })
 })
 
 it.effect("the layer gives storage to a program that needs no disk", () =>

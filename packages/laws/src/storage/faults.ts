@@ -1,17 +1,19 @@
-/** Laws of faults: what a failed write and power loss may leave behind. */
-import { type StorageWriteFailed, VALUE_BYTES_MAX } from "@coppice/storage"
+/** Laws of faults: what a failed call and power loss may leave behind. */
+import { type StorageError, type StorageShape, type StorageWriteFailed, VALUE_BYTES_MAX } from "@coppice/storage"
 import { Effect, Exit, Fiber } from "effect"
 import { chanceOf, claim, law, seededLaw } from "../law.ts"
 import {
   bytes,
   claimDead,
   claimFails,
+  contents,
   historyOf,
   MAPS,
   put,
   type StorageLaw,
   type StoragePower,
   type StorageWorld,
+  shown,
   turns,
 } from "./world.ts"
 
@@ -133,5 +135,116 @@ const powerLossOfReaders: StorageLaw = seededLaw<StorageWorld, StoragePower>(
   ["power loss"],
 )
 
+/** Power is lost at one moment of a write: what the write may answer, and whether it must, may or must not be there. */
+const MOMENTS = [
+  { fault: "crash before", answers: false, kept: [false] },
+  { fault: "crash visible", answers: false, kept: [false, true] },
+  { fault: "crash durable", answers: false, kept: [true] },
+  { fault: "crash after", answers: true, kept: [true] },
+] as const
+
+const powerLossInWrite: StorageLaw = seededLaw<
+  StorageWorld,
+  StoragePower
+>("a write that power is lost in is there whole or not at all, and is there once it was durable", () => {
+  const seen = new Set<string>()
+  return {
+    body: (world, seed) =>
+      Effect.gen(function* () {
+        const { fault, answers, kept } = MOMENTS[seed % MOMENTS.length]!
+        const at = `seed ${seed}, ${fault}`
+        const history = historyOf(4)
+        const last = history.batches.length - 1
+        const storage = yield* world.open(MAPS)
+        for (const batch of history.batches.slice(0, last)) yield* storage.write(batch)
+        world.use(fault)
+        const exit = yield* Effect.exit(storage.write(history.batches[last]!))
+        claim(Exit.isSuccess(exit) === answers, `${at}: the write ${answers ? "failed" : "succeeded"}`)
+        yield* claimDead(storage, world.spare, at)
+        const found = history.in(yield* world.open(MAPS), at) > last
+        claim((kept as ReadonlyArray<boolean>).includes(found), `${at}: the write is ${found ? "there" : "gone"}`)
+        seen.add(`${fault}: ${found}`)
+      }),
+    ended: () => claim(seen.size === 5, `of five outcomes only these were seen: ${[...seen].join(", ")}`),
+  }
+}, ["crash before", "crash visible", "crash durable", "crash after"])
+
+/** The calls that read: each fails when it returns something else than what was written. */
+const readsOf = (storage: StorageShape): Readonly<Record<string, Effect.Effect<void, StorageError>>> => {
+  const [key, target] = [bytes(1), bytes(0)]
+  const sync = (name: string, isRight: () => boolean) =>
+    Effect.try({ try: () => claim(isRight(), `${name} gives something else`), catch: (error) => error as StorageError })
+  return {
+    get: sync("get", () => storage.get("a", key)?.join() === "7"),
+    getInto: sync("getInto", () => storage.getInto("a", key, target) === 1 && target[0] === 7),
+    scan: sync("scan", () => shown(storage.scan("a", {})) === "01=07"),
+    info: sync("info", () => storage.info().bytesUsed > 0),
+    prefetch: storage.prefetch("a", [key]),
+  }
+}
+
+const failedRead: StorageLaw = law<StorageWorld, StoragePower>(
+  "a read that fails says so, and the handle lives on",
+  (world) =>
+    Effect.gen(function* () {
+      const storage = yield* world.open(MAPS)
+      yield* storage.write([put("a", bytes(1), bytes(7))])
+      for (const [name, read] of Object.entries(readsOf(storage))) {
+        world.use("io")
+        yield* claimFails(read, "StorageReadFailed", name)
+        for (const [other, again] of Object.entries(readsOf(storage))) {
+          claim(Exit.isSuccess(yield* Effect.exit(again)), `${other} fails after a ${name} that failed`)
+        }
+        yield* storage.write([put("b", bytes(1), bytes(1))])
+      }
+    }),
+  ["io"],
+)
+
+const powerLossInRead: StorageLaw = law<StorageWorld, StoragePower>(
+  "a read that power is lost in says that the handle is dead, and what was written is there",
+  (world) =>
+    Effect.gen(function* () {
+      for (const name of ["get", "getInto", "scan", "info", "prefetch"]) {
+        for (const fault of ["crash before", "crash after"] as const) {
+          const storage = yield* world.open(MAPS)
+          yield* storage.write([put("a", bytes(1), bytes(7))])
+          const read = readsOf(storage)[name]!
+          world.use(fault)
+          if (fault === "crash before") yield* claimFails(read, "StorageDead", `${name}, ${fault}`)
+          else claim(Exit.isSuccess(yield* Effect.exit(read)), `${name} fails although power was lost after it`)
+          yield* claimDead(storage, world.spare, `after ${name}, ${fault}`)
+        }
+      }
+    }),
+  ["crash before", "crash after"],
+)
+
+const failedBackup: StorageLaw = law<StorageWorld, StoragePower>(
+  "a backup that fails says so, and the environment goes on",
+  (world) =>
+    Effect.gen(function* () {
+      const history = historyOf(4)
+      const storage = yield* world.open(MAPS)
+      for (const batch of history.batches.slice(1)) yield* storage.write(batch)
+      const before = contents(storage)
+      world.use("io")
+      yield* claimFails(storage.backup(world.spare), "StorageBackupFailed", "the backup")
+      claim(contents(storage) === before, "a backup that failed changed the environment")
+      yield* storage.write([put("a", bytes(77), bytes(1))])
+      claim(storage.get("a", bytes(77)) !== undefined, "a write after it is not there")
+    }),
+  ["io"],
+)
+
 /** Laws of faults. */
-export const faultLaws: ReadonlyArray<StorageLaw> = [io, diskFull, powerLoss, powerLossOfReaders]
+export const faultLaws: ReadonlyArray<StorageLaw> = [
+  io,
+  diskFull,
+  failedRead,
+  failedBackup,
+  powerLoss,
+  powerLossInWrite,
+  powerLossInRead,
+  powerLossOfReaders,
+]

@@ -5,12 +5,12 @@
  * that what an environment holds tells how many of the batches it has, or that it holds none of the prefixes: it is torn.
  */
 import { bytesKey } from "@coppice/codec"
-import type { Change, Entry, MapName, StorageError, StorageShape } from "@coppice/storage"
+import type { Change, Entry, Fault, MapName, StorageError, StorageShape } from "@coppice/storage"
 import { Effect, Exit, type Scope } from "effect"
 import { claim, type Law, type Subject } from "../law.ts"
 
-/** What a world of storage may be able to do: lose power, or make the next write fail. */
-export type StoragePower = "power loss" | "io" | "disk full"
+/** What a world of storage may be able to do: lose power at once, or let a fault befall the next call. */
+export type StoragePower = "power loss" | Fault
 
 /** One environment, empty at first, that outlives its handles. */
 export interface StorageWorld {
@@ -20,7 +20,7 @@ export interface StorageWorld {
   readonly openSpare: (maps: ReadonlyArray<MapName>) => Effect.Effect<StorageShape, StorageError, Scope.Scope>
   /** Lets other fibers, native work and, where it is virtual, time go on a little. */
   readonly turn: Effect.Effect<void>
-  /** Makes what it names happen, at once or to the next write. Has the powers that its subject lists. */
+  /** Makes what it names happen, at once or to the next call. Has the powers that its subject lists. */
   readonly use: (power: StoragePower) => void
 }
 

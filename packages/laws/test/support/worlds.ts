@@ -3,7 +3,15 @@
  *
  * Terms: a *canary* is a world that breaks one promise of the port in a way that somebody could write by mistake.
  */
-import { type Change, makeMemoryDisk, type StorageError, type StorageShape, StorageWriteFailed } from "@coppice/storage"
+import {
+  type Change,
+  FAULTS,
+  faultAt,
+  makeMemoryDisk,
+  type StorageError,
+  type StorageShape,
+  StorageWriteFailed,
+} from "@coppice/storage"
 import { Effect } from "effect"
 import type { StorageSubject, StorageWorld } from "../../src/index.ts"
 
@@ -24,13 +32,16 @@ const soundWorld = (seed: number): StorageWorld => {
     spare: "spare",
     openSpare: (maps) => disk.open("spare", maps),
     turn: Effect.yieldNow,
-    use: (power) => (power === "power loss" ? disk.crash() : disk.failWrite("main", 1, power)),
+    use: (power) => {
+      if (power === "power loss") disk.crash()
+      else disk.faults = faultAt(1, power)
+    },
   }
 }
 
 const subject = (make: (seed: number) => StorageWorld): StorageSubject => ({
   make: (seed) => Effect.sync(() => make(seed)),
-  powers: ["power loss", "io", "disk full"],
+  powers: ["power loss", ...FAULTS],
   seeds: 40,
 })
 
@@ -79,8 +90,8 @@ export const surviving = (left: (changes: ReadonlyArray<Change>) => ReadonlyArra
       ...world,
       open: (maps) => Effect.map(world.open(maps), (storage) => ({ ...storage, write: write(storage) })),
       use: (power) => {
-        if (power === "power loss") world.use(power)
-        else failure = power
+        if (power === "io" || power === "disk full") failure = power
+        else world.use(power)
       },
     }
   })

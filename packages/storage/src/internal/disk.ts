@@ -2,7 +2,8 @@
  * One environment of a memory disk: what is visible, what is durable, and the writes on their way.
  *
  *   queue:  [ head | waiting | waiting ]        only the head moves
- *   head:   visible, durable in either order, then settled          or, where a fault was planned: [visible,] failed
+ *   head:   visible, durable in either order, then settled          or, where a fault befalls it: [visible,] failed
+ *                                                                   or [one of them,] crash
  *
  * Terms: an *event* is one step of the head. *Undo* is what the head's keys held before it became visible. *Fate*: what a
  * failed write or a crash leaves of the head is all of it or nothing; chance decides where the disk had promised nothing.
@@ -11,15 +12,13 @@
  */
 import { Effect } from "effect"
 import { type StorageDead, type StorageError, StorageWriteFailed } from "../errors.ts"
+import type { Fault } from "../faults.ts"
 import type { MapName } from "../storage.ts"
 import { OrderedMap } from "./ordered-map.ts"
 import type { Plan } from "./plan.ts"
 
 /** What can happen to a write, one event at a time. */
-export type WriteEvent = "visible" | "durable" | "settled" | "failed"
-
-/** Why a write fails. */
-export type WriteFault = StorageWriteFailed["reason"]
+export type WriteEvent = "visible" | "durable" | "settled" | "failed" | "crash"
 
 type Outcome = Effect.Effect<void, StorageError>
 
@@ -33,21 +32,22 @@ export interface Owner {
 export class Write {
   readonly owner: Owner
   readonly plan: Plan
+  readonly fault: Fault | undefined
   /** Set once it has ended. */
   outcome: Outcome | undefined
   /** Called when it becomes the head, and when it has ended. */
   wake: (() => void) | undefined
   /** What is still to happen, last first. */
   events: Array<WriteEvent> = []
-  fault: WriteFault | undefined
   /** Copies of the values, made when the first event looks at them: until then they are the caller's. */
   values: ReadonlyArray<Uint8Array | undefined> | undefined
   undo: Array<Uint8Array | undefined> | undefined
   durable = false
 
-  constructor(owner: Owner, plan: Plan) {
+  constructor(owner: Owner, plan: Plan, fault: Fault | undefined) {
     this.owner = owner
     this.plan = plan
+    this.fault = fault
   }
 
   end(outcome: Outcome): void {
@@ -57,19 +57,36 @@ export class Write {
   }
 }
 
+/** What happens to a write, last first. `coin` is the order of *visible* and *durable*, or the way in which it fails. */
+const eventsOf = (fault: Fault | undefined, coin: boolean): Array<WriteEvent> => {
+  switch (fault) {
+    case "io":
+      return coin ? ["failed", "visible"] : ["failed"]
+    case "disk full":
+      return ["failed"]
+    case "crash visible":
+      return ["crash", "visible"]
+    case "crash durable":
+      return ["crash", "durable"]
+    default:
+      return coin ? ["settled", "durable", "visible"] : ["settled", "visible", "durable"]
+  }
+}
+
 /** What outlives handles. */
 export class Environment {
   readonly name: string
   private readonly chance: () => number
   private readonly tables = new Map<MapName, OrderedMap>()
+  private readonly losePower: () => void
   private queue: Array<Write> = []
-  private planned: { left: number; readonly reason: WriteFault } | undefined
   /** Handles of an earlier incarnation are dead. */
   incarnation = 0
 
-  constructor(name: string, chance: () => number) {
+  constructor(name: string, chance: () => number, losePower: () => void) {
     this.name = name
     this.chance = chance
+    this.losePower = losePower
   }
 
   get head(): Write | undefined {
@@ -88,18 +105,14 @@ export class Environment {
     return made
   }
 
-  /** Takes the visible rows of another environment, unless this one has rows. */
-  copyFrom(other: Environment): boolean {
+  /** Takes the visible rows of another environment, unless this one has rows; of half of its maps, if only `inPart`. */
+  copyFrom(other: Environment, inPart: boolean): boolean {
     if (this.bytes > 0) return false
-    for (const [map, table] of other.tables) {
+    const tables = [...other.tables]
+    for (const [map, table] of inPart ? tables.slice(0, Math.ceil(tables.length / 2)) : tables) {
       for (const [key, value] of table.ascending(undefined, undefined)) this.table(map).set(key, value)
     }
     return true
-  }
-
-  /** Makes the n-th write to become head from now on fail. */
-  planFault(n: number, reason: WriteFault): void {
-    this.planned = { left: n, reason }
   }
 
   submit(write: Write): void {
@@ -108,21 +121,8 @@ export class Environment {
   }
 
   private begin(write: Write): void {
-    write.fault = this.takeFault()
-    const coin = this.chance() < 0.5
-    if (write.fault === undefined)
-      write.events = coin ? ["settled", "durable", "visible"] : ["settled", "visible", "durable"]
-    else write.events = coin && write.fault === "io" ? ["failed", "visible"] : ["failed"]
+    write.events = eventsOf(write.fault, this.chance() < 0.5)
     write.wake?.()
-  }
-
-  private takeFault(): WriteFault | undefined {
-    const { planned } = this
-    if (planned === undefined) return undefined
-    planned.left -= 1
-    if (planned.left > 0) return undefined
-    this.planned = undefined
-    return planned.reason
   }
 
   /** Lets the next event of the head happen. */
@@ -137,6 +137,7 @@ export class Environment {
     }
     if (event === "settled") this.finish(write, Effect.void)
     if (event === "failed") this.fail(write)
+    if (event === "crash" || (event === "settled" && write.fault === "crash after")) this.losePower()
     return event
   }
 
@@ -163,7 +164,7 @@ export class Environment {
   }
 
   private fail(write: Write): void {
-    const reason = write.fault!
+    const reason = write.fault === "io" ? "io" : "disk full"
     this.decide(write, reason === "io" && this.chance() < 0.5)
     const failed = new StorageWriteFailed({ environment: this.name, reason, cause: "injected" })
     const dead = write.owner.die(failed)

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { StorageSubject, StorageWorld } from "@coppice/laws"
 import { Effect, type Scope } from "effect"
-import { type MemoryDiskOptions, makeMemoryDisk } from "../../src/index.ts"
+import { type Fault, faultAt, type MemoryDiskOptions, makeMemoryDisk } from "../../src/index.ts"
 import { openLmdb } from "../../src/lmdb.ts"
 
 /** A stream of numbers in [0, 1), by seed. */
@@ -30,14 +30,20 @@ export const memoryWorld = (seed: number, options: Partial<MemoryDiskOptions> = 
     spare: "spare",
     openSpare: (maps) => disk.open("spare", maps),
     turn: options.delayMs === undefined ? Effect.yieldNow : Effect.sleep(1),
-    use: (power) => (power === "power loss" ? disk.crash() : disk.failWrite("main", 1, power)),
+    use: (power) => {
+      if (power === "power loss") disk.crash()
+      else disk.faults = faultAt(1, power)
+    },
   }
 }
 
-/** Memory storage as the laws take it. */
-export const memorySubject = (options: (seed: number) => Partial<MemoryDiskOptions> = () => ({})): StorageSubject => ({
+/** Memory storage as the laws take it: without faults, or faulty. */
+export const memorySubject = (
+  faults: ReadonlyArray<Fault>,
+  options: (seed: number) => Partial<MemoryDiskOptions> = () => ({}),
+): StorageSubject => ({
   make: (seed) => Effect.sync(() => memoryWorld(seed, options(seed))),
-  powers: ["power loss", "io", "disk full"],
+  powers: ["power loss", ...faults],
   seeds: 60,
 })
 
