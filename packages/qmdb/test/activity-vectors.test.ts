@@ -6,9 +6,9 @@
 import { readFileSync } from "node:fs"
 import { opensslHasher } from "@coppice/crypto/node"
 import { family as familyOf, Location } from "@coppice/merkle"
+import { alignedInactivePeaks, chunkCounts, grafting } from "@coppice/verify/grafting"
 import { describe, expect, it } from "vitest"
 import { type Activity, canonicalState, readChunk } from "../src/internal/activity.ts"
-import { alignedInactivePeaks, chunkCounts, grafting } from "../src/internal/grafting.ts"
 import { backward, build, forward, hex, OperationsTree, type State } from "./support/activity.ts"
 
 interface After {
@@ -77,7 +77,7 @@ const found = (activity: Activity, tree: OperationsTree) => {
   }
 }
 
-const published = (after: After): ReturnType<typeof found> => {
+const published = (after: After): Partial<After> => {
   const { bitmap, chunks, graftable_chunks, grafted_inactive_peaks } = after
   const { ops_root, grafted_root, pending_digest, partial, root } = after
   const digests = { ops_root, grafted_root, pending_digest, partial, root }

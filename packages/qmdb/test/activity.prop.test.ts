@@ -7,10 +7,10 @@
 import { createHash } from "node:crypto"
 import { opensslHasher } from "@coppice/crypto/node"
 import { type Family, Location, mmb, mmr } from "@coppice/merkle"
+import { grafting } from "@coppice/verify/grafting"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { type Activity, canonicalState } from "../src/internal/activity.ts"
-import { grafting } from "../src/internal/grafting.ts"
 import { backward, build, forward, hex, OperationsTree, type State } from "./support/activity.ts"
 
 /** A state of the toy database: which key each operation is of, and what is active. */

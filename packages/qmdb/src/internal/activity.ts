@@ -13,7 +13,13 @@
  */
 import type { Digest, Hasher } from "@coppice/crypto"
 import { type Location, type Position, root as treeRoot } from "@coppice/merkle"
-import { alignedInactivePeaks, type CanonicalParts, canonicalRoot, chunkCounts, type Grafting } from "./grafting.ts"
+import {
+  alignedInactivePeaks,
+  type CanonicalParts,
+  canonicalRoot,
+  chunkCounts,
+  type Grafting,
+} from "@coppice/verify/grafting"
 import { Pages } from "./pages.ts"
 
 /** Digest of the operations tree's node at a position: of every node that the tree has and pruning has left. */
@@ -53,14 +59,6 @@ export const activityBytes = ({ chunks, nodes, levels }: Activity): number =>
 /** The bytes of a chunk. */
 export const readChunk = (activity: Activity, chunk: number): Uint8Array =>
   chunk < lowOf(activity) ? new Uint8Array(activity.grafting.chunkBytes) : activity.chunks.read(chunk)
-
-/** Whether the operation at a location is active. */
-export const isActive = (activity: Activity, location: Location): boolean => {
-  const { span } = activity.grafting
-  if (location >= activity.leaves || location < activity.floor) return false
-  const bit = location % span
-  return ((readChunk(activity, Math.floor(location / span))[bit >>> 3]! >>> (bit & 7)) & 1) === 1
-}
 
 /** Grafted digest of a node of the operations tree. */
 export const graftedDigest = (activity: Activity, start: Location, height: number, node: NodeReader): Digest => {

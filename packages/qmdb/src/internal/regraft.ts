@@ -14,12 +14,13 @@
  * Source: spec qmdb §9.3.
  */
 import { DIGEST_BYTES, type HashJob } from "@coppice/crypto"
-import { HASH_JOB_BYTES_MAX, HASH_JOB_PREIMAGES_MAX, type Location } from "@coppice/merkle"
+import type { Location } from "@coppice/merkle"
+import type { Grafting } from "@coppice/verify/grafting"
 import type { SealStep } from "../member.ts"
 import { type Activity, emptyActivity, lowOf, type NodeReader } from "./activity.ts"
-import type { Grafting } from "./grafting.ts"
 import { SLICE_ITEMS } from "./layout.ts"
 import { Pages } from "./pages.ts"
+import { Preimages } from "./preimages.ts"
 
 /** How a state differs from another in size, floor and active operations; the last commit's bit is not listed. */
 export interface ActivityChange {
@@ -38,44 +39,6 @@ const PARENT_BYTES = POSITION_BYTES + 2 * DIGEST_BYTES
 interface Marks {
   readonly from: number
   readonly bytes: Uint8Array
-}
-
-const multiples = (step: number, count: number): Uint32Array => {
-  const offsets = new Uint32Array(count)
-  for (let i = 0; i < count; i++) offsets[i] = i * step
-  return offsets
-}
-
-/** Preimages of one length for one hash job after another, and the nodes whose digests they make. */
-class Preimages {
-  readonly view: DataView
-  readonly nodes: Float64Array
-  readonly output: DataView
-  count = 0
-  private readonly job: HashJob
-
-  constructor(length: number, nodes: number) {
-    const most = Math.max(1, Math.min(nodes, HASH_JOB_PREIMAGES_MAX, Math.floor(HASH_JOB_BYTES_MAX / length)))
-    const input = new Uint8Array(most * length)
-    const output = new Uint8Array(most * DIGEST_BYTES)
-    this.view = new DataView(input.buffer)
-    this.output = new DataView(output.buffer)
-    this.nodes = new Float64Array(most)
-    this.job = {
-      count: 0,
-      input,
-      inputOffsets: multiples(length, most + 1),
-      output,
-      outputOffsets: multiples(DIGEST_BYTES, most),
-    }
-  }
-
-  /** Hashes what was filled in and puts the digests where they belong; empty then. */
-  *run(digests: Pages): Generator<HashJob, void, void> {
-    if (this.count > 0) yield { ...this.job, count: this.count }
-    for (let i = 0; i < this.count; i++) digests.copyFrom(this.nodes[i]!, this.output, i * DIGEST_BYTES)
-    this.count = 0
-  }
 }
 
 /** One regraft in progress. Loops are plain methods over a range, which the engine optimizes better than generators. */
@@ -189,7 +152,7 @@ class Regraft {
     const preimages = new Preimages(chunkBytes + DIGEST_BYTES, bytes.length)
     for (let next = low - from; next < bytes.length; ) {
       next = this.fillGrafts(bytes, from, next, known, digests, preimages)
-      yield* preimages.run(digests)
+      yield* preimages.hash(digests)
     }
     return digests
   }
@@ -249,7 +212,7 @@ class Regraft {
     digests.cover(low, from + bytes.length)
     for (let next = low - from; next < bytes.length; ) {
       next = this.fillParents(bytes, from, next, above, children, preimages)
-      yield* preimages.run(digests)
+      yield* preimages.hash(digests)
     }
     return digests
   }

@@ -11,9 +11,9 @@ import {
   runJobs,
   root as treeRoot,
 } from "@coppice/merkle"
+import type { Grafting } from "@coppice/verify/grafting"
 import type { SealStep } from "../../src/index.ts"
 import type { Activity, NodeReader } from "../../src/internal/activity.ts"
-import type { Grafting } from "../../src/internal/grafting.ts"
 import { graftAll, regraft } from "../../src/internal/regraft.ts"
 
 /** A state after a commit: its active updates by location. */
