@@ -15,10 +15,13 @@ const multiples = (step: number, count: number): Uint32Array => {
 
 /** Preimages of one length for one hash job after another, and the nodes whose digests they make. */
 export class Preimages {
+  /** Preimage `i` is to be written at `i` times the length. */
   readonly view: DataView
+  /** For each preimage, the record that its digest becomes. */
   readonly nodes: Float64Array
-  readonly output: DataView
+  /** Preimages filled in. */
   count = 0
+  private readonly output: DataView
   private readonly job: HashJob
 
   constructor(length: number, nodes: number) {
