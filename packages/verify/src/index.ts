@@ -3,12 +3,29 @@
  * `@coppice/verify`. Pure and synchronous; runs in a browser.
  */
 export {
-  decodeOperation,
+  type ImmutableFormat,
+  type ImmutableFormatOptions,
+  type ImmutableOperation,
+  immutableFormat,
+  type SetOperation,
+} from "./immutable-format.ts"
+export {
+  type DeleteOperation,
   type KeyedFormat,
   type KeyedFormatOptions,
   type KeyedOperation,
   keyedFormat,
+  type Update,
   type UpdateOperation,
 } from "./keyed-format.ts"
-export { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "./limits.ts"
-export type { CommitOperation, Encoding, FormatOptions, OperationFormat } from "./operation-format.ts"
+export { type AppendOperation, type KeylessFormat, type KeylessOperation, keylessFormat } from "./keyless-format.ts"
+export * from "./limits.ts"
+export {
+  type CommitOperation,
+  decodeOperation,
+  type Encoding,
+  encodeOperation,
+  type FormatOptions,
+  type OperationFormat,
+  type OperationLayout,
+} from "./operation-format.ts"

@@ -10,10 +10,10 @@
  * Invariant: decoding accepts nothing that encoding would not produce; padding is zero.
  * Source: spec qmdb §1.2.
  */
-import { ByteReader, ByteWriter, type Codec, DecodeError } from "@coppice/codec"
+import { type ByteReader, type ByteWriter, type Codec, DecodeError, decode, encode } from "@coppice/codec"
 import { type Family, type FamilyName, family, type Location } from "@coppice/merkle"
-import { type ByteShape, byteShape, extentOf } from "./byte-shape.ts"
-import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "./limits.ts"
+import { type ByteShape, byteShape } from "./byte-shape.ts"
+import { KEY_BYTES_MAX, OPERATION_BYTES_MAX, VALUE_BYTES_MAX } from "./limits.ts"
 
 /** How operations are laid out: all of one length, or each as long as it needs. */
 export type Encoding = "fixed" | "variable"
@@ -25,8 +25,8 @@ export interface CommitOperation<V> {
   readonly floor: Location
 }
 
-/** What every operation format has. */
-export interface OperationFormat<V> {
+/** Where things stand in the operations of one database. */
+export interface OperationLayout<V> {
   readonly family: Family
   readonly encoding: Encoding
   readonly value: ByteShape<V>
@@ -34,6 +34,11 @@ export interface OperationFormat<V> {
   readonly commitTag: number
   /** Length of every operation in the fixed encoding, else undefined. */
   readonly operationBytes: number | undefined
+}
+
+/** The operations of one database, typed. */
+export interface OperationFormat<V, O> extends OperationLayout<V> {
+  readonly operation: Codec<O>
 }
 
 /** What is declared of every database. */
@@ -45,6 +50,19 @@ export interface FormatOptions<V> {
   readonly encoding?: Encoding | undefined
 }
 
+/**
+ * Decodes one operation whole.
+ *
+ * Errors: `DecodeError` on an unknown tag, a wrong length, non-zero padding, trailing bytes, a key or value above its
+ * limit, or a floor above the family's leaf maximum.
+ */
+export const decodeOperation = <V, O>({ operation }: OperationFormat<V, O>, bytes: Uint8Array): O =>
+  decode(operation, bytes)
+
+/** The bytes of an operation, which are the element of its Merkle leaf. Throws `RangeError` on one outside the types. */
+export const encodeOperation = <V, O>({ operation }: OperationFormat<V, O>, value: O): Uint8Array =>
+  encode(operation, value)
+
 type Sized = Pick<Codec<unknown>, "name" | "size">
 
 const requireSize = ({ name, size }: Sized, max: number): number => {
@@ -54,75 +72,25 @@ const requireSize = ({ name, size }: Sized, max: number): number => {
 }
 
 /**
- * The shared part of a format. `bytesOf` gives the length of the longest operation besides commits for a key and value
- * size; `key` is undefined where there are no keys.
+ * The layout of a database. `bytesOf` gives the length of its longest operation besides commits for a key and value size;
+ * `key` is undefined where there are no keys.
  *
  * Errors: throws `RangeError` when a fixed encoding is asked of codecs without a size, or with one above the limits.
  */
-export const operationFormat = <V>(
+export const operationLayout = <V>(
   options: FormatOptions<V>,
   key: Sized | undefined,
   commitTag: number,
   bytesOf: (keyBytes: number, valueBytes: number) => number,
-): OperationFormat<V> => {
+): OperationLayout<V> => {
   const { value } = options
   const sized = value.size !== undefined && (key === undefined || key.size !== undefined)
   const encoding = options.encoding ?? (sized ? "fixed" : "variable")
-  const format = { family: family(options.family ?? "mmb"), encoding, value: byteShape(value), commitTag }
-  if (encoding === "variable") return { ...format, operationBytes: undefined }
+  const layout = { family: family(options.family ?? "mmb"), encoding, value: byteShape(value), commitTag }
+  if (encoding === "variable") return { ...layout, operationBytes: undefined }
   const keyBytes = key === undefined ? 0 : requireSize(key, KEY_BYTES_MAX)
   const valueBytes = requireSize(value, VALUE_BYTES_MAX)
-  return { ...format, operationBytes: Math.max(bytesOf(keyBytes, valueBytes), 1 + 1 + valueBytes + 8) }
-}
-
-/** Encodes a commit; `metadata` is an encoded value. */
-export const commitOperation = <V>(
-  { operationBytes, value, commitTag }: OperationFormat<V>,
-  metadata: Uint8Array | undefined,
-  floor: number,
-): Uint8Array => {
-  const writer = new ByteWriter(operationBytes ?? 16)
-  writer.u8(commitTag).flag(metadata !== undefined)
-  if (metadata !== undefined) writer.raw(metadata)
-  if (operationBytes === undefined) return writer.varint(floor).finish()
-  if (metadata === undefined) writer.raw(new Uint8Array(value.size!))
-  writer.be64(floor)
-  return writer.raw(new Uint8Array(operationBytes - writer.length)).finish()
-}
-
-/** Whether an operation of our own log is a commit. */
-export const isCommit = <V>(format: OperationFormat<V>, operation: Uint8Array): boolean =>
-  operation[0] === format.commitTag
-
-/** Encoded metadata of a commit of our own log, as a view; undefined when it has none. */
-export const commitMetadata = <V>({ value }: OperationFormat<V>, commit: Uint8Array): Uint8Array | undefined =>
-  commit[1] === 0 ? undefined : commit.subarray(2, extentOf(value, commit, 2).end)
-
-/** Floor of a commit of our own log; undefined when the operation is no commit. */
-export const commitFloor = <V>(format: OperationFormat<V>, operation: Uint8Array): Location | undefined => {
-  if (!isCommit(format, operation)) return undefined
-  const { operationBytes, value, family } = format
-  const fixed = operationBytes !== undefined
-  const at = fixed ? 2 + value.size! : operation[1] === 0 ? 2 : extentOf(value, operation, 2).end
-  const reader = new ByteReader(operation.subarray(at))
-  const floor = fixed ? reader.be64Safe() : reader.varintSafe(family.leavesMax)
-  return floor as Location
-}
-
-const readFloor = <V>({ family, operationBytes }: OperationFormat<V>, reader: ByteReader): Location => {
-  const at = reader.offset
-  const floor = operationBytes === undefined ? reader.varintSafe() : reader.be64Safe()
-  if (floor > family.leavesMax) throw new DecodeError("floor above the family's leaf maximum", at)
-  return floor as Location
-}
-
-/** Reads what follows the tag of a commit. */
-export const readCommit = <V>(format: OperationFormat<V>, reader: ByteReader): CommitOperation<V> => {
-  const metadata = reader.flag() ? readValue(format.value, reader) : undefined
-  if (format.operationBytes !== undefined && metadata === undefined) {
-    requireZeros(reader, format.value.size!, "absent metadata is not zero")
-  }
-  return { tag: "commit", metadata, floor: readFloor(format, reader) }
+  return { ...layout, operationBytes: Math.max(bytesOf(keyBytes, valueBytes), 1 + 1 + valueBytes + 8) }
 }
 
 const requireZeros = (reader: ByteReader, count: number, reason: string): void => {
@@ -130,42 +98,95 @@ const requireZeros = (reader: ByteReader, count: number, reason: string): void =
   if (reader.raw(count).some((byte) => byte !== 0)) throw new DecodeError(reason, at)
 }
 
-const readUpTo = <T>({ codec }: ByteShape<T>, reader: ByteReader, bytesMax: number, reason: string): T => {
-  const at = reader.offset
-  const read = codec.read(reader)
-  if (reader.offset - at > bytesMax) throw new DecodeError(reason, at)
-  return read
+const bounded = <T>(codec: Codec<T>, bytesMax: number, what: string): Codec<T> => ({
+  ...codec,
+  sizeMax: Math.min(codec.sizeMax, bytesMax),
+  write: (writer, value) => {
+    const at = writer.length
+    codec.write(writer, value)
+    if (writer.length - at > bytesMax) throw new RangeError(`${what}: above ${bytesMax} bytes`)
+  },
+  read: (reader) => {
+    const at = reader.offset
+    const value = codec.read(reader)
+    if (reader.offset - at > bytesMax) throw new DecodeError(`${what} above its limit`, at)
+    return value
+  },
+})
+
+/** A key in an operation: `KEY_BYTES_MAX` bytes at most, behind their length where it is written. */
+export const boundedKey = <K>({ codec, prefixed }: ByteShape<K>): Codec<K> =>
+  bounded(codec, KEY_BYTES_MAX + (prefixed ? 2 : 0), "key")
+
+/** A value in an operation, `VALUE_BYTES_MAX` bytes at most with its length. */
+export const boundedValue = <V>({ codec }: ByteShape<V>): Codec<V> => bounded(codec, VALUE_BYTES_MAX, "value")
+
+/** Writes a commit without padding; `metadata` is an encoded value. */
+export const writeCommit = <V>(
+  { operationBytes, value, commitTag }: OperationLayout<V>,
+  writer: ByteWriter,
+  metadata: Uint8Array | undefined,
+  floor: number,
+): void => {
+  writer.u8(commitTag).flag(metadata !== undefined)
+  if (metadata !== undefined) writer.raw(metadata)
+  else if (operationBytes !== undefined) writer.raw(new Uint8Array(value.size!))
+  if (operationBytes === undefined) writer.varint(floor)
+  else writer.be64(floor)
 }
 
-/** Reads a key of at most `KEY_BYTES_MAX` bytes. */
-export const readKey = <K>(shape: ByteShape<K>, reader: ByteReader): K => {
-  const prefix = shape.prefixed ? 2 : 0
-  return readUpTo(shape, reader, KEY_BYTES_MAX + prefix, "key above its limit")
-}
-
-/** Reads a value of at most `VALUE_BYTES_MAX` bytes. */
-export const readValue = <V>(shape: ByteShape<V>, reader: ByteReader): V =>
-  readUpTo(shape, reader, VALUE_BYTES_MAX, "value above its limit")
-
-/**
- * Decodes one operation whole: `readTagged` reads what follows the tag.
- *
- * Errors: `DecodeError` on a wrong length, non-zero padding, trailing bytes, and whatever `readTagged` refuses.
- */
-export const decodeWhole = <V, O>(
-  { operationBytes }: OperationFormat<V>,
-  bytes: Uint8Array,
-  readTagged: (tag: number, reader: ByteReader) => O,
-): O => {
-  if (operationBytes !== undefined && bytes.length !== operationBytes) {
-    throw new DecodeError("an operation of another length", 0)
+const readCommit = <V>(
+  { operationBytes, value, family }: OperationLayout<V>,
+  metadataCodec: Codec<V>,
+  reader: ByteReader,
+): CommitOperation<V> => {
+  const metadata = reader.flag() ? metadataCodec.read(reader) : undefined
+  if (operationBytes !== undefined && metadata === undefined) {
+    requireZeros(reader, value.size!, "absent metadata is not zero")
   }
-  const reader = new ByteReader(bytes)
-  const operation = readTagged(reader.u8(), reader)
-  if (operationBytes === undefined) reader.end()
-  else requireZeros(reader, reader.remaining, "padding is not zero")
-  return operation
+  const at = reader.offset
+  const floor = operationBytes === undefined ? reader.varintSafe() : reader.be64Safe()
+  if (floor > family.leavesMax) throw new DecodeError("floor above the family's leaf maximum", at)
+  return { tag: "commit", metadata, floor: floor as Location }
 }
 
-/** What to throw for a tag that the database does not have. */
-export const unknownTag = (): DecodeError => new DecodeError("unknown operation tag", 0)
+/** Operations of a database besides commits: how they are written, tag included, and read once the tag is. */
+export interface Variants<O> {
+  readonly write: (writer: ByteWriter, operation: O) => void
+  readonly read: (tag: number, reader: ByteReader) => O | undefined
+}
+
+/** The codec of all operations of a layout: the commit, the given ones, and padding. */
+export const operationCodec = <V, O extends { readonly tag: string }>(
+  name: string,
+  layout: OperationLayout<V>,
+  { write, read }: Variants<O>,
+): Codec<O | CommitOperation<V>> => {
+  const { commitTag, operationBytes, family, value } = layout
+  const metadataCodec = boundedValue(value)
+  const writeAny = (writer: ByteWriter, operation: O | CommitOperation<V>): void => {
+    if (operation.tag === "commit") {
+      const { metadata, floor } = operation as CommitOperation<V>
+      if (!(floor <= family.leavesMax)) throw new RangeError(`floor: ${floor} is outside`)
+      writeCommit(layout, writer, metadata === undefined ? undefined : encode(metadataCodec, metadata), floor)
+    } else write(writer, operation as O)
+  }
+  return {
+    name,
+    size: operationBytes,
+    sizeMax: operationBytes ?? OPERATION_BYTES_MAX,
+    write: (writer, operation) => {
+      const at = writer.length
+      writeAny(writer, operation)
+      if (operationBytes !== undefined) writer.raw(new Uint8Array(operationBytes - (writer.length - at)))
+    },
+    read: (reader) => {
+      const at = reader.offset
+      const tag = reader.u8()
+      const operation = tag === commitTag ? readCommit(layout, metadataCodec, reader) : read(tag, reader)
+      if (operation === undefined) throw new DecodeError("unknown operation tag", at)
+      if (operationBytes !== undefined) requireZeros(reader, at + operationBytes - reader.offset, "padding is not zero")
+      return operation
+    },
+  }
+}
