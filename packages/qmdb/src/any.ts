@@ -11,9 +11,8 @@ import type { Codec } from "@coppice/codec"
 import type { FamilyName } from "@coppice/merkle"
 import { type Encoding, keyedFormat } from "@coppice/verify"
 import type { KeyedBatch } from "./internal/keyed-batch.ts"
-import { createRows, genesis } from "./internal/keyed-genesis.ts"
-import { KeyedMember } from "./internal/keyed-member.ts"
-import { targetOf } from "./internal/keyed-state.ts"
+import { keyedFamily } from "./internal/keyed-family.ts"
+import { logSpec } from "./internal/log-spec.ts"
 import { sealUnordered } from "./internal/seal-unordered.ts"
 import type { KeyedReader } from "./keyed-reader.ts"
 import type { MemberSpec } from "./member.ts"
@@ -32,12 +31,6 @@ export interface AnyOptions<K, V> {
 export const any = <K, V>(options: AnyOptions<K, V>): MemberSpec<KeyedBatch<K, V>, KeyedReader<K, V>> => {
   const { key, value } = options
   const format = keyedFormat(options)
-  const { encoding } = format
-  const family = format.family.name
-  return {
-    format: `any/unordered/${family}/${encoding}/${key.name}/${value.name}`,
-    initialTarget: (hasher) => targetOf(genesis(format, family, hasher).state),
-    create: (home) => createRows(format, family, home),
-    open: (home) => new KeyedMember(format, family, sealUnordered, home),
-  }
+  const name = `any/unordered/${format.family.name}/${format.encoding}/${key.name}/${value.name}`
+  return logSpec(name, keyedFamily(format, sealUnordered))
 }

@@ -85,3 +85,34 @@ export class ProofUnavailable extends Error {
     this.size = size
   }
 }
+
+/** A prune was asked for a location that the stored state still needs. Nothing changed. */
+export class PruneRefused extends Error {
+  readonly _tag = "PruneRefused"
+  readonly location: number
+  readonly allowed: number
+  constructor(location: number, allowed: number) {
+    super(`cannot prune to location ${location}: the stored state needs everything from ${allowed} on`)
+    this.location = location
+    this.allowed = allowed
+  }
+}
+
+/** A rewind was asked for a log size that cannot be gone back to. Nothing changed. */
+export class RewindRefused extends Error {
+  readonly _tag = "RewindRefused"
+  readonly reason:
+    | "size beyond log"
+    | "not a commit boundary"
+    | "commit pruned"
+    | "floor pruned"
+    | "outside the window"
+  readonly size: number
+  readonly stored: number
+  constructor(reason: RewindRefused["reason"], size: number, stored: number) {
+    super(`cannot rewind a log of ${stored} operations to ${size}: ${reason}`)
+    this.reason = reason
+    this.size = size
+    this.stored = stored
+  }
+}

@@ -18,3 +18,5 @@ export const PROOF_BYTES_MAX = 1 << 22
 export const LAYERS_MAX = 4096
 /** Commits of one database that keep undo records at most. */
 export const REWIND_COMMITS_MAX = 4096
+/** Operations whose rows one write of a prune removes: about 2 MiB. */
+export const TRIM_OPERATIONS_MAX = 1 << 15

@@ -24,13 +24,15 @@ import type { Change, StorageShape } from "@coppice/storage"
 /**
  * What a block header commits to for one member.
  *
- * `root` is the operations root over `end` operations; `start` is the inactivity floor. For families with a canonical
- * root beside the operations root, see their spec.
+ * `root` is the operations root over `end` operations; `start` is the lowest location that a sync may begin at: the
+ * inactivity floor, for `current` the sync boundary.
  */
 export interface SyncTarget {
   readonly root: Digest
   readonly start: Location
   readonly end: Location
+  /** Root that proofs of current values lead to, for the families that have it. */
+  readonly canonical?: Digest
 }
 
 /** A sealed batch, or the state in storage. Identity matters: two layers with equal contents are different branches. */
@@ -51,16 +53,20 @@ export interface Layer {
  */
 export type SealStep = HashJob | undefined
 
-/** The changes that make all applied layers durable, as of the moment it was made. */
-export interface Flush {
+/** Changes of one member, planned and not yet in storage. */
+export interface MemberWrite {
   /** To be written in one atomic storage write, together with the other members' and the anchor. Borrowed until settled. */
   readonly changes: ReadonlyArray<Change>
+  /** Call once, when the write has succeeded. */
+  readonly settled: () => void
+}
+
+/** The changes that make all applied layers durable, as of the moment it was made. Settling releases their memory. */
+export interface Flush extends MemberWrite {
   /** The state that is durable once the write succeeds. */
   readonly target: SyncTarget
   /** Number of layers it covers. */
   readonly layers: number
-  /** Call once, when the write has succeeded: memory of the covered layers is released. */
-  readonly settled: () => void
 }
 
 /** One open database. `B` is its batch type, `R` its reader type. */
@@ -91,8 +97,25 @@ export interface Member<B, R> {
   readonly apply: (layer: Layer) => void
   /** Closes a pending layer and every layer over it. Throws on the tip or its ancestors. Closing twice is fine. */
   readonly close: (layer: Layer) => void
-  /** Starts a flush of everything applied, in slices; undefined when nothing is. At most one is unsettled at a time. */
+  /** Starts a flush of everything applied, in slices; undefined when nothing is. One write is planned at a time. */
   readonly flush: () => Generator<undefined, Flush, void> | undefined
+  /**
+   * Plans to forget what lies below a location: once visible, nothing below can be read or proven, exactly. Rows go a
+   * slice at a time, the first with this write, the others with `trim`. Undefined when that much is pruned already.
+   *
+   * Errors: throws `PruneRefused` above the floor of the stored state (for `current`: above its sync boundary).
+   */
+  readonly prune: (location: Location) => MemberWrite | undefined
+  /** Plans the removal of the next rows below the pruned location, `TRIM_OPERATIONS_MAX` operations' worth; undefined when none is left. */
+  readonly trim: () => MemberWrite | undefined
+  /**
+   * Plans to go back to an earlier commit of the rewind window: state and storage become what they were. Closes every
+   * pending layer and batch at once; nothing can be opened until the write is settled, and after an abandoned plan nothing
+   * ever. Undefined when the stored state is that commit. Everything applied must be flushed.
+   *
+   * Errors: throws `RewindRefused`. Cost: in proportion to what is discarded.
+   */
+  readonly rewind: (size: Location) => Generator<undefined, MemberWrite, void> | undefined
   /** A view of the tip at each call: reads and proofs, no writes. */
   readonly reader: R
 }

@@ -93,11 +93,32 @@ export class Branches<C> {
   /** Ids wrap at 32 bits: no layer lives so long that its own could come again. */
   private nextId = 1
 
-  constructor(target: SyncTarget, content: C, onClose: (branch: Branch<C>) => void) {
+  constructor(onClose: (branch: Branch<C>) => void) {
     this.stored = new Branch(0, 0, Int32Array.of(0), Float64Array.of(0), "stored")
-    this.stored.sealed(target, content, 0, "stored")
     this.tip = this.stored
     this.onClose = onClose
+  }
+
+  /** Begins at a state in storage, with no layer over it. What `end` ended is not what it was. */
+  start(target: SyncTarget, content: C): void {
+    if (this.stored.state === "closed") {
+      const { depth } = this.stored
+      this.stored = new Branch(this.takeId(), depth, Int32Array.of(0), Float64Array.of(0), "stored")
+    }
+    this.stored.sealed(target, content, 0, "stored")
+    this.tip = this.stored
+  }
+
+  /** Closes everything, the stored state too, whose content can be read until the next start. Nothing is applied. */
+  end(): void {
+    for (const branch of [...this.live.values()]) this.drop(branch)
+    this.stored.state = "closed"
+  }
+
+  private takeId(): number {
+    const id = this.nextId
+    this.nextId = (this.nextId + 1) | 0
+    return id
   }
 
   /** Un-flushed layers. */
@@ -118,24 +139,26 @@ export class Branches<C> {
   }
 
   /** Whether a new batch may build on a layer, or an open one be used. */
-  usable(branch: Branch<C>): boolean {
+  usable(branch: Branch<unknown>): boolean {
     if (branch.state === "closed" || branch.state === "sealing") return false
     return branch === this.tip || this.descends(branch, this.tip)
   }
 
-  /** Throws `StaleBatch` unless the layer is usable and one of these branches, not of another or an earlier member. */
-  requireOwn(operation: string, branch: Branch<C>): void {
-    if (branch !== this.stored && this.live.get(branch.id) !== branch) throw new StaleBatch(operation, branch.id)
+  /** A layer as the branch it is. Throws `StaleBatch` unless it is usable, and not of another or an earlier member. */
+  own(operation: string, layer: Layer): Branch<C> {
+    const branch = layer === this.stored ? this.stored : this.live.get(layer.id)
+    if (branch !== layer) throw new StaleBatch(operation, layer.id)
     this.requireUsable(operation, branch)
+    return branch
   }
 
   /** Throws `StaleBatch` unless the layer is usable. */
-  requireUsable(operation: string, branch: Branch<C>): void {
+  requireUsable(operation: string, branch: Branch<unknown>): void {
     if (!this.usable(branch)) throw new StaleBatch(operation, branch.id)
   }
 
   /** Whether `branch` is built on `ancestor`, which is the tip or un-flushed. */
-  private descends(branch: Branch<C>, ancestor: Branch<C>): boolean {
+  private descends(branch: Branch<unknown>, ancestor: Branch<C>): boolean {
     if (branch.depth <= ancestor.depth || branch.state === "stored") return false
     return ancestor === this.stored || branch.sees(ancestor.id, ancestor.depth)
   }
@@ -143,8 +166,7 @@ export class Branches<C> {
   /** Registers a layer that is being sealed over `parent`, whose log has `start` operations. */
   begin(parent: Branch<C>, start: number): Branch<C> {
     if (this.live.size >= LAYERS_MAX) throw new RangeError(`more than ${LAYERS_MAX} un-flushed layers`)
-    const id = this.nextId
-    this.nextId = (this.nextId + 1) | 0
+    const id = this.takeId()
     const kept = parent.state === "stored" ? 0 : Math.min(parent.path.length, parent.depth - this.stored.depth)
     const path = new Int32Array(kept + 1)
     path.set(parent.path.subarray(parent.path.length - kept))
@@ -158,10 +180,11 @@ export class Branches<C> {
   }
 
   /** Closes a layer and everything over it. */
-  close(branch: Branch<C>): void {
-    if (branch.state === "closed") return
-    if (this.live.get(branch.id) !== branch || branch.state === "applied") {
-      throw new Error(`layer ${branch.id} is applied or of another member: it cannot be closed`)
+  close(layer: Layer): void {
+    if (layer instanceof Branch && layer.state === "closed") return
+    const branch = this.live.get(layer.id)
+    if (branch !== layer || branch.state === "applied") {
+      throw new Error(`layer ${layer.id} is applied or of another member: it cannot be closed`)
     }
     for (const other of [...this.live.values()]) {
       if (other === branch || other.sees(branch.id, branch.depth)) this.drop(other)
@@ -175,8 +198,8 @@ export class Branches<C> {
   }
 
   /** Moves the tip forward and closes every layer that is neither below nor above the new one. */
-  apply(branch: Branch<C>): void {
-    this.requireOwn("apply", branch)
+  apply(layer: Layer): void {
+    const branch = this.own("apply", layer)
     if (branch.state !== "pending") throw new StaleBatch("apply", branch.id)
     for (const other of [...this.live.values()]) {
       if (branch.sees(other.id, other.depth)) other.state = "applied"

@@ -125,6 +125,12 @@ export class KeyIndex {
   sweep(key: KeyText, changes: Array<Change>): boolean {
     const slot = this.unswept.get(key)
     if (slot === undefined) return false
+    this.putRow(key, slot, changes)
+    return true
+  }
+
+  /** Adds the change that gives the stored row of a key a slot, or none. */
+  putRow(key: KeyText, slot: number, changes: Array<Change>): void {
     const row = this.space.textKey(key)
     if (slot === NO_SLOT) changes.push({ tag: "remove", map: MAP, key: row })
     else {
@@ -132,7 +138,6 @@ export class KeyIndex {
       value.writeUInt32LE(slot, 0)
       changes.push({ tag: "put", map: MAP, key: row, value })
     }
-    return true
   }
 
   /** The write that carried a swept change is visible: it leaves memory. Nothing was merged since. */

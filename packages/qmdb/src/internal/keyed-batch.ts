@@ -5,22 +5,22 @@
  * write of a key wins; the order of writes is not observable. A call that throws has changed nothing.
  */
 import type { StorageError } from "@coppice/storage"
-import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "@coppice/verify"
+import { KEY_BYTES_MAX } from "@coppice/verify"
 import type { Effect } from "effect"
-import { KeyTooLong, StaleBatch, ValueTooLong } from "../errors.ts"
+import { KeyTooLong } from "../errors.ts"
 import type { Branch } from "./branches.ts"
 import type { KeyedContent } from "./keyed-state.ts"
+import { type BatchHome, boundedValue, OpenBatch } from "./open-batch.ts"
 import { REMOVED, Writes } from "./writes.ts"
 
 /** What a batch asks of its database. */
-export interface BatchSource<K, V> {
+export interface BatchSource<K, V> extends BatchHome {
   /** Identity of a key; may be the key itself. */
   readonly identity: (key: K) => Uint8Array
   /** Encoded value; may be the value itself, so it is copied before anything else happens. */
   readonly encode: (value: V) => Uint8Array
   readonly decode: (bytes: Uint8Array) => V
   readonly read: (identity: Uint8Array, parent: Branch<KeyedContent>) => Uint8Array | undefined
-  readonly requireUsable: (operation: string, parent: Branch<KeyedContent>) => void
   readonly prefetch: (
     keys: ReadonlyArray<Uint8Array>,
     parent: Branch<KeyedContent>,
@@ -28,22 +28,15 @@ export interface BatchSource<K, V> {
 }
 
 /** Writes staged over a parent state. Every method throws `StaleBatch` once the branch has lost or the batch is closed. */
-export class KeyedBatch<K, V> {
-  /** @internal */
-  readonly parent: Branch<KeyedContent>
+export class KeyedBatch<K, V> extends OpenBatch<V, KeyedContent> {
   /** @internal */
   readonly writes = new Writes()
-  /** @internal */
-  readonly source: BatchSource<K, V>
-  /** @internal */
-  metadata: Uint8Array | undefined
-  /** @internal */
-  open = true
+  private readonly source: BatchSource<K, V>
 
   /** @internal */
   constructor(source: BatchSource<K, V>, parent: Branch<KeyedContent>) {
+    super(source, parent)
     this.source = source
-    this.parent = parent
   }
 
   /** Value of a key: own writes, then the parent state. Undefined when the key is not active. */
@@ -74,12 +67,6 @@ export class KeyedBatch<K, V> {
     this.writes.remove(this.identity(key))
   }
 
-  /** Puts a value into this batch's commit operation, in place of none. Marks do not cover it. Errors: `ValueTooLong`. */
-  withMetadata(value: V | undefined): void {
-    this.requireOpen("withMetadata")
-    this.metadata = value === undefined ? undefined : Uint8Array.from(this.valueBytes(value))
-  }
-
   /** Brings what `get` of these keys will read into memory, without blocking. Interruptible. */
   prefetch(keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> {
     this.requireOpen("prefetch")
@@ -102,22 +89,14 @@ export class KeyedBatch<K, V> {
     this.writes.revert(mark)
   }
 
-  /** @internal */
-  requireOpen(operation: string): void {
-    if (!this.open) throw new StaleBatch(operation, this.parent.id)
-    this.source.requireUsable(operation, this.parent)
-  }
-
   private identity(key: K): Uint8Array {
     const identity = this.source.identity(key)
     if (identity.length > KEY_BYTES_MAX) throw new KeyTooLong(identity.length, KEY_BYTES_MAX)
     return identity
   }
 
-  private valueBytes(value: V): Uint8Array {
-    const bytes = this.source.encode(value)
-    if (bytes.length > VALUE_BYTES_MAX) throw new ValueTooLong(bytes.length, VALUE_BYTES_MAX)
-    return bytes
+  protected valueBytes(value: V): Uint8Array {
+    return boundedValue(this.source.encode(value))
   }
 
   private read(identity: Uint8Array): V | undefined {

@@ -4,17 +4,19 @@
  *   location   0 .......... stored size | layer | layer | layer ...
  *              rows in storage            buffers in memory
  *
- * Terms: the *owner* of an operation is the slot of its key with the kind of the operation, packed in 32 bits.
+ * Terms: the *owner* of an operation is the slot of its key with the kind of the operation, packed in 32 bits; only keyed
+ * families have them. *Pruned* is the location below which nothing is read but the *pins*, the peaks of the tree there.
  *
  * Invariant: locations below the stored size are read from storage, all others from the layers that the reader sees; a
  * layer keeps its buffers until the write that carries them is visible.
  */
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
+import { type Family, type Frontier, frontierFromPins, Location, type Position, pinPositions } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
-import type { Branch, Branches } from "./branches.ts"
-import { PACKED_OPERATIONS } from "./layout.ts"
+import type { Branch } from "./branches.ts"
+import type { Pins } from "./log-state.ts"
 import type { OperationBuffer } from "./operation-buffer.ts"
-import { PackedRecords, PackedVariable, type Space } from "./space.ts"
+import { type Packed, PackedRecords, PackedVariable, type Space } from "./space.ts"
 
 /** Kinds of operation as the owner map has them. */
 export const Kind = { commit: 0, update: 1, create: 2, delete: 3 } as const
@@ -42,51 +44,83 @@ export interface LogPart {
 
 const OWNER_BYTES = 4
 
+/** How a log is laid out. */
+export interface LogFormat {
+  readonly family: Family
+  /** Length of every operation in the fixed encoding, else undefined. */
+  readonly operationBytes: number | undefined
+  /** Whether operations have owners. */
+  readonly owned: boolean
+}
+
+/** What of a log lies in storage. */
+export interface StoredLog {
+  readonly size: number
+  readonly pruned: number
+  readonly pins: Pins
+}
+
 /** Reads the log of one member through layers and storage, and makes the changes that extend it. */
-export class OperationLog<C extends { readonly log: LogPart | undefined }> {
+export class OperationLog {
   private readonly space: Space
-  private readonly branches: Branches<C>
+  private readonly partOf: (layer: number) => LogPart | undefined
+  private readonly format: LogFormat
   private readonly fixed: PackedRecords | undefined
   private readonly variable: PackedVariable | undefined
   private readonly owners: PackedRecords
   private readonly nodes: PackedRecords
-  /** Operations and nodes in storage. */
+  /** Operations in storage, and the nodes over them. */
   storedSize: number
-  storedNodes: number
+  private storedNodes: number
+  private pins: Pins
+  private prunedNodes: number
 
-  constructor(
-    space: Space,
-    branches: Branches<C>,
-    operationBytes: number | undefined,
-    storedSize: number,
-    storedNodes: number,
-  ) {
+  /** `partOf` gives what a live layer adds to the log, by its id. */
+  constructor(space: Space, format: LogFormat, stored: StoredLog, partOf: (layer: number) => LogPart | undefined) {
+    const { family, operationBytes } = format
     this.space = space
-    this.branches = branches
+    this.partOf = partOf
+    this.format = format
     this.fixed = operationBytes === undefined ? undefined : new PackedRecords(space, "log", operationBytes)
     this.variable = operationBytes === undefined ? new PackedVariable(space, "log") : undefined
     this.owners = new PackedRecords(space, "owners", OWNER_BYTES)
     this.nodes = new PackedRecords(space, "nodes", DIGEST_BYTES)
-    this.storedSize = storedSize
-    this.storedNodes = storedNodes
+    this.storedSize = stored.size
+    this.storedNodes = family.size(Location(stored.size))
+    this.pins = stored.pins
+    this.prunedNodes = family.size(Location(stored.pruned))
   }
 
-  private part(branch: Branch<C>, location: number): LogPart {
-    const log = this.branches.byId(branch.holderOf(location))?.content?.log
+  private get operations(): Packed {
+    return this.fixed ?? this.variable!
+  }
+
+  /** Says that the log in storage is another now: a flush, a prune or a rewind is visible. */
+  moved({ size, pruned, pins }: StoredLog): void {
+    const { family } = this.format
+    if (size < this.storedSize) for (const sequence of [this.operations, this.owners, this.nodes]) sequence.forget()
+    this.storedSize = size
+    this.storedNodes = family.size(Location(size))
+    this.pins = pins
+    this.prunedNodes = family.size(Location(pruned))
+  }
+
+  private part(branch: Branch<unknown>, location: number): LogPart {
+    const log = this.partOf(branch.holderOf(location))
     if (log === undefined) throw new Error(`location ${location} is in no live layer`)
     return log
   }
 
   /** Encoded operation at a location, as a view that holds until the next read. */
-  operation(location: number, branch: Branch<C>): Uint8Array {
-    if (location < this.storedSize) return (this.fixed ?? this.variable!).read(location)
+  operation(location: number, branch: Branch<unknown>): Uint8Array {
+    if (location < this.storedSize) return this.operations.read(location)
     const part = this.part(branch, location)
     const i = location - part.start
     return part.operations.subarray(part.offsets[i]!, part.offsets[i + 1]!)
   }
 
   /** Copies the operation at a location into a buffer of operations under a new owner. */
-  copyOperation(location: number, branch: Branch<C>, buffer: OperationBuffer, owner: number): void {
+  copyOperation(location: number, branch: Branch<unknown>, buffer: OperationBuffer, owner: number): void {
     if (location < this.storedSize && this.fixed !== undefined) {
       const at = buffer.reserve(this.fixed.recordBytes, owner)
       this.fixed.copyTo(location, buffer.store, at)
@@ -94,7 +128,7 @@ export class OperationLog<C extends { readonly log: LogPart | undefined }> {
   }
 
   /** Owner record at a location. */
-  owner(location: number, branch: Branch<C>): number {
+  owner(location: number, branch: Branch<unknown>): number {
     if (location >= this.storedSize) {
       const part = this.part(branch, location)
       return part.owners[location - part.start]!
@@ -105,10 +139,10 @@ export class OperationLog<C extends { readonly log: LogPart | undefined }> {
   }
 
   /** Digest of the node at a position, in a fresh array; `position` must be below the reader's node count. */
-  node(position: number, branch: Branch<C>): Digest {
-    if (position < this.storedNodes) return new Uint8Array(this.nodes.read(position))
+  node(position: number, branch: Branch<unknown>): Digest {
+    if (position < this.storedNodes) return this.storedNode(position)
     for (let i = branch.path.length - 1; i >= 0; i--) {
-      const part = this.branches.byId(branch.path[i]!)?.content?.log
+      const part = this.partOf(branch.path[i]!)
       if (part === undefined || position < part.nodeStart) continue
       const at = (position - part.nodeStart) * DIGEST_BYTES
       return part.nodes.slice(at, at + DIGEST_BYTES)
@@ -116,9 +150,27 @@ export class OperationLog<C extends { readonly log: LogPart | undefined }> {
     throw new Error(`node ${position} is in no live layer`)
   }
 
+  private storedNode(position: number): Digest {
+    if (position >= this.prunedNodes) return new Uint8Array(this.nodes.read(position))
+    const pin = this.pins.get(position as Position)
+    if (pin === undefined) throw new Error(`node ${position} is pruned and no pin`)
+    return pin
+  }
+
+  /** The pins of a location of the stored log. */
+  pinsAt(location: Location): Pins {
+    const positions = pinPositions(this.format.family, location)
+    return new Map(positions.map((position) => [position, this.storedNode(position)]))
+  }
+
+  /** The frontier of the stored log when it had `size` operations. */
+  frontierAt(size: Location): Frontier {
+    return frontierFromPins(this.format.family, size, [...this.pinsAt(size).values()])
+  }
+
   /** Storage keys of the rows that hold stored operations, each once. */
   rowKeys(locations: ReadonlyArray<number>): ReadonlyArray<Uint8Array> {
-    const perRow = this.fixed?.recordsPerRow ?? PACKED_OPERATIONS
+    const perRow = this.operations.recordsPerRow
     const rows = new Set<number>()
     for (const location of locations) if (location < this.storedSize) rows.add(Math.floor(location / perRow))
     return Array.from(rows, (row) => this.space.rowKey(row))
@@ -137,15 +189,32 @@ export class OperationLog<C extends { readonly log: LogPart | undefined }> {
       yield* this.variable!.append(this.storedSize, records, changes)
     }
     yield undefined
-    this.owners.append(
-      this.storedSize,
-      parts.map((part) => new Uint8Array(part.owners.buffer, part.owners.byteOffset, part.owners.byteLength)),
-      changes,
-    )
+    if (this.format.owned) {
+      this.owners.append(
+        this.storedSize,
+        parts.map((part) => new Uint8Array(part.owners.buffer, part.owners.byteOffset, part.owners.byteLength)),
+        changes,
+      )
+    }
     this.nodes.append(
       this.storedNodes,
       parts.map((part) => part.nodes),
       changes,
     )
+  }
+
+  /** Changes that cut the stored log to `size` operations. */
+  cut(size: number, changes: Array<Change>): void {
+    this.operations.cut(size, this.storedSize, changes)
+    if (this.format.owned) this.owners.cut(size, this.storedSize, changes)
+    this.nodes.cut(this.format.family.size(Location(size)), this.storedNodes, changes)
+  }
+
+  /** Changes that remove the rows that lie wholly below location `to`, where those below `from` are gone already. */
+  trim(from: number, to: number, changes: Array<Change>): void {
+    const { family, owned } = this.format
+    this.operations.trim(from, to, changes)
+    if (owned) this.owners.trim(from, to, changes)
+    this.nodes.trim(family.size(Location(from)), family.size(Location(to)), changes)
   }
 }

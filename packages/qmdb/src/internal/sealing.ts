@@ -30,7 +30,7 @@ import { REMOVED, type Writes } from "./writes.ts"
 export interface SealHome<K, V> {
   readonly format: KeyedFormat<K, V>
   readonly hasher: Hasher
-  readonly log: OperationLog<KeyedContent>
+  readonly log: OperationLog
   readonly slots: SlotIndex
   readonly keys: KeyIndex
 }

@@ -229,6 +229,18 @@ export class SlotIndex {
     return slots - this.freed.length
   }
 
+  /** Sets slots back to earlier flushed locations, and the queue to what was free then of `slots`. No layer is un-flushed. */
+  setBack(slots: number, locations: ReadonlyMap<number, number>): void {
+    const freed = this.freed.slice(this.freedSkip).filter((slot) => slot < slots && !locations.has(slot))
+    for (const [slot, location] of locations) {
+      this.store(slot, location)
+      if (location === INACTIVE && slot < slots) freed.push(slot)
+    }
+    this.freed = freed
+    this.freedFrom = 0
+    this.freedSkip = 0
+  }
+
   /** The memory of a page, to be filled from its stored row before anything else is done with it. */
   rowOf(page: number): Uint8Array {
     const { buffer, byteOffset, byteLength } = this.page(page)

@@ -7,8 +7,8 @@
  * Terms: a *packed sequence* is an append-only array of records of one length, cut into rows. The last row is partial and
  * is written again by each flush that extends it; every other row is written once.
  *
- * Invariant: a row never changes what it holds, it only grows, so a cached row is right for every record that it has. Reads
- * go through one row of memory per sequence, and what they return is a view of it.
+ * Invariant: a row only grows, so a cached row is right for every record that it has; whoever cuts a sequence forgets the
+ * cached row. Reads go through one row of memory per sequence, and what they return is a view of it.
  */
 import type { Change, MapName, StorageShape } from "@coppice/storage"
 import { MemberCorrupt } from "../errors.ts"
@@ -69,14 +69,32 @@ export class Space {
     return key
   }
 
+  /** Adds the removal of the numbered rows `[from, to)`. */
+  removeRows(map: MapName, from: number, to: number, changes: Array<Change>): void {
+    for (let row = from; row < to; row++) changes.push({ tag: "remove", map, key: this.rowKey(row) })
+  }
+
   /** The error of a row that must be there and is not, or is malformed. */
   corrupt(detail: string): MemberCorrupt {
     return new MemberCorrupt(this.member, detail)
   }
 }
 
+/** A sequence of records in rows, whatever their lengths. */
+export interface Packed {
+  readonly recordsPerRow: number
+  /** A record, as a view that holds until the next read. */
+  readonly read: (record: number) => Uint8Array
+  /** Changes that cut the sequence from `end` records to its first `count`, its last row included. */
+  readonly cut: (count: number, end: number, changes: Array<Change>) => void
+  /** Changes that remove the rows that lie wholly before record `to` and not before `from`. */
+  readonly trim: (from: number, to: number, changes: Array<Change>) => void
+  /** Forgets the row in memory: what it holds has been cut. */
+  readonly forget: () => void
+}
+
 /** Reads and extends one packed sequence. */
-export class PackedRecords {
+export class PackedRecords implements Packed {
   readonly recordBytes: number
   readonly recordsPerRow: number
   private readonly space: Space
@@ -124,6 +142,25 @@ export class PackedRecords {
     return row.subarray(at, at + this.recordBytes)
   }
 
+  forget(): void {
+    this.cachedRow = -1
+  }
+
+  cut(count: number, end: number, changes: Array<Change>): void {
+    const row = Math.floor(count / this.recordsPerRow)
+    const kept = count % this.recordsPerRow
+    if (kept > 0 && count < end) {
+      const value = Uint8Array.from(this.rowOf(count - 1).subarray(0, kept * this.recordBytes))
+      changes.push({ tag: "put", map: this.map, key: this.space.rowKey(row), value })
+    }
+    this.space.removeRows(this.map, kept > 0 ? row + 1 : row, Math.ceil(end / this.recordsPerRow), changes)
+  }
+
+  trim(from: number, to: number, changes: Array<Change>): void {
+    const { recordsPerRow } = this
+    this.space.removeRows(this.map, Math.floor(from / recordsPerRow), Math.floor(to / recordsPerRow), changes)
+  }
+
   /**
    * Changes that append records. `parts` are whole records, in order; they are borrowed by the changes where a row lies
    * within one of them.
@@ -168,7 +205,8 @@ const END_BYTES = 4
  * A packed sequence of records of varying length: a row holds up to `PACKED_OPERATIONS` of them behind their number and
  * end offsets.
  */
-export class PackedVariable {
+export class PackedVariable implements Packed {
+  readonly recordsPerRow = PACKED_OPERATIONS
   private readonly space: Space
   private readonly map: MapName
   private row = Buffer.allocUnsafeSlow(ROW_BYTES)
@@ -217,6 +255,33 @@ export class PackedVariable {
     this.body = body
   }
 
+  forget(): void {
+    this.cachedRow = -1
+  }
+
+  cut(count: number, end: number, changes: Array<Change>): void {
+    const row = Math.floor(count / PACKED_OPERATIONS)
+    const kept = count % PACKED_OPERATIONS
+    if (kept > 0 && count < end) {
+      const open = new OpenRow()
+      this.reopen(row, kept, open)
+      changes.push({ tag: "put", map: this.map, key: this.space.rowKey(row), value: open.finish() })
+    }
+    this.space.removeRows(this.map, kept > 0 ? row + 1 : row, Math.ceil(end / PACKED_OPERATIONS), changes)
+  }
+
+  trim(from: number, to: number, changes: Array<Change>): void {
+    const first = Math.floor(from / PACKED_OPERATIONS)
+    this.space.removeRows(this.map, first, Math.floor(to / PACKED_OPERATIONS), changes)
+  }
+
+  /** Puts the first `held` records of a row into one that is open. */
+  private reopen(row: number, held: number, open: OpenRow): void {
+    this.require(row, held - 1)
+    const ends = Uint32Array.from({ length: held + 1 }, (_, i) => this.endOf(i - 1))
+    open.add({ bytes: this.row.subarray(this.body), offsets: ends, count: held }, 0, held)
+  }
+
   /** Changes that append records. Pauses between rows. */
   *append(
     count: number,
@@ -226,11 +291,7 @@ export class PackedVariable {
     let row = Math.floor(count / PACKED_OPERATIONS)
     const open = new OpenRow()
     const held = count % PACKED_OPERATIONS
-    if (held > 0) {
-      this.require(row, held - 1)
-      const ends = Uint32Array.from({ length: held + 1 }, (_, i) => this.endOf(i - 1))
-      open.add({ bytes: this.row.subarray(this.body), offsets: ends, count: held }, 0, held)
-    }
+    if (held > 0) this.reopen(row, held, open)
     const close = (): void => {
       changes.push({ tag: "put", map: this.map, key: this.space.rowKey(row), value: open.finish() })
       row += 1

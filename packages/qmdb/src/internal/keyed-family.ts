@@ -1,0 +1,353 @@
+/**
+ * The keyed families: keys have slots, slots have locations, and the floor moves up over what is active.
+ *
+ *   load:   slot pages -> replay of the log from the checkpoint
+ *   flush:  deletes, touched slots and creates of each layer join the indexes -> a share of the sweep
+ *   rewind: slots back to where they were, created keys go, deleted ones come back -> all rows they lie in
+ *
+ * Invariant: at every moment, between any two steps of a seal or a write, each living layer reads exactly its own state.
+ */
+import { DecodeError, decode, encode } from "@coppice/codec"
+import { Location } from "@coppice/merkle"
+import type { Change, StorageError } from "@coppice/storage"
+import type { KeyedFormat } from "@coppice/verify"
+import {
+  commitFloor,
+  commitOperation,
+  identityOf,
+  isRaw,
+  type KeyText,
+  operationKey,
+  operationValue,
+} from "@coppice/verify/log"
+import { Effect } from "effect"
+import type { KeyedReader } from "../keyed-reader.ts"
+import type { SealStep, SyncTarget } from "../member.ts"
+import type { Branch } from "./branches.ts"
+import { ClosedLayers } from "./closed-layers.ts"
+import type { Family, IndexFlush, LogCore, LogIndex, RewindPlan, Undo } from "./family.ts"
+import { KeyIndex, NO_SLOT } from "./key-index.ts"
+import { type BatchSource, KeyedBatch } from "./keyed-batch.ts"
+import { type IndexPart, type KeyedContent, type KeyedState, keyedRecord, readKeyedRecord } from "./keyed-state.ts"
+import { SLICE_ITEMS } from "./layout.ts"
+import { LogProver } from "./log-proofs.ts"
+import { type Head, type LogState, readUndo } from "./log-state.ts"
+import { typed } from "./open-batch.ts"
+import { Kind, ownerKind, ownerSlot } from "./operation-log.ts"
+import { type SealHome, type SealInput, type SealTrace, Touched } from "./sealing.ts"
+import { INACTIVE, SLOTS_PER_PAGE, SlotIndex } from "./slot-index.ts"
+import { Sweep } from "./sweep.ts"
+
+/** Seals a batch of one order of keys: which operations its writes become. */
+export type Seal = <K, V>(home: SealHome<K, V>, input: SealInput) => Generator<SealStep, KeyedContent, void>
+
+type KeyedFamily<K, V> = Family<KeyedBatch<K, V>, KeyedReader<K, V>, KeyedState, IndexPart>
+
+/** What a header commits to for a state without a root beside the operations root. */
+export const targetOf = ({ root, floor, size }: LogState): SyncTarget => ({
+  root,
+  start: Location(floor),
+  end: Location(size),
+})
+
+/** The `any` family of a format. */
+export const keyedFamily = <K, V>(format: KeyedFormat<K, V>, seal: Seal): KeyedFamily<K, V> => ({
+  merkle: format.family,
+  operationBytes: format.operationBytes,
+  owned: true,
+  genesisCommit: commitOperation(format, undefined, 0),
+  commitFloor: (operation) => commitFloor(format, operation),
+  initial: (state) => ({ ...state, slots: 0, freedUsed: 0, active: 0 }),
+  targetOf,
+  record: keyedRecord,
+  needsFloor: true,
+  prunable: ({ floor }) => floor,
+  open: (core) => new KeyedLogIndex(format, seal, core),
+})
+
+/** What a touched slot costs a layer: its entry in the slot index, and itself with its location before. */
+const TOUCHED_BYTES = 28 + 12
+
+/** What a created key costs a layer beside its text. */
+const CREATED_BYTES = 80
+
+/** See the head of this file. */
+class KeyedLogIndex<K, V>
+  implements LogIndex<KeyedBatch<K, V>, KeyedReader<K, V>, KeyedState, IndexPart>, BatchSource<K, V>
+{
+  readonly reader: KeyedReader<K, V>
+  private readonly format: KeyedFormat<K, V>
+  private readonly sealBatch: Seal
+  private readonly core: LogCore<KeyedState, IndexPart>
+  private readonly slots = new SlotIndex()
+  private readonly keys: KeyIndex
+  private readonly closed: ClosedLayers
+  private sweep = new Sweep(1)
+  /** Keys whose rows are visible and that the unswept changes still hold. */
+  private swept: ReadonlyArray<KeyText> = []
+  /** What layers that are being sealed have put into the shared indexes. */
+  private readonly traces = new Map<Branch<KeyedContent>, SealTrace>()
+
+  constructor(format: KeyedFormat<K, V>, seal: Seal, core: LogCore<KeyedState, IndexPart>) {
+    this.format = format
+    this.sealBatch = seal
+    this.core = core
+    this.keys = new KeyIndex(core.space)
+    this.closed = new ClosedLayers(this.slots, this.keys)
+    this.reader = new KeyedStateReader(this, core)
+  }
+
+  load(state: LogState, { index, checkpoint }: Head): KeyedState {
+    const { space, log, branches } = this.core
+    const { slots, active } = readKeyedRecord(space, index)
+    this.loadPages(slots)
+    for (let location = checkpoint; location < state.size; location++) {
+      const owner = log.owner(location, branches.stored)
+      const kind = ownerKind(owner)
+      if (kind === Kind.commit) continue
+      const slot = ownerSlot(owner)
+      this.slots.store(slot, kind === Kind.delete ? INACTIVE : location)
+      if (kind === Kind.update) continue
+      const key = this.keyAt(location)
+      if (kind === Kind.create) this.keys.replayCreate(key, slot)
+      else this.keys.mergeDelete(key)
+    }
+    const found = this.slots.rebuildFreed(slots)
+    if (found !== active) throw space.corrupt(`${found} keys are active, the head row says ${active}`)
+    this.sweep = new Sweep(checkpoint)
+    return { ...state, slots, active, freedUsed: 0 }
+  }
+
+  /** Reads rows straight into their pages: what a scan returns would lie between them and stay resident. */
+  private loadPages(slots: number): void {
+    const { space } = this.core
+    const end = Math.ceil(slots / SLOTS_PER_PAGE)
+    for (let page = 0; page < end; page++) {
+      const row = this.slots.rowOf(page)
+      const length = space.storage.getInto("slots", space.rowKey(page), row)
+      if (length >= 0 && length !== row.length) throw space.corrupt(`slots: row ${page} has ${length} bytes`)
+    }
+  }
+
+  /** Identity of the key of an operation in storage. */
+  private keyAt(location: number): KeyText {
+    const { log, branches } = this.core
+    return this.own(() => operationKey(this.format, log.operation(location, branches.stored)))
+  }
+
+  identity(key: K): Uint8Array {
+    const { key: shape } = this.format
+    return isRaw(shape.raw, key) ? key : typed("key", shape.codec.name, () => identityOf(shape, key))
+  }
+
+  encode(value: V): Uint8Array {
+    const { codec, raw } = this.format.value
+    return isRaw(raw, value) ? value : typed("value", codec.name, () => encode(codec, value))
+  }
+
+  decode(bytes: Uint8Array): V {
+    return this.own(() => decode(this.format.value.codec, bytes))
+  }
+
+  /** Reads bytes that this member has written: what does not decode is corrupt. */
+  private own<A>(read: () => A): A {
+    try {
+      return read()
+    } catch (error) {
+      if (error instanceof DecodeError) throw this.core.space.corrupt(`an operation does not decode: ${error.message}`)
+      throw error
+    }
+  }
+
+  locate(identity: Uint8Array, branch: Branch<KeyedContent>): number {
+    const slot = this.keys.slotOf(identity, 0, identity.length, branch)
+    return slot === NO_SLOT ? INACTIVE : this.slots.locate(slot, branch)
+  }
+
+  read(identity: Uint8Array, branch: Branch<KeyedContent>): Uint8Array | undefined {
+    const location = this.locate(identity, branch)
+    if (location === INACTIVE) return undefined
+    return this.own(() => operationValue(this.format, this.core.log.operation(location, branch)))
+  }
+
+  requireUsable(operation: string, branch: Branch<unknown>): void {
+    this.core.branches.requireUsable(operation, branch)
+  }
+
+  prefetch(keys: ReadonlyArray<Uint8Array>, branch: Branch<KeyedContent>): Effect.Effect<void, StorageError> {
+    const { space, log } = this.core
+    return Effect.suspend(() =>
+      Effect.andThen(
+        space.storage.prefetch(
+          "keys",
+          keys.map((key) => space.identityKey(key)),
+        ),
+        Effect.suspend(() => {
+          const locations = keys.map((key) => this.locate(key, branch)).filter((l) => l !== INACTIVE)
+          return space.storage.prefetch("log", log.rowKeys(locations))
+        }),
+      ),
+    )
+  }
+
+  openBatch(parent: Branch<KeyedContent>): KeyedBatch<K, V> {
+    return new KeyedBatch<K, V>(this, parent)
+  }
+
+  *seal(batch: KeyedBatch<K, V>, branch: Branch<KeyedContent>): Generator<SealStep, KeyedContent, void> {
+    const { parent, writes, metadata } = batch
+    const trace: SealTrace = { touched: new Touched(2 * writes.keys.count + 1), created: [], deleted: [] }
+    this.traces.set(branch, trace)
+    const { hasher, log } = this.core
+    const home = { format: this.format, hasher, log, slots: this.slots, keys: this.keys }
+    const content = yield* this.sealBatch(home, { parent, branch, writes, metadata, trace })
+    this.traces.delete(branch)
+    return content
+  }
+
+  forget(branch: Branch<KeyedContent>): void {
+    const trace = this.traces.get(branch)
+    if (trace !== undefined) this.closed.add(branch, trace.touched.slots, trace.created)
+    const index = branch.content?.index
+    if (index !== undefined) this.closed.add(branch, index.touched, index.created)
+    this.traces.delete(branch)
+  }
+
+  bytesOf({ touched, created }: IndexPart): number {
+    return touched.length * TOUCHED_BYTES + created.reduce((sum, key) => sum + key.length + CREATED_BYTES, 0)
+  }
+
+  undo({ touched, previous }: IndexPart): Undo {
+    return { numbers: touched, previous }
+  }
+
+  /** What the last flush has swept leaves memory here: until then it says what the rows say. */
+  *tidy(): Generator<undefined, void, void> {
+    yield* this.closed.clear()
+    const { swept } = this
+    this.swept = []
+    yield* inSlices(swept.length, (i) => this.keys.swept(swept[i]!))
+  }
+
+  *flush(
+    covered: ReadonlyArray<Branch<KeyedContent>>,
+    changes: Array<Change>,
+  ): Generator<undefined, IndexFlush, void> {
+    for (const branch of covered) yield* this.merge(branch)
+    const { size } = covered.at(-1)!.content!.state
+    const { space, log, branches } = this.core
+    const swept = yield* this.sweep.advance(space, this.slots, this.keys, size, size - log.storedSize, changes)
+    const settled = (): void => {
+      this.swept = swept
+      if (branches.count === 0 && this.closed.empty) this.slots.shrink()
+    }
+    return { checkpoint: this.sweep.checkpoint, settled }
+  }
+
+  private *merge(branch: Branch<KeyedContent>): Generator<undefined, void, void> {
+    const { index, state } = branch.content!
+    this.slots.consumeFreed(state.freedUsed)
+    const { touched, created, deleted } = index!
+    // Deletes first: from the moment a slot counts as freed, another branch may give it to a key.
+    yield* inSlices(deleted.length, (i) => this.keys.mergeDelete(deleted[i]!))
+    yield* inSlices(touched.length, (i) => this.slots.merge(touched[i]!, branch))
+    yield* inSlices(created.length, (i) => this.keys.mergeCreate(created[i]!, branch))
+  }
+
+  *rewind(
+    { to, undone, checkpoint }: RewindPlan,
+    changes: Array<Change>,
+  ): Generator<undefined, { readonly state: KeyedState; readonly settled: () => void }, void> {
+    const { space } = this.core
+    const locations = new Map<number, number>()
+    for (const commit of undone) {
+      readUndo(space, commit, locations)
+      yield undefined
+    }
+    const keys = yield* this.keysBefore(to.size)
+    const rows = new Map<number, Float64Array>()
+    for (const [slot, location] of locations) {
+      const page = Math.floor(slot / SLOTS_PER_PAGE)
+      const row = rows.get(page) ?? this.pageRow(page)
+      rows.set(page, row)
+      row[slot - page * SLOTS_PER_PAGE] = location
+    }
+    for (const [page, row] of rows) {
+      changes.push({ tag: "put", map: "slots", key: space.rowKey(page), value: new Uint8Array(row.buffer) })
+    }
+    for (const [key, slot] of keys) this.keys.putRow(key, slot, changes)
+    const { slots, active } = readKeyedRecord(space, undone.at(-1)!.parentIndex)
+    const settled = (): void => {
+      this.slots.setBack(slots, locations)
+      for (const key of keys.keys()) this.keys.swept(key)
+      this.sweep = new Sweep(checkpoint)
+    }
+    return { state: { ...to, slots, active, freedUsed: 0 }, settled }
+  }
+
+  private pageRow(page: number): Float64Array {
+    const row = new Float64Array(SLOTS_PER_PAGE)
+    this.slots.writePage(page, row)
+    return row
+  }
+
+  /** Slots that keys created or deleted from a location on had before it. */
+  private *keysBefore(size: number): Generator<undefined, Map<KeyText, number>, void> {
+    const { log, branches } = this.core
+    const keys = new Map<KeyText, number>()
+    yield* inSlices(log.storedSize - size, (i) => {
+      const location = log.storedSize - 1 - i
+      const owner = log.owner(location, branches.stored)
+      const kind = ownerKind(owner)
+      if (kind === Kind.create) keys.set(this.keyAt(location), NO_SLOT)
+      else if (kind === Kind.delete) keys.set(this.keyAt(location), ownerSlot(owner))
+    })
+    return keys
+  }
+
+  /** Rows of keys and slots are those of active keys: none goes with its operations. */
+  trim(): void {}
+}
+
+/** Reads of a keyed database at its newest applied state. */
+class KeyedStateReader<K, V> extends LogProver implements KeyedReader<K, V> {
+  private readonly index: KeyedLogIndex<K, V>
+  private readonly branches: LogCore<KeyedState, IndexPart>["branches"]
+
+  constructor(index: KeyedLogIndex<K, V>, core: LogCore<KeyedState, IndexPart>) {
+    super(core)
+    this.index = index
+    this.branches = core.branches
+  }
+
+  get active(): number {
+    return this.branches.tip.content!.state.active
+  }
+
+  get(key: K): V | undefined {
+    const bytes = this.index.read(this.index.identity(key), this.branches.tip)
+    return bytes === undefined ? undefined : this.index.decode(bytes)
+  }
+
+  getMany(keys: ReadonlyArray<K>): ReadonlyArray<V | undefined> {
+    return keys.map((key) => this.get(key))
+  }
+
+  locate(key: K): Location | undefined {
+    const location = this.index.locate(this.index.identity(key), this.branches.tip)
+    return location === INACTIVE ? undefined : Location(location)
+  }
+
+  prefetch(keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> {
+    const identities = keys.map((key) => this.index.identity(key))
+    return this.index.prefetch(identities, this.branches.tip)
+  }
+}
+
+/** Runs a loop with a pause after every `SLICE_ITEMS` rounds. */
+function* inSlices(count: number, run: (i: number) => void): Generator<undefined, void, void> {
+  for (let i = 0; i < count; i++) {
+    run(i)
+    if (i % SLICE_ITEMS === SLICE_ITEMS - 1) yield undefined
+  }
+}

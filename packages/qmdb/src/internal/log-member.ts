@@ -1,0 +1,334 @@
+/**
+ * One open database with a log: its layers, and how they move between memory and storage. All families but the compact
+ * ones are this, with an index of their own.
+ *
+ *   open:    head row -> frontier from nodes and pins -> index from its rows and the log beyond the checkpoint
+ *   flush:   log rows, undo rows -> layers taken into the index -> a share of the sweep -> head row
+ *   prune:   pins, head row; then whole rows below, a slice at a time            (trim)
+ *   rewind:  rows beyond the commit go, index entries return to where they were -> head row
+ *
+ * Terms: a *write* is a flush, a prune, a trim or a rewind; at most one is planned and not settled.
+ *
+ * Invariant: at every moment, between any two steps of a seal or a write, each living layer reads exactly its own state.
+ */
+import { DecodeError } from "@coppice/codec"
+import { inactivePeaks, Location, root as treeRoot } from "@coppice/merkle"
+import type { Change } from "@coppice/storage"
+import { PruneRefused, RewindRefused, StaleBatch } from "../errors.ts"
+import { REWIND_COMMITS_MAX, TRIM_OPERATIONS_MAX } from "../limits.ts"
+import type { Flush, Layer, Member, MemberHome, MemberWrite, SealStep } from "../member.ts"
+import { type Branch, Branches } from "./branches.ts"
+import type { Family, LogIndex, Undo } from "./family.ts"
+import type { LogView } from "./log-proofs.ts"
+import {
+  type Content,
+  dropUndo,
+  type Head,
+  headChange,
+  type LogState,
+  MEMBER_VERSION,
+  type Pins,
+  pinsChange,
+  putUndo,
+  type RetainedCommit,
+  readHead,
+  readPins,
+} from "./log-state.ts"
+import type { OpenBatch } from "./open-batch.ts"
+import { OperationLog } from "./operation-log.ts"
+import { Space } from "./space.ts"
+
+/** See the head of this file. */
+export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends LogState, D> implements Member<B, R> {
+  private readonly family: Family<B, R, S, D>
+  private readonly home: MemberHome
+  private readonly space: Space
+  private readonly branches: Branches<Content<S, D>>
+  private readonly log: OperationLog
+  private readonly index: LogIndex<B, R, S, D>
+  private head: Head
+  private pins: Pins
+  private writing = false
+
+  constructor(family: Family<B, R, S, D>, home: MemberHome) {
+    if (home.rewindCommits > REWIND_COMMITS_MAX) throw new RangeError(`at most ${REWIND_COMMITS_MAX} rewind commits`)
+    this.family = family
+    this.home = home
+    this.space = new Space(home)
+    this.head = readHead(this.space)
+    const { size, pruned } = this.head
+    this.pins = readPins(this.space, family.merkle, Location(pruned))
+    this.branches = new Branches((branch) => this.index.forget(branch))
+    const { merkle, operationBytes, owned } = family
+    const partOf = (layer: number) => this.branches.byId(layer)?.content?.log
+    this.log = new OperationLog(
+      this.space,
+      { family: merkle, operationBytes, owned },
+      { size, pruned, pins: this.pins },
+      partOf,
+    )
+    const { space, branches, log } = this
+    this.index = family.open({ space, hasher: home.hasher, log, branches, view: this.makeView() })
+    const state = this.stateAt(size)
+    if (Buffer.compare(state.root, this.head.root) !== 0) throw space.corrupt("stored nodes do not give the stored root")
+    if (state.floor !== this.head.floor) throw space.corrupt("the last commit is another")
+    this.start(this.index.load(state, this.head))
+  }
+
+  private start(state: S): void {
+    this.branches.start(this.family.targetOf(state), { state, log: undefined, index: undefined })
+  }
+
+  /** The state of the stored log at a commit. Throws `MemberCorrupt` when none stands there. */
+  private stateAt(size: number): LogState {
+    const floor = this.floorAt(size - 1)
+    if (floor === undefined) throw this.space.corrupt(`no commit at location ${size - 1}`)
+    const frontier = this.log.frontierAt(Location(size))
+    const inactive = inactivePeaks(this.family.merkle, Location(size), Location(floor))
+    return { size, floor, root: treeRoot(this.home.hasher, frontier, inactive, "backward"), frontier }
+  }
+
+  private floorAt(location: number): number | undefined {
+    try {
+      return this.family.commitFloor(this.log.operation(location, this.branches.tip))
+    } catch (error) {
+      if (error instanceof DecodeError) throw this.space.corrupt(`an operation does not decode: ${error.message}`)
+      throw error
+    }
+  }
+
+  private makeView(): LogView {
+    const member = this
+    return {
+      get target() {
+        return member.tip.target
+      },
+      get pruned() {
+        return member.head.pruned
+      },
+      get retained() {
+        return [...member.head.commits.map(({ parentSize }) => Location(parentSize)), Location(member.head.size)]
+      },
+      get tip() {
+        return member.branches.tip
+      },
+      get state() {
+        return member.branches.tip.content!.state
+      },
+      floorAt: (location) => member.floorAt(location),
+    }
+  }
+
+  get reader(): R {
+    return this.index.reader
+  }
+
+  get tip(): Layer {
+    return this.branches.tip
+  }
+
+  get bytes(): number {
+    return this.branches.bytes
+  }
+
+  get layers(): number {
+    return this.branches.count
+  }
+
+  openBatch(parent: Layer): B {
+    const branch = this.branches.own("openBatch", parent)
+    return this.index.openBatch(branch) as B
+  }
+
+  closeBatch(batch: B): void {
+    batch.open = false
+  }
+
+  seal(batch: B): Generator<SealStep, Layer, void> {
+    if (batch.home !== (this.index as unknown)) throw new Error("a batch is sealed by the member that opened it")
+    batch.requireOpen("seal")
+    batch.open = false
+    return this.sealing(batch)
+  }
+
+  private *sealing(batch: B): Generator<SealStep, Layer, void> {
+    const { parent } = batch
+    this.branches.requireUsable("seal", parent)
+    const branch = this.branches.begin(parent, parent.content!.state.size)
+    try {
+      yield* this.index.tidy()
+      if (branch.state === "closed") throw new StaleBatch("seal", branch.id)
+      const content = yield* this.index.seal(batch, branch)
+      branch.sealed(this.family.targetOf(content.state), content, this.bytesOf(content), "pending")
+      return branch
+    } finally {
+      if (branch.state === "sealing") this.branches.close(branch)
+    }
+  }
+
+  private bytesOf({ log, index }: Content<S, D>): number {
+    const { operations, offsets, owners, nodes } = log!
+    const bytes = operations.byteLength + offsets.byteLength + owners.byteLength + nodes.byteLength
+    return bytes + this.index.bytesOf(index!)
+  }
+
+  apply(layer: Layer): void {
+    this.branches.apply(layer)
+  }
+
+  close(layer: Layer): void {
+    this.branches.close(layer)
+  }
+
+  flush(): Generator<undefined, Flush, void> | undefined {
+    const covered = this.branches.applied()
+    this.requireNoWrite()
+    if (covered.length === 0) return undefined
+    this.writing = true
+    return this.prepareFlush(covered)
+  }
+
+  private requireNoWrite(): void {
+    if (this.writing) throw new Error("a flush, prune or rewind is not settled yet")
+  }
+
+  private *prepareFlush(covered: ReadonlyArray<Branch<Content<S, D>>>): Generator<undefined, Flush, void> {
+    const last = covered.at(-1)!
+    const { state } = last.content!
+    const changes: Array<Change> = []
+    yield* this.index.tidy()
+    yield* this.log.append(
+      covered.map((branch) => branch.content!.log!),
+      changes,
+    )
+    yield undefined
+    const commits = this.retain(covered, changes)
+    const index = yield* this.index.flush(covered, changes)
+    const head: Head = { ...this.headOf(state), checkpoint: index.checkpoint, commits }
+    changes.push(headChange(this.space, head))
+    const settle = this.settling(() => {
+      this.moved(head, this.pins)
+      this.branches.settle(last, { state, log: undefined, index: undefined })
+      index.settled()
+    })
+    return { changes, target: last.target, layers: covered.length, settled: settle }
+  }
+
+  private headOf(state: S): Head {
+    const { size, floor, root } = state
+    return { ...this.head, version: MEMBER_VERSION, size, floor, root, index: this.family.record(state) }
+  }
+
+  private moved(head: Head, pins: Pins): void {
+    this.head = head
+    this.pins = pins
+    this.log.moved({ size: head.size, pruned: head.pruned, pins })
+  }
+
+  private settling(settle: () => void): () => void {
+    let settled = false
+    return () => {
+      if (settled) throw new Error("a write is settled once")
+      settled = true
+      settle()
+      this.writing = false
+    }
+  }
+
+  /** Adds the undo rows of the newest commits and removes those that leave the window; the commits that have them then. */
+  private retain(
+    covered: ReadonlyArray<Branch<Content<S, D>>>,
+    changes: Array<Change>,
+  ): ReadonlyArray<RetainedCommit> {
+    const { rewindCommits } = this.home
+    const { commits } = this.head
+    const old = Math.max(0, rewindCommits - covered.length)
+    const kept = commits.slice(Math.max(0, commits.length - old))
+    for (const commit of commits.slice(0, commits.length - kept.length)) dropUndo(this.space, commit, changes)
+    for (let i = Math.max(0, covered.length - rewindCommits); i < covered.length; i++) {
+      const parent = (i === 0 ? this.branches.stored : covered[i - 1]!).content!.state
+      const { index, state } = covered[i]!.content!
+      kept.push(this.retained(parent, state.size, this.index.undo(index!), changes))
+    }
+    return kept
+  }
+
+  private retained(parent: S, size: number, { numbers, previous }: Undo, changes: Array<Change>): RetainedCommit {
+    const parentSize = parent.size
+    putUndo(this.space, { size, parentSize }, numbers, previous, changes)
+    return { size, parentSize, parentIndex: this.family.record(parent), entries: numbers.length }
+  }
+
+  prune(location: Location): MemberWrite | undefined {
+    this.requireNoWrite()
+    const { state } = this.branches.stored.content!
+    const allowed = this.family.prunable(state)
+    if (location > allowed) throw new PruneRefused(location, allowed)
+    if (location <= this.head.pruned) return undefined
+    const pins = this.log.pinsAt(location)
+    return this.trimming({ ...this.headOf(state), pruned: location }, pins, [pinsChange(this.space, pins)])
+  }
+
+  trim(): MemberWrite | undefined {
+    this.requireNoWrite()
+    if (this.head.trimmed === this.head.pruned) return undefined
+    return this.trimming(this.headOf(this.branches.stored.content!.state), this.pins, [])
+  }
+
+  /** The write of a head row with one slice of rows below its pruned location. */
+  private trimming(next: Head, pins: Pins, changes: Array<Change>): MemberWrite {
+    this.writing = true
+    const trimmed = Math.min(next.pruned, next.trimmed + TRIM_OPERATIONS_MAX)
+    this.index.trim(next.trimmed, trimmed, changes)
+    this.log.trim(next.trimmed, trimmed, changes)
+    const head = { ...next, trimmed }
+    changes.push(headChange(this.space, head))
+    return { changes, settled: this.settling(() => this.moved(head, pins)) }
+  }
+
+  rewind(size: Location): Generator<undefined, MemberWrite, void> | undefined {
+    this.requireNoWrite()
+    if (this.branches.tip !== this.branches.stored) throw new Error("everything applied is flushed before a rewind")
+    if (size === this.head.size) return undefined
+    const undone = this.undone(size)
+    this.writing = true
+    this.branches.end()
+    return this.prepareRewind(size, undone)
+  }
+
+  /** The commits that a rewind undoes, newest first. Throws `RewindRefused`. */
+  private undone(size: Location): ReadonlyArray<RetainedCommit> {
+    const refuse = (reason: RewindRefused["reason"]): RewindRefused => new RewindRefused(reason, size, this.head.size)
+    const { commits, pruned } = this.head
+    if (size < 1 || size > this.head.size) throw refuse("size beyond log")
+    if (size - 1 < pruned) throw refuse("commit pruned")
+    const floor = this.floorAt(size - 1)
+    if (floor === undefined) throw refuse("not a commit boundary")
+    if (floor < pruned && this.family.needsFloor) throw refuse("floor pruned")
+    const first = commits.findIndex(({ parentSize }) => parentSize === size)
+    if (first < 0) throw refuse("outside the window")
+    return commits.slice(first).reverse()
+  }
+
+  private *prepareRewind(
+    size: Location,
+    undone: ReadonlyArray<RetainedCommit>,
+  ): Generator<undefined, MemberWrite, void> {
+    const changes: Array<Change> = []
+    const to = this.stateAt(size)
+    const checkpoint = Math.min(this.head.checkpoint, size)
+    yield* this.index.tidy()
+    const index = yield* this.index.rewind({ to, undone, checkpoint }, changes)
+    for (const commit of undone) dropUndo(this.space, commit, changes)
+    this.log.cut(size, changes)
+    const commits = this.head.commits.slice(0, this.head.commits.length - undone.length)
+    const head: Head = { ...this.headOf(index.state), checkpoint, commits }
+    changes.push(headChange(this.space, head))
+    const settled = this.settling(() => {
+      this.moved(head, this.pins)
+      index.settled()
+      this.start(index.state)
+    })
+    return { changes, settled }
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * Proofs of a log against its operations root, now and at every earlier commit that is not pruned.
+ *
+ * Invariant: nodes never change, so the proof of an earlier state is made from the nodes of the newest one.
+ * Source: spec qmdb §7, spec merkle §7.
+ */
+import type { Digest, Hasher } from "@coppice/crypto"
+import { inactivePeaks, Location, rangeProof } from "@coppice/merkle"
+import { ProofUnavailable } from "../errors.ts"
+import { PROOF_BYTES_MAX, PROOF_OPS_MAX } from "../limits.ts"
+import type { LogReader, OperationsProof } from "../log-reader.ts"
+import type { SyncTarget } from "../member.ts"
+import type { Branch } from "./branches.ts"
+import type { LogState } from "./log-state.ts"
+import type { OperationLog } from "./operation-log.ts"
+
+/** What a reader of a log asks of its member, at each call anew. */
+export interface LogView {
+  readonly target: SyncTarget
+  readonly pruned: number
+  readonly retained: ReadonlyArray<Location>
+  readonly tip: Branch<unknown>
+  readonly state: LogState
+  /** Floor of the commit at a location, undefined when none stands there. */
+  readonly floorAt: (location: number) => number | undefined
+}
+
+/** Proves the log of one member. The reader of every family with a log is one. */
+export class LogProver implements LogReader {
+  private readonly log: OperationLog
+  private readonly hasher: Hasher
+  private readonly view: LogView
+
+  constructor({ log, hasher, view }: { readonly log: OperationLog; readonly hasher: Hasher; readonly view: LogView }) {
+    this.log = log
+    this.hasher = hasher
+    this.view = view
+  }
+
+  get target(): SyncTarget {
+    return this.view.target
+  }
+
+  get pruned(): Location {
+    return Location(this.view.pruned)
+  }
+
+  get retained(): ReadonlyArray<Location> {
+    return this.view.retained
+  }
+
+  prove(start: Location, max: number, size?: Location): OperationsProof {
+    const { tip, state } = this.view
+    const leaves = size ?? Location(state.size)
+    const floor = this.requireCommit(start, leaves)
+    const { family } = state.frontier
+    const inactive = inactivePeaks(family, leaves, Location(floor))
+    const shape = { leaves, inactivePeaks: inactive, bagging: "backward" as const }
+    const count = Math.max(1, Math.min(max, PROOF_OPS_MAX))
+    const operations = this.operations(start, Math.min(leaves, start + count))
+    const range = { start, end: Location(start + operations.length) }
+    const proof = rangeProof(this.hasher, family, shape, range, ({ position }) => this.log.node(position, tip))
+    return { start, operations, proof }
+  }
+
+  /** Floor of the commit that ends a log of `leaves` operations, from which `start` can be proven. */
+  private requireCommit(start: Location, leaves: Location): number {
+    const { state, pruned, floorAt } = this.view
+    if (leaves > state.size) throw new ProofUnavailable("size beyond log", start, leaves)
+    if (leaves < 1) throw new ProofUnavailable("not a commit boundary", start, leaves)
+    if (start >= leaves) throw new ProofUnavailable("start beyond size", start, leaves)
+    if (start < pruned) throw new ProofUnavailable("pruned", start, leaves)
+    const floor = floorAt(leaves - 1)
+    if (floor === undefined) throw new ProofUnavailable("not a commit boundary", start, leaves)
+    return floor
+  }
+
+  /** Copies of the operations `[start, end)`, at least one, then as many as `PROOF_BYTES_MAX` allows. */
+  private operations(start: number, end: number): ReadonlyArray<Uint8Array> {
+    const operations: Array<Uint8Array> = []
+    let bytes = 0
+    for (let location = start; location < end; location++) {
+      const operation = this.log.operation(location, this.view.tip)
+      bytes += operation.length
+      if (operations.length > 0 && bytes > PROOF_BYTES_MAX) break
+      operations.push(new Uint8Array(operation))
+    }
+    return operations
+  }
+
+  pins(location: Location): ReadonlyArray<Digest> {
+    const { tip, state, pruned } = this.view
+    if (location > state.size) throw new ProofUnavailable("size beyond log", location, state.size)
+    if (location < pruned) throw new ProofUnavailable("pruned", location, state.size)
+    return state.frontier.family.peaks(location).map(({ position }) => this.log.node(position, tip))
+  }
+}
