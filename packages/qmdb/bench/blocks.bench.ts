@@ -11,7 +11,7 @@ import { openLmdb } from "@coppice/storage/lmdb"
 import { MerklePatriciaTrie } from "@ethereumjs/mpt"
 import { Effect, Exit, Scope } from "effect"
 import { INDEX_REPLAY_OPS_MAX, MEMBER_MAPS } from "../src/index.ts"
-import { readHead } from "../src/internal/keyed-state.ts"
+import { readHead } from "../src/internal/log-state.ts"
 import { Space } from "../src/internal/space.ts"
 import {
   block,

@@ -14,7 +14,7 @@ import {
 import { nodeHasher as hasher } from "@coppice/crypto/node"
 import type { StorageShape } from "@coppice/storage"
 import type { KeyedBatch, Layer } from "../src/index.ts"
-import { readHead } from "../src/internal/keyed-state.ts"
+import { readHead } from "../src/internal/log-state.ts"
 import { Space } from "../src/internal/space.ts"
 import {
   block,

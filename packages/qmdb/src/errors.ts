@@ -101,12 +101,7 @@ export class PruneRefused extends Error {
 /** A rewind was asked for a log size that cannot be gone back to. Nothing changed. */
 export class RewindRefused extends Error {
   readonly _tag = "RewindRefused"
-  readonly reason:
-    | "size beyond log"
-    | "not a commit boundary"
-    | "commit pruned"
-    | "floor pruned"
-    | "outside the window"
+  readonly reason: "size beyond log" | "not a commit boundary" | "commit pruned" | "floor pruned" | "outside the window"
   readonly size: number
   readonly stored: number
   constructor(reason: RewindRefused["reason"], size: number, stored: number) {

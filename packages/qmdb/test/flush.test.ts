@@ -67,7 +67,7 @@ describe("a flush in the making", () => {
 
   it("a layer closed while a flush is under way leaves nothing behind once the next flush has run", () => {
     const rig: Raw = createRig(spec)
-    const { slots, keys } = rig.member as unknown as {
+    const { slots, keys } = (rig.member as unknown as { readonly index: unknown }).index as {
       readonly slots: { readonly entriesUsed: number; readonly entries: Int32Array }
       readonly keys: { readonly created: ReadonlyMap<string, unknown> }
     }

@@ -14,7 +14,7 @@ vi.mock("../src/internal/layout.ts", () => ({ ROW_BYTES: 64, PACKED_OPERATIONS: 
 describe("what the indexes hold", () => {
   it("slots of deleted keys are used again and unswept keys leave memory", () => {
     const rig = createRig(Qmdb.any({ key: U32, value: U32 }))
-    const { keys, slots: index } = rig.member as unknown as {
+    const { keys, slots: index } = (rig.member as unknown as { readonly index: unknown }).index as {
       readonly keys: KeyIndex
       readonly slots: { readonly freed: ReadonlyArray<number> }
     }
@@ -42,7 +42,7 @@ describe("what the indexes hold", () => {
 
   it("a row holds the flushed locations, whatever un-flushed layers have done", () => {
     const index = new SlotIndex()
-    const branches = new Branches<null>({ root: new Uint8Array(32), start: 0, end: 1 } as never, null, () => {})
+    const branches = new Branches<null>(() => {})
     const row = (): ReadonlyArray<number> => {
       const locations = new Float64Array(64 / 8)
       index.writePage(0, locations)

@@ -229,10 +229,7 @@ class KeyedLogIndex<K, V>
     yield* inSlices(swept.length, (i) => this.keys.swept(swept[i]!))
   }
 
-  *flush(
-    covered: ReadonlyArray<Branch<KeyedContent>>,
-    changes: Array<Change>,
-  ): Generator<undefined, IndexFlush, void> {
+  *flush(covered: ReadonlyArray<Branch<KeyedContent>>, changes: Array<Change>): Generator<undefined, IndexFlush, void> {
     for (const branch of covered) yield* this.merge(branch)
     const { size } = covered.at(-1)!.content!.state
     const { space, log, branches } = this.core
@@ -324,21 +321,19 @@ class KeyedStateReader<K, V> extends LogProver implements KeyedReader<K, V> {
     return this.branches.tip.content!.state.active
   }
 
-  get(key: K): V | undefined {
+  readonly get = (key: K): V | undefined => {
     const bytes = this.index.read(this.index.identity(key), this.branches.tip)
     return bytes === undefined ? undefined : this.index.decode(bytes)
   }
 
-  getMany(keys: ReadonlyArray<K>): ReadonlyArray<V | undefined> {
-    return keys.map((key) => this.get(key))
-  }
+  readonly getMany = (keys: ReadonlyArray<K>): ReadonlyArray<V | undefined> => keys.map(this.get)
 
-  locate(key: K): Location | undefined {
+  readonly locate = (key: K): Location | undefined => {
     const location = this.index.locate(this.index.identity(key), this.branches.tip)
     return location === INACTIVE ? undefined : Location(location)
   }
 
-  prefetch(keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> {
+  readonly prefetch = (keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> => {
     const identities = keys.map((key) => this.index.identity(key))
     return this.index.prefetch(identities, this.branches.tip)
   }

@@ -38,6 +38,9 @@ import type { OpenBatch } from "./open-batch.ts"
 import { OperationLog } from "./operation-log.ts"
 import { Space } from "./space.ts"
 
+/** Rows of pruned operations stay until the stored index no longer needs them replayed. */
+const trimmable = ({ pruned, checkpoint }: Head): number => Math.min(pruned, checkpoint)
+
 /** See the head of this file. */
 export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends LogState, D> implements Member<B, R> {
   private readonly family: Family<B, R, S, D>
@@ -70,7 +73,8 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
     const { space, branches, log } = this
     this.index = family.open({ space, hasher: home.hasher, log, branches, view: this.makeView() })
     const state = this.stateAt(size)
-    if (Buffer.compare(state.root, this.head.root) !== 0) throw space.corrupt("stored nodes do not give the stored root")
+    if (Buffer.compare(state.root, this.head.root) !== 0)
+      throw space.corrupt("stored nodes do not give the stored root")
     if (state.floor !== this.head.floor) throw space.corrupt("the last commit is another")
     this.start(this.index.load(state, this.head))
   }
@@ -236,10 +240,7 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
   }
 
   /** Adds the undo rows of the newest commits and removes those that leave the window; the commits that have them then. */
-  private retain(
-    covered: ReadonlyArray<Branch<Content<S, D>>>,
-    changes: Array<Change>,
-  ): ReadonlyArray<RetainedCommit> {
+  private retain(covered: ReadonlyArray<Branch<Content<S, D>>>, changes: Array<Change>): ReadonlyArray<RetainedCommit> {
     const { rewindCommits } = this.home
     const { commits } = this.head
     const old = Math.max(0, rewindCommits - covered.length)
@@ -271,14 +272,14 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
 
   trim(): MemberWrite | undefined {
     this.requireNoWrite()
-    if (this.head.trimmed === this.head.pruned) return undefined
+    if (this.head.trimmed >= trimmable(this.head)) return undefined
     return this.trimming(this.headOf(this.branches.stored.content!.state), this.pins, [])
   }
 
   /** The write of a head row with one slice of rows below its pruned location. */
   private trimming(next: Head, pins: Pins, changes: Array<Change>): MemberWrite {
     this.writing = true
-    const trimmed = Math.min(next.pruned, next.trimmed + TRIM_OPERATIONS_MAX)
+    const trimmed = Math.max(next.trimmed, Math.min(trimmable(next), next.trimmed + TRIM_OPERATIONS_MAX))
     this.index.trim(next.trimmed, trimmed, changes)
     this.log.trim(next.trimmed, trimmed, changes)
     const head = { ...next, trimmed }

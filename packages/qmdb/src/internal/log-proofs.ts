@@ -49,7 +49,7 @@ export class LogProver implements LogReader {
     return this.view.retained
   }
 
-  prove(start: Location, max: number, size?: Location): OperationsProof {
+  readonly prove = (start: Location, max: number, size?: Location): OperationsProof => {
     const { tip, state } = this.view
     const leaves = size ?? Location(state.size)
     const floor = this.requireCommit(start, leaves)
@@ -88,7 +88,7 @@ export class LogProver implements LogReader {
     return operations
   }
 
-  pins(location: Location): ReadonlyArray<Digest> {
+  readonly pins = (location: Location): ReadonlyArray<Digest> => {
     const { tip, state, pruned } = this.view
     if (location > state.size) throw new ProofUnavailable("size beyond log", location, state.size)
     if (location < pruned) throw new ProofUnavailable("pruned", location, state.size)

@@ -182,7 +182,12 @@ export const putUndo = (
   }
   const bytes = new Uint8Array(entries.buffer)
   for (let at = 0, row = 0; at < bytes.length; at += UNDO_ROW_BYTES, row++) {
-    changes.push({ tag: "put", map: META, key: undoKey(space, size, row), value: bytes.subarray(at, at + UNDO_ROW_BYTES) })
+    changes.push({
+      tag: "put",
+      map: META,
+      key: undoKey(space, size, row),
+      value: bytes.subarray(at, at + UNDO_ROW_BYTES),
+    })
   }
 }
 

@@ -3,6 +3,7 @@
  *
  *   open, write, mark, revert, seal in slices, abandon, apply, close          each answered as the model says
  *   flush: plan in slices -> visible -> settled                               no reader may notice
+ *   prune: exact at once, rows by and by; rewind: the state of a retained commit
  *   reopen                                                                    stands at what was visible last
  *
  * Terms: a *node* is a sealed layer with the model state it must have. A node is *alive* when it is the tip or descends
@@ -12,6 +13,7 @@
  * model's.
  */
 import { Blob, Bytes, type Codec, keyBytes } from "@coppice/codec"
+import { Location } from "@coppice/merkle"
 import { expect } from "vitest"
 import {
   type Flush,
@@ -19,16 +21,20 @@ import {
   type KeyedReader,
   type Layer,
   type MemberSpec,
+  ProofUnavailable,
+  PruneRefused,
   Qmdb,
+  RewindRefused,
   type SealStep,
   StaleBatch,
 } from "../../src/index.ts"
-import { readHead, undoCommit } from "../../src/internal/keyed-state.ts"
+import { readKeyedRecord } from "../../src/internal/keyed-state.ts"
 import { ROW_BYTES } from "../../src/internal/layout.ts"
+import { readHead, readUndo } from "../../src/internal/log-state.ts"
 import { type OperationLog, ownerSlot } from "../../src/internal/operation-log.ts"
 import type { SlotIndex } from "../../src/internal/slot-index.ts"
 import { Space } from "../../src/internal/space.ts"
-import { applyChanges, createRig, openRig, type Rig, type Rows, stepSeal } from "./harness.ts"
+import { applyChanges, createRig, finish, openRig, type Rig, type Rows, stepSeal } from "./harness.ts"
 import { type ModelFormat, ModelState, type ModelWrites } from "./model.ts"
 
 /** What a world is a world of. */
@@ -59,6 +65,8 @@ export interface Command {
     | "settle"
     | "flush"
     | "block"
+    | "prune"
+    | "rewind"
     | "reopen"
   readonly a: number
   readonly b: number
@@ -82,6 +90,8 @@ export const COMMANDS: ReadonlyArray<Command["tag"]> = [
   "settle",
   "flush",
   "block",
+  "prune",
+  "rewind",
   "reopen",
 ]
 
@@ -145,6 +155,9 @@ export class World {
   /** Rounds of the sweep that have finished: the checkpoint has moved. */
   rounds = 0
   private checkpoint = 0
+  private pruned = 0
+  /** Commits that can be undone. */
+  private commits = 0
 
   constructor(options: WorldOptions) {
     this.options = options
@@ -340,6 +353,7 @@ export class World {
     this.flight.visible = true
     for (let node: Node | undefined = this.flight.target; node !== this.stored; node = node!.parent) {
       this.history.set(node!.state.size, node!.state)
+      this.commits = Math.min(REWIND, this.commits + 1)
     }
     const { checkpoint } = readHead(new Space(this.rig.home))
     if (checkpoint !== this.checkpoint) this.rounds += 1
@@ -381,13 +395,80 @@ export class World {
     if (c % 5 !== 0) this.flush(a)
   }
 
+  /** Forgets what lies below some location at or near the floor, with or without all the rows there. */
+  prune(a: number, b: number): void {
+    if (this.flight !== undefined) return
+    const { member, rows } = this.rig
+    const { floor } = this.stored.state
+    const location = Location(Math.max(0, floor + 2 - (a % 20)))
+    if (location > floor) {
+      expect(() => member.prune(location)).toThrow(PruneRefused)
+      return
+    }
+    const write = member.prune(location)
+    expect(write === undefined, "nothing to prune").toBe(location <= this.pruned)
+    for (let next = write; next !== undefined; next = b % 3 === 0 ? undefined : member.trim()) {
+      expect(() => member.flush()).toThrow("not settled")
+      applyChanges(rows, next.changes)
+      next.settled()
+    }
+    this.pruned = Math.max(this.pruned, location)
+    this.checkPruned()
+  }
+
+  private checkPruned(): void {
+    const { reader } = this.rig.member
+    expect(reader.pruned).toBe(this.pruned)
+    if (this.pruned > 0) expect(() => reader.prove(Location(this.pruned - 1), 1)).toThrow(ProofUnavailable)
+    expect(hex(reader.prove(Location(this.pruned), 1).operations[0]!)).toBe(
+      hex(this.tip.state.operations[this.pruned]!.bytes),
+    )
+  }
+
+  /** Back to a retained commit, or refused where too much has been pruned. */
+  rewind(a: number, b: number): void {
+    this.flush(a)
+    if (this.tip !== this.stored) this.flush(a)
+    const { member, rows } = this.rig
+    const sizes = member.reader.retained
+    expect(sizes.length).toBe(this.commits + 1)
+    const undone = b % sizes.length
+    const size = sizes[sizes.length - 1 - undone]!
+    const state = this.history.get(size)!
+    if (undone > 0 && (state.floor < this.pruned || size - 1 < this.pruned)) {
+      expect(() => member.rewind(size)).toThrow(RewindRefused)
+      return
+    }
+    const planning = member.rewind(size)
+    expect(planning === undefined).toBe(undone === 0)
+    if (planning === undefined) return
+    expect(() => member.openBatch(this.tip.layer)).toThrow(StaleBatch)
+    const write = finish(planning)
+    applyChanges(rows, write.changes)
+    write.settled()
+    for (const known of [...this.history.keys()]) if (known > size) this.history.delete(known)
+    this.commits -= undone
+    this.standAt(state)
+    for (const { steps } of this.seals.splice(0)) expect(() => steps.next()).toThrow(StaleBatch)
+    for (const { batch } of this.batches.splice(0)) {
+      expect(() => batch.get(keyBytes(this.key(a)))).toThrow(StaleBatch)
+    }
+    this.checkAll()
+    this.checkUndo()
+  }
+
+  private standAt(state: ModelState): void {
+    this.tip = this.stored = { layer: this.rig.member.tip, state, parent: undefined, closed: false }
+    this.nodes = [this.tip]
+    this.checkpoint = readHead(new Space(this.rig.home)).checkpoint
+  }
+
   reopen(): void {
     const rows = this.rig.rows
     this.options.damage?.(rows)
     const state = this.flight?.visible === true ? this.flight.target.state : this.stored.state
     this.rig = withLateIds(openRig(this.spec, rows, { rewindCommits: REWIND }))
-    this.tip = this.stored = { layer: this.rig.member.tip, state, parent: undefined, closed: false }
-    this.nodes = [this.tip]
+    this.standAt(state)
     this.batches = []
     this.seals = []
     this.flight = undefined
@@ -445,38 +526,44 @@ export class World {
       expect(reader.locate(keyBytes(key)), `location of ${hex(keyBytes(key))}`).toBe(this.tip.state.active.get(key))
     }
     const past = this.tip.state.operations.map(({ bytes }) => hex(bytes))
-    const start = Math.max(0, past.length - 20)
-    const { operations } = reader.prove(start as never, 20)
-    expect(operations.map(hex)).toEqual(past.slice(start))
+    const start = Math.max(this.pruned, past.length - 20)
+    const { operations } = reader.prove(Location(start), 20)
+    expect(operations.map(hex)).toEqual(past.slice(start, start + 20))
+    this.checkPruned()
   }
 
   /** Undoing the retained commits one by one gives the index of each state before. */
   private checkUndo(): void {
     const space = new Space(this.rig.home)
     const head = readHead(space)
-    const { slots, log, branches } = this.rig.member as unknown as {
-      readonly slots: SlotIndex
-      readonly log: OperationLog<never>
+    const { index, log, branches } = this.rig.member as unknown as {
+      readonly index: { readonly slots: SlotIndex }
+      readonly log: OperationLog
       readonly branches: { readonly stored: never }
     }
     if (this.stored !== this.tip) return
-    expect(head.commits.length).toBe(Math.min(REWIND, this.history.size - 1))
+    expect(head.commits.length).toBe(this.commits)
     expect(this.rig.rows.get("meta")!.size, "undo rows").toBe(
-      1 + head.commits.reduce((sum, { touched }) => sum + Math.ceil(touched / (ROW_BYTES / 8)), 0),
+      (this.pruned > 0 ? 2 : 1) +
+        head.commits.reduce((sum, { entries }) => sum + Math.ceil(entries / (ROW_BYTES / 8)), 0),
     )
     const locations = new Map<number, number>()
-    for (let slot = 0; slot < head.slots; slot++) {
-      const location = slots.locate(slot, branches.stored)
-      if (location !== 0) locations.set(slot, location)
+    for (let slot = 0; slot < readKeyedRecord(space, head.index).slots; slot++) {
+      locations.set(slot, index.slots.locate(slot, branches.stored))
     }
     for (const commit of [...head.commits].reverse()) {
-      undoCommit(space, commit, locations)
+      readUndo(space, commit, locations)
       const state = this.history.get(commit.parentSize)!
-      expect([...locations.values()].sort((x, y) => x - y)).toEqual([...state.active.values()].sort((x, y) => x - y))
-      expect(commit.parentActive).toBe(state.active.size)
-      for (const [slot, location] of locations) {
+      const active = [...locations].filter(([, location]) => location !== 0)
+      expect(active.map(([, location]) => location).sort((x, y) => x - y)).toEqual(
+        [...state.active.values()].sort((x, y) => x - y),
+      )
+      const record = readKeyedRecord(space, commit.parentIndex)
+      expect(record.active).toBe(state.active.size)
+      for (const [slot, location] of active) {
+        expect(slot).toBeLessThan(record.slots)
+        if (location < this.pruned) continue
         expect(ownerSlot(log.owner(location, branches.stored)), `owner of ${location}`).toBe(slot)
-        expect(slot).toBeLessThan(commit.parentSlots)
       }
     }
   }

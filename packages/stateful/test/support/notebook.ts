@@ -156,6 +156,11 @@ class Notebook implements Member<NotebookBatch, NotebookReader> {
     this.#live.delete(page)
   }
 
+  /** A notebook keeps no history. */
+  readonly prune = (): undefined => undefined
+  readonly trim = (): undefined => undefined
+  readonly rewind = (): undefined => undefined
+
   flush(): Generator<undefined, Flush, void> | undefined {
     return this.#covered === this.#tip ? undefined : this.#flushing(this.#tip)
   }
