@@ -36,7 +36,8 @@ export interface Tree {
 }
 
 const MANIFEST = "package.json"
-const FOLDERS_SKIPPED = new Set(["node_modules", ".git", ".coppice", "dist", "coverage"])
+/** What is no part of the checkout, folder or file: `.git` is a file in a linked work tree. */
+const SKIPPED = new Set(["node_modules", ".git", ".coppice", "dist", "coverage"])
 const BINARY = /\.(png|jpe?g|gif|ico|woff2?|wasm|gz|zip|mdb|bin)$/
 
 /** Tree of a map from path to text. Throws when the root has no package.json. */
@@ -57,9 +58,9 @@ export const readTree = (root: string): Tree => {
   const visit = (folder: string): void => {
     for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
       const path = folder === "" ? entry.name : `${folder}/${entry.name}`
-      if (entry.isDirectory()) {
-        if (!FOLDERS_SKIPPED.has(entry.name)) visit(path)
-      } else if (entry.isFile() && !BINARY.test(entry.name)) files.set(path, readFileSync(join(root, path), "utf8"))
+      if (SKIPPED.has(entry.name)) continue
+      if (entry.isDirectory()) visit(path)
+      else if (entry.isFile() && !BINARY.test(entry.name)) files.set(path, readFileSync(join(root, path), "utf8"))
     }
   }
   visit("")
