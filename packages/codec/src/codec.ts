@@ -12,7 +12,7 @@
 import { ByteReader } from "./byte-reader.ts"
 import { ByteWriter, varintBytes } from "./byte-writer.ts"
 import { DecodeError } from "./decode-error.ts"
-import { BLOB_BYTES_MAX, LIST_COUNT_MAX, WRITER_BYTES_KEPT_MAX } from "./limits.ts"
+import { BLOB_BYTES_MAX, LIST_COUNT_MAX, VARINT_BYTES_MAX, WRITER_BYTES_KEPT_MAX } from "./limits.ts"
 
 /**
  * How values of `T` are encoded.
@@ -126,14 +126,39 @@ export const U64: Codec<bigint> = fixed(
   (reader) => reader.be64(),
 )
 
-/** A varint of a safe integer, 0..2^53-1. */
-export const Varint: Codec<number> = {
-  name: "varint",
+/** Eight bytes, most significant first, of a safe integer, 0..2^53-1. */
+export const U64Safe: Codec<number> = fixed(
+  "u64Safe",
+  8,
+  (writer, value) => writer.be64(value),
+  (reader) => reader.be64Safe(),
+)
+
+/** A varint of an integer, 0..2^64-1. */
+export const Varint64: Codec<bigint> = {
+  name: "varint64",
   size: undefined,
-  sizeMax: varintBytes(Number.MAX_SAFE_INTEGER),
+  sizeMax: VARINT_BYTES_MAX,
   write: (writer, value) => writer.varint(value),
-  read: (reader) => reader.varintSafe(),
+  read: (reader) => reader.varint(),
 }
+
+const varintUpTo = (name: string, max: number): Codec<number> => ({
+  name,
+  size: undefined,
+  sizeMax: varintBytes(max),
+  write: (writer, value) => {
+    if (value > max) throw new RangeError(`${name}: ${value} is outside`)
+    writer.varint(value)
+  },
+  read: (reader) => reader.varintSafe(max),
+})
+
+/** A varint of a safe integer, 0..2^53-1. */
+export const Varint: Codec<number> = varintUpTo("varint", Number.MAX_SAFE_INTEGER)
+
+/** A varint of an integer, 0..`max`, at most 2^53-1. */
+export const VarintUpTo = (max: number): Codec<number> => varintUpTo(`varint(${max})`, max)
 
 /** One byte, 00 or 01. */
 export const Bool: Codec<boolean> = fixed(

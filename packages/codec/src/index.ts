@@ -21,8 +21,11 @@ export {
   U8,
   U32,
   U64,
+  U64Safe,
   type ValueOf,
   Varint,
+  Varint64,
+  VarintUpTo,
 } from "./codec.ts"
 export { DecodeError, toSafeInteger } from "./decode-error.ts"
 export { BLOB_BYTES_MAX, LIST_COUNT_MAX, VARINT_BYTES_MAX } from "./limits.ts"

@@ -20,7 +20,10 @@ import {
   U8,
   U32,
   U64,
+  U64Safe,
   Varint,
+  Varint64,
+  VarintUpTo,
 } from "@coppice/codec"
 import { fc, test } from "@fast-check/vitest"
 import { describe, expect, expectTypeOf } from "vitest"
@@ -39,9 +42,12 @@ const leaves = fc.oneof(
     sample(U8, fc.nat(255)),
     sample(U32, fc.nat(0xffff_ffff)),
     sample(U64, fc.bigInt({ min: 0n, max: (1n << 64n) - 1n })),
+    sample(U64Safe, fc.maxSafeNat()),
     sample(Varint, fc.maxSafeNat()),
+    sample(Varint64, fc.bigInt({ min: 0n, max: (1n << 64n) - 1n })),
     sample(Bool, fc.boolean()),
   ),
+  fc.nat().map((max) => sample(VarintUpTo(max), fc.nat(max))),
   fc.nat(40).map((n) => sample(Bytes(n), fc.uint8Array({ minLength: n, maxLength: n }))),
   fc.nat(200).map((n) => sample(Blob(n), fc.uint8Array({ maxLength: n }))),
   fc.nat(40).map((n) => sample(Text(4 * n), fc.string({ unit: "binary", maxLength: n }))),
@@ -172,6 +178,12 @@ describe("hostile input", () => {
     expect(() => decode(List(counted, 3), hex("0401020304"))).toThrow(DecodeError)
     expect(() => decode(List(counted, 0xffff_ffff), hex("ffffffff0f01"))).toThrow("truncated at byte 0")
     expect(reads).toBe(0)
+  })
+
+  test("a varint above its limit is refused", () => {
+    expect(decode(VarintUpTo(300), Uint8Array.of(0xac, 2))).toBe(300)
+    expect(() => decode(VarintUpTo(300), Uint8Array.of(0xad, 2))).toThrow(DecodeError)
+    expect(() => encode(VarintUpTo(300), 301)).toThrow(RangeError)
   })
 
   test("text that is not well-formed UTF-8 is refused, and a byte order mark is kept", () => {

@@ -10,5 +10,7 @@ export const APPEND_LEAVES_MAX = 4_194_304
 export const HASH_JOB_PREIMAGES_MAX = 2_048
 /** Bytes of input in one hash job, unless a single preimage is longer. */
 export const HASH_JOB_BYTES_MAX = 262_144
+/** Elements of one multi-proof: bounds what checking one costs. */
+export const MULTI_PROOF_ELEMENTS_MAX = 4_096
 /** Digests in a range proof: 51 and 50 siblings below the two largest peaks, and the 50 peaks beside them. */
 export const RANGE_PROOF_DIGESTS_MAX = 151

@@ -7,10 +7,11 @@
  * Invariant: a proof is `{leaves, inactivePeaks, digests}` and nothing else; range, elements and bagging come from
  * the verifier, and a proof made for another bagging leads to another root.
  */
-import { Bytes, type Codec, List, varintBytes } from "@coppice/codec"
+import { Bytes, type Codec, List, Struct } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest, type Hasher } from "@coppice/crypto"
 import type { Family, TreeNode } from "./family.ts"
 import { requireLeaves } from "./frontier.ts"
+import { type Integers, safeIntegers } from "./integers.ts"
 import { isUpTo, requireInactivePeaks } from "./internal/bounds.ts"
 import { foldBackward, foldForward } from "./internal/digests.ts"
 import { layoutOf } from "./internal/layout.ts"
@@ -18,12 +19,15 @@ import { PEAKS_MAX, RANGE_PROOF_DIGESTS_MAX } from "./limits.ts"
 import type { Location, Position } from "./location.ts"
 import type { Bagging } from "./root.ts"
 
-/** Proof that consecutive elements stand in a tree of `leaves` leaves. */
-export interface RangeProof {
-  readonly leaves: Location
-  readonly inactivePeaks: number
+/** The record of a proof, over integers of any width. */
+export interface ProofRecord<L, N> {
+  readonly leaves: L
+  readonly inactivePeaks: N
   readonly digests: ReadonlyArray<Digest>
 }
+
+/** Proof that consecutive elements stand in a tree of `leaves` leaves. */
+export type RangeProof = ProofRecord<Location, number>
 
 /** What fixes the root of a tree besides its peaks. */
 export interface TreeShape {
@@ -38,7 +42,12 @@ export interface LocationRange {
   readonly end: Location
 }
 
-const requireRange = (family: Family, { leaves, inactivePeaks }: TreeShape, { start, end }: LocationRange): void => {
+/** Throws `RangeError` unless a tree of this shape can be, and the range lies in it. */
+export const requireRange = (
+  family: Family,
+  { leaves, inactivePeaks }: TreeShape,
+  { start, end }: LocationRange,
+): void => {
   const peaks = family.peaks(requireLeaves(family, leaves))
   if (!(isUpTo(start, leaves) && isUpTo(end, leaves) && start < end))
     throw new RangeError(`cannot prove [${start}, ${end}) of ${leaves} leaves`)
@@ -86,26 +95,17 @@ export const rangeProof = (
 }
 
 /**
- * Codec of the proofs of a family: `varint(leaves) varint(inactivePeaks) varint(count) digest*`.
+ * Codec of proofs over given integers: `varint(leaves) varint(inactivePeaks) varint(count) digest*`.
  *
- * Bounds: leaves up to the family's maximum, inactive peaks up to `PEAKS_MAX`, digests up to `digestsMax`.
- * Source: spec merkle §6.4.
+ * Bounds: inactive peaks up to `PEAKS_MAX`, digests up to `digestsMax`. Source: spec merkle §6.4.
  */
-export const rangeProofCodec = (family: Family, digestsMax: number = RANGE_PROOF_DIGESTS_MAX): Codec<RangeProof> => {
-  const digests = List(Bytes(DIGEST_BYTES), digestsMax)
-  return {
-    name: `rangeProof(${family.name}, ${digestsMax})`,
-    size: undefined,
-    sizeMax: varintBytes(family.leavesMax) + varintBytes(PEAKS_MAX) + digests.sizeMax,
-    write: (writer, proof) => {
-      requireInactivePeaks(proof.inactivePeaks, PEAKS_MAX)
-      writer.varint(requireLeaves(family, proof.leaves)).varint(proof.inactivePeaks)
-      digests.write(writer, proof.digests)
-    },
-    read: (reader) => ({
-      leaves: reader.varintSafe(family.leavesMax) as Location,
-      inactivePeaks: reader.varintSafe(PEAKS_MAX),
-      digests: digests.read(reader),
-    }),
-  }
-}
+export const proofRecord = <L, N>(integers: Integers<L, N>, digestsMax: number): Codec<ProofRecord<L, N>> =>
+  Struct({
+    leaves: integers.location,
+    inactivePeaks: integers.varint(PEAKS_MAX),
+    digests: List(Bytes(DIGEST_BYTES), digestsMax),
+  })
+
+/** Codec of the proofs of a family. Bounds: leaves up to the family's maximum, digests up to `digestsMax`. */
+export const rangeProofCodec = (family: Family, digestsMax: number = RANGE_PROOF_DIGESTS_MAX): Codec<RangeProof> =>
+  proofRecord(safeIntegers(family), digestsMax)

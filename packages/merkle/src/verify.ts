@@ -38,6 +38,9 @@ export type ProofRejection =
   | { readonly _tag: "PinLength"; readonly index: number; readonly length: number }
   | { readonly _tag: "PinMismatch"; readonly firstPin: number; readonly endPin: number }
 
+/** What becomes of the digest of a parent once it is recomputed: how a tree is told whose nodes bind more (spec qmdb §9.1). */
+export type Graft = (node: TreeNode, digest: Digest) => Digest
+
 /** The root that a claim leads to, or why it leads to none. */
 export type Reconstruction = { readonly _tag: "Root"; readonly root: Digest } | ProofRejection
 
@@ -75,6 +78,7 @@ const coveringDigests = (
   claim: RangeClaim,
   covering: ReadonlyArray<Peak>,
   siblings: ReadonlyArray<Digest>,
+  graft: Graft | undefined,
 ): ReadonlyArray<Digest> => {
   const { family, start, elements } = claim
   const range = rangeOf(claim)
@@ -84,20 +88,21 @@ const coveringDigests = (
     if (node.height === 0) return leafDigest(hasher, node.position, elements[node.start - start]!)
     const [left, right] = childrenOf(family, node)
     const leftDigest = digestOf(left)
-    return parentDigest(hasher, node.position, leftDigest, digestOf(right))
+    const digest = parentDigest(hasher, node.position, leftDigest, digestOf(right))
+    return graft === undefined ? digest : graft(node, digest)
   }
   return covering.map(digestOf)
 }
 
 /** The root of a claim that has been laid out: digests are split as the layout says, covering peaks recomputed. */
-const rootOf = (hasher: Hasher, claim: RangeClaim, layout: Layout): Digest => {
+const rootOf = (hasher: Hasher, claim: RangeClaim, layout: Layout, graft?: Graft): Digest => {
   const { leaves, inactivePeaks, digests } = claim.proof
   if (leaves === 0) return rootDigest(hasher, 0, 0, [])
   const siblingsFrom = digests.length - layout.siblings.length
   const youngestFrom = siblingsFrom - Math.min(layout.suffix.length, 1) - layout.after.length
   const peaks = [
     ...digests.slice(0, youngestFrom),
-    ...coveringDigests(hasher, claim, layout.covering, digests.slice(siblingsFrom)),
+    ...coveringDigests(hasher, claim, layout.covering, digests.slice(siblingsFrom), graft),
     ...digests.slice(youngestFrom, siblingsFrom),
   ]
   // A prefix accumulator is one entry that stands for all prefix peaks.
@@ -107,14 +112,15 @@ const rootOf = (hasher: Hasher, claim: RangeClaim, layout: Layout): Digest => {
 }
 
 /**
- * The root that a claim leads to. Use it when the root is bound by something larger; else `verifyRangeProof`.
+ * The root that a claim leads to. Use it when the root is bound by something larger; else `verifyRangeProof`. With
+ * `graft` it is the root of a tree whose parents over proven elements are grafted.
  *
  * Cost: at most two hashes per element, and one per sibling and peak.
  * Source: spec merkle §6.3.
  */
-export const reconstructRoot = (hasher: Hasher, claim: RangeClaim): Reconstruction => {
+export const reconstructRoot = (hasher: Hasher, claim: RangeClaim, graft?: Graft): Reconstruction => {
   const layout = layoutOfClaim(claim)
-  return "_tag" in layout ? layout : { _tag: "Root", root: rootOf(hasher, claim, layout) }
+  return "_tag" in layout ? layout : { _tag: "Root", root: rootOf(hasher, claim, layout, graft) }
 }
 
 const compareRoots = (expected: Digest, actual: Digest): ProofRejection | undefined =>
