@@ -89,19 +89,23 @@ const rootOf = <R>(spec: MemberSpec<Batch, R>, seed: number) =>
       yield* storage.write(flush.changes)
       flush.settled()
     }
-    return database.tip.target.root
+    const { root, canonical } = database.tip.target
+    return canonical ?? root
   })
 
 const workload = <R>(spec: MemberSpec<Batch, R>): Workload => {
   return (seed) => Effect.runPromise(Effect.scoped(rootOf(spec, seed)))
 }
 
-/** `keyed/any/unordered/{mmr,mmb}/{fixed,variable}`. */
+/** `keyed/{any,current}/unordered/{mmr,mmb}/{fixed,variable}`. */
 export const keyedWorkloads: Workloads = Object.fromEntries(
   (["mmr", "mmb"] as const).flatMap((family) =>
-    (["fixed", "variable"] as const).map((encoding) => [
-      `keyed/any/unordered/${family}/${encoding}`,
-      workload(Qmdb.any({ key: Bytes(32), value: Bytes(32), family, encoding })),
-    ]),
+    (["fixed", "variable"] as const).flatMap((encoding) => {
+      const options = { key: Bytes(32), value: Bytes(32), family, encoding }
+      return [
+        [`keyed/any/unordered/${family}/${encoding}`, workload(Qmdb.any(options))],
+        [`keyed/current/unordered/${family}/${encoding}`, workload(Qmdb.current(options))],
+      ]
+    }),
   ),
 )

@@ -32,5 +32,5 @@ export const any = <K, V>(options: AnyOptions<K, V>): MemberSpec<KeyedBatch<K, V
   const { key, value } = options
   const format = keyedFormat(options)
   const name = `any/unordered/${format.family.name}/${format.encoding}/${key.name}/${value.name}`
-  return logSpec(name, keyedFamily(format, sealUnordered))
+  return logSpec(name, keyedFamily(format, sealUnordered, undefined))
 }

@@ -9,6 +9,8 @@ export {
   VALUE_BYTES_MAX,
 } from "@coppice/verify"
 export * from "./any.ts"
+export * from "./current.ts"
+export * from "./current-reader.ts"
 export * from "./errors.ts"
 export { KeyedBatch } from "./internal/keyed-batch.ts"
 export * from "./keyed-reader.ts"

@@ -14,6 +14,8 @@ export const INDEX_REPLAY_OPS_MAX = 1 << 18
 export const PROOF_OPS_MAX = 4096
 /** Bytes of operations returned with one range proof, unless a single one is longer. */
 export const PROOF_BYTES_MAX = 1 << 22
+/** Bytes of a chunk of activity bits: a proof of one operation carries its chunk whole. */
+export const CHUNK_BYTES_MAX = 4096
 /** Un-flushed layers of one database. */
 export const LAYERS_MAX = 4096
 /** Commits of one database that keep undo records at most. */

@@ -4,7 +4,6 @@
  * of operations, some reached by going back; at the end every state is compared with a root that is computed from all its
  * bits, node by node.
  */
-import { createHash } from "node:crypto"
 import { opensslHasher } from "@coppice/crypto/node"
 import { type Family, Location, mmb, mmr } from "@coppice/merkle"
 import { grafting } from "@coppice/verify/grafting"
@@ -12,6 +11,7 @@ import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { type Activity, canonicalState } from "../src/internal/activity.ts"
 import { backward, build, forward, hex, OperationsTree, type State } from "./support/activity.ts"
+import { type DefinedNode, definedRoot } from "./support/canonical.ts"
 
 /** A state of the toy database: which key each operation is of, and what is active. */
 interface Toy extends State {
@@ -61,43 +61,17 @@ const treeOf = (family: Family, { log, salts }: Toy): OperationsTree =>
     log.map((key, i) => Buffer.from(Int32Array.of(i, key, salts[i]!).buffer)),
   )
 
-const sha = (...parts: ReadonlyArray<Uint8Array>): Uint8Array =>
-  parts.reduce((hash, part) => hash.update(part), createHash("sha256")).digest()
-const be8 = (n: number): Uint8Array => {
-  const bytes = Buffer.alloc(8)
-  bytes.writeBigUInt64BE(BigInt(n))
-  return bytes
-}
-
-/** The canonical root by its definition: every chunk, every node, no sharing. */
+/** The canonical root by its definition. */
 const defined = (family: Family, chunkBytes: number, tree: OperationsTree, state: State): string => {
   const { leaves, floor, active } = state
-  const span = 8 * chunkBytes
-  const height = Math.log2(span)
-  const node = tree.node(leaves)
-  const chunks = Array.from({ length: Math.ceil(leaves / span) }, () => Buffer.alloc(chunkBytes))
-  for (const bit of [...active, leaves - 1]) chunks[Math.floor(bit / span)]![(bit % span) >> 3]! |= 1 << (bit % 8)
-  const digest = (start: number, h: number): Uint8Array => {
-    const position = family.position(Location(start), h)
-    if (h < height) return node(position)
-    if (h > height) return sha(be8(position), digest(start, h - 1), digest(start + 2 ** (h - 1), h - 1))
-    const chunk = chunks[start / span]!
-    return chunk.every((byte) => byte === 0) ? node(position) : sha(chunk, node(position))
+  const digestAt = tree.node(leaves)
+  const node = (start: number, height: number): DefinedNode | undefined => {
+    if (family.birth(Location(start), height) > leaves) return undefined
+    const position = family.position(Location(start), height)
+    return { position, digest: digestAt(position) }
   }
-  const peaks = family.peaks(leaves)
-  let inactive = 0
-  for (let i = 0; i < peaks.length && peaks[i]!.start + 2 ** peaks[i]!.height <= floor; i++) {
-    if ((peaks[i]!.start + 2 ** peaks[i]!.height) % span === 0) inactive = i + 1
-  }
-  const digests = peaks.map((peak) => digest(peak.start, peak.height))
-  const first = digests.slice(0, Math.max(1, inactive)).reduce((folded, next) => sha(folded, next))
-  const body = [first, ...digests.slice(Math.max(1, inactive))].reduceRight((folded, next) => sha(next, folded))
-  const grafted = sha(be8(leaves), ...(inactive > 0 ? [be8(inactive)] : []), body)
-  const complete = Math.floor(leaves / span)
-  const pending =
-    complete > 0 && family.birth(Location((complete - 1) * span), height) > leaves ? [sha(chunks[complete - 1]!)] : []
-  const partial = leaves % span === 0 ? [] : [be8(leaves % span), sha(chunks[complete]!)]
-  return hex(sha(tree.root(leaves, floor), grafted, ...pending, ...partial))
+  const opsRoot = tree.root(leaves, floor)
+  return hex(definedRoot({ chunkBytes, leaves, floor, opsRoot, active, peaks: family.peaks(leaves), node }))
 }
 
 interface Reached {

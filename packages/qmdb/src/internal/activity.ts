@@ -60,6 +60,13 @@ export const activityBytes = ({ chunks, nodes, levels }: Activity): number =>
 export const readChunk = (activity: Activity, chunk: number): Uint8Array =>
   chunk < lowOf(activity) ? new Uint8Array(activity.grafting.chunkBytes) : activity.chunks.read(chunk)
 
+/** Whether the operation at a location of the state is active, or the last commit. */
+export const isActive = (activity: Activity, location: Location): boolean => {
+  const { span } = activity.grafting
+  const bit = location % span
+  return ((readChunk(activity, Math.floor(location / span))[bit >>> 3]! >>> (bit & 7)) & 1) === 1
+}
+
 /** Grafted digest of a node of the operations tree. */
 export const graftedDigest = (activity: Activity, start: Location, height: number, node: NodeReader): Digest => {
   const { grafting, levels } = activity
@@ -73,6 +80,12 @@ export const graftedDigest = (activity: Activity, start: Location, height: numbe
 /** What the canonical root binds, and that root. */
 export interface CanonicalState extends CanonicalParts {
   readonly root: Digest
+}
+
+/** What a state of a `current` database has beside that of `any`. */
+export interface CurrentState {
+  readonly activity: Activity
+  readonly canonical: CanonicalState
 }
 
 /**

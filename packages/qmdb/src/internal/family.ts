@@ -85,8 +85,8 @@ export interface LogIndex<B, R, S extends LogState, D> {
   readonly tidy: () => Generator<undefined, void, void>
   /** Notes that a layer, or one that is still being sealed, is closed. */
   readonly forget: (branch: Branch<Content<S, D>>) => void
-  /** Bytes of memory of a layer's part. */
-  readonly bytesOf: (part: D) => number
+  /** Bytes of memory of a layer's part, and of what the family keeps in its state. */
+  readonly bytesOf: (content: Content<S, D>) => number
   readonly undo: (part: D) => Undo
   /** Takes layers into the index, oldest first, and adds the changes of this flush. */
   readonly flush: (

@@ -8,9 +8,11 @@
  * Invariant: at every moment, between any two steps of a seal or a write, each living layer reads exactly its own state.
  */
 import { DecodeError, decode, encode } from "@coppice/codec"
-import { Location } from "@coppice/merkle"
+import type { Digest } from "@coppice/crypto"
+import { Location, type Position } from "@coppice/merkle"
 import type { Change, StorageError } from "@coppice/storage"
 import type { KeyedFormat } from "@coppice/verify"
+import type { Grafting } from "@coppice/verify/grafting"
 import {
   commitFloor,
   commitOperation,
@@ -23,9 +25,11 @@ import {
 import { Effect } from "effect"
 import type { KeyedReader } from "../keyed-reader.ts"
 import type { SealStep, SyncTarget } from "../member.ts"
+import { activityBytes, type CurrentState } from "./activity.ts"
 import type { Branch } from "./branches.ts"
 import { ClosedLayers } from "./closed-layers.ts"
 import type { Family, IndexFlush, LogCore, LogIndex, RewindPlan, Undo } from "./family.ts"
+import { Grafts } from "./grafts.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
 import { type BatchSource, KeyedBatch } from "./keyed-batch.ts"
 import { type IndexPart, type KeyedContent, type KeyedState, keyedRecord, readKeyedRecord } from "./keyed-state.ts"
@@ -41,7 +45,8 @@ import { Sweep } from "./sweep.ts"
 /** Seals a batch of one order of keys: which operations its writes become. */
 export type Seal = <K, V>(home: SealHome<K, V>, input: SealInput) => Generator<SealStep, KeyedContent, void>
 
-type KeyedFamily<K, V> = Family<KeyedBatch<K, V>, KeyedReader<K, V>, KeyedState, IndexPart>
+/** A keyed family of databases. */
+export type KeyedFamily<K, V> = Family<KeyedBatch<K, V>, KeyedReader<K, V>, KeyedState, IndexPart>
 
 /** What a header commits to for a state without a root beside the operations root. */
 export const targetOf = ({ root, floor, size }: LogState): SyncTarget => ({
@@ -50,19 +55,23 @@ export const targetOf = ({ root, floor, size }: LogState): SyncTarget => ({
   end: Location(size),
 })
 
-/** The `any` family of a format. */
-export const keyedFamily = <K, V>(format: KeyedFormat<K, V>, seal: Seal): KeyedFamily<K, V> => ({
+/** The `any` family of a format; with a grafting, what `current` stands on: its states have grafts. */
+export const keyedFamily = <K, V>(
+  format: KeyedFormat<K, V>,
+  seal: Seal,
+  grafting: Grafting | undefined,
+): KeyedFamily<K, V> => ({
   merkle: format.family,
   operationBytes: format.operationBytes,
   owned: true,
   genesisCommit: commitOperation(format, undefined, 0),
   commitFloor: (operation) => commitFloor(format, operation),
-  initial: (state) => ({ ...state, slots: 0, freedUsed: 0, active: 0 }),
+  initial: (state) => ({ ...state, slots: 0, freedUsed: 0, active: 0, current: undefined }),
   targetOf,
   record: keyedRecord,
   needsFloor: true,
   prunable: ({ floor }) => floor,
-  open: (core) => new KeyedLogIndex(format, seal, core),
+  open: (core) => new KeyedLogIndex(format, seal, grafting && new Grafts(grafting, core.hasher), core),
 })
 
 /** What a touched slot costs a layer: its entry in the slot index, and itself with its location before. */
@@ -78,6 +87,7 @@ class KeyedLogIndex<K, V>
   readonly reader: KeyedReader<K, V>
   private readonly format: KeyedFormat<K, V>
   private readonly sealBatch: Seal
+  private readonly grafts: Grafts | undefined
   private readonly core: LogCore<KeyedState, IndexPart>
   private readonly slots = new SlotIndex()
   private readonly keys: KeyIndex
@@ -88,9 +98,10 @@ class KeyedLogIndex<K, V>
   /** What layers that are being sealed have put into the shared indexes. */
   private readonly traces = new Map<Branch<KeyedContent>, SealTrace>()
 
-  constructor(format: KeyedFormat<K, V>, seal: Seal, core: LogCore<KeyedState, IndexPart>) {
+  constructor(format: KeyedFormat<K, V>, seal: Seal, grafts: Grafts | undefined, core: LogCore<KeyedState, IndexPart>) {
     this.format = format
     this.sealBatch = seal
+    this.grafts = grafts
     this.core = core
     this.keys = new KeyIndex(core.space)
     this.closed = new ClosedLayers(this.slots, this.keys)
@@ -115,7 +126,9 @@ class KeyedLogIndex<K, V>
     const found = this.slots.rebuildFreed(slots)
     if (found !== active) throw space.corrupt(`${found} keys are active, the head row says ${active}`)
     this.sweep = new Sweep(checkpoint)
-    return { ...state, slots, active, freedUsed: 0 }
+    const node = (position: Position): Digest => log.node(position, branches.stored)
+    const current = this.grafts?.build(state, this.slots.locations(active), node)
+    return { ...state, slots, active, freedUsed: 0, current }
   }
 
   /** Reads rows straight into their pages: what a scan returns would lie between them and stay resident. */
@@ -200,7 +213,9 @@ class KeyedLogIndex<K, V>
     this.traces.set(branch, trace)
     const { hasher, log } = this.core
     const home = { format: this.format, hasher, log, slots: this.slots, keys: this.keys }
-    const content = yield* this.sealBatch(home, { parent, branch, writes, metadata, trace })
+    const before = parent.content!.state.current
+    const sealed = yield* this.sealBatch(home, { parent, branch, writes, metadata, trace })
+    const content = before === undefined ? sealed : yield* this.grafts!.seal(sealed, before, parent, branch, home)
     this.traces.delete(branch)
     return content
   }
@@ -213,8 +228,11 @@ class KeyedLogIndex<K, V>
     this.traces.delete(branch)
   }
 
-  bytesOf({ touched, created }: IndexPart): number {
-    return touched.length * TOUCHED_BYTES + created.reduce((sum, key) => sum + key.length + CREATED_BYTES, 0)
+  bytesOf({ index, state }: KeyedContent): number {
+    const { touched, created } = index!
+    const keyBytes = created.reduce((sum, key) => sum + key.length + CREATED_BYTES, 0)
+    const grafted = state.current === undefined ? 0 : activityBytes(state.current.activity)
+    return touched.length * TOUCHED_BYTES + keyBytes + grafted
   }
 
   undo({ touched, previous }: IndexPart): Undo {
@@ -279,7 +297,16 @@ class KeyedLogIndex<K, V>
       for (const key of keys.keys()) this.keys.swept(key)
       this.sweep = new Sweep(checkpoint)
     }
-    return { state: { ...to, slots, active, freedUsed: 0 }, settled }
+    const current = yield* this.currentAt(to, locations.values())
+    return { state: { ...to, slots, active, freedUsed: 0, current }, settled }
+  }
+
+  private *currentAt(to: LogState, locations: Iterable<number>): Generator<undefined, CurrentState | undefined, void> {
+    const { log, branches } = this.core
+    const { stored } = branches
+    const before = stored.content!.state.current
+    if (before === undefined) return undefined
+    return yield* this.grafts!.rewind(before, to, locations, (position) => log.node(position, stored))
   }
 
   private pageRow(page: number): Float64Array {

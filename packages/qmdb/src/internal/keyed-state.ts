@@ -6,6 +6,7 @@
 import { type Codec, encode, Struct, Varint } from "@coppice/codec"
 import type { KeyText } from "@coppice/verify/log"
 import { SLOTS_MAX } from "../limits.ts"
+import type { CurrentState } from "./activity.ts"
 import { type Content, decodeRow, type LogState } from "./log-state.ts"
 import type { Space } from "./space.ts"
 
@@ -17,6 +18,8 @@ export interface KeyedState extends LogState {
   readonly freedUsed: number
   /** Active keys. */
   readonly active: number
+  /** What a `current` database has, and no other. */
+  readonly current: CurrentState | undefined
 }
 
 /** How a layer changed the index, for merging, closing and undoing it. */

@@ -15,3 +15,9 @@ export const SLICE_ITEMS = 512
 
 /** Flushes that one round of the sweep takes at most, so that small flushes carry small shares. */
 export const ROUND_FLUSHES = 64
+
+/**
+ * Bytes of a page of activity in memory, or of one record where that is longer. Smaller pages cost more objects, larger
+ * ones more copying by each layer.
+ */
+export const PAGE_BYTES = 2048

@@ -170,10 +170,10 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
     }
   }
 
-  private bytesOf({ log, index }: Content<S, D>): number {
-    const { operations, offsets, owners, nodes } = log!
+  private bytesOf(content: Content<S, D>): number {
+    const { operations, offsets, owners, nodes } = content.log!
     const bytes = operations.byteLength + offsets.byteLength + owners.byteLength + nodes.byteLength
-    return bytes + this.index.bytesOf(index!)
+    return bytes + this.index.bytesOf(content)
   }
 
   apply(layer: Layer): void {

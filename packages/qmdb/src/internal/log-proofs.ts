@@ -25,6 +25,32 @@ export interface LogView {
   readonly floorAt: (location: number) => number | undefined
 }
 
+/** Throws `ProofUnavailable` when nothing can be proven from `start` on in a log of `leaves` operations. */
+export const requireStart = (pruned: number, start: Location, leaves: Location): void => {
+  if (start >= leaves) throw new ProofUnavailable("start beyond size", start, leaves)
+  if (start < pruned) throw new ProofUnavailable("pruned", start, leaves)
+}
+
+/** Copies of `max` operations from `start` on, below `leaves`: at least one, then what the limits of a proof allow. */
+export const operationsFrom = (
+  log: OperationLog,
+  branch: Branch<unknown>,
+  start: Location,
+  max: number,
+  leaves: Location,
+): ReadonlyArray<Uint8Array> => {
+  const end = Math.min(leaves, start + Math.max(1, Math.min(max, PROOF_OPS_MAX)))
+  const operations: Array<Uint8Array> = []
+  let bytes = 0
+  for (let location: number = start; location < end; location++) {
+    const operation = log.operation(location, branch)
+    bytes += operation.length
+    if (operations.length > 0 && bytes > PROOF_BYTES_MAX) break
+    operations.push(new Uint8Array(operation))
+  }
+  return operations
+}
+
 /** Proves the log of one member. The reader of every family with a log is one. */
 export class LogProver implements LogReader {
   private readonly log: OperationLog
@@ -56,8 +82,7 @@ export class LogProver implements LogReader {
     const { family } = state.frontier
     const inactive = inactivePeaks(family, leaves, Location(floor))
     const shape = { leaves, inactivePeaks: inactive, bagging: "backward" as const }
-    const count = Math.max(1, Math.min(max, PROOF_OPS_MAX))
-    const operations = this.operations(start, Math.min(leaves, start + count))
+    const operations = operationsFrom(this.log, tip, start, max, leaves)
     const range = { start, end: Location(start + operations.length) }
     const proof = rangeProof(this.hasher, family, shape, range, ({ position }) => this.log.node(position, tip))
     return { start, operations, proof }
@@ -68,24 +93,10 @@ export class LogProver implements LogReader {
     const { state, pruned, floorAt } = this.view
     if (leaves > state.size) throw new ProofUnavailable("size beyond log", start, leaves)
     if (leaves < 1) throw new ProofUnavailable("not a commit boundary", start, leaves)
-    if (start >= leaves) throw new ProofUnavailable("start beyond size", start, leaves)
-    if (start < pruned) throw new ProofUnavailable("pruned", start, leaves)
+    requireStart(pruned, start, leaves)
     const floor = floorAt(leaves - 1)
     if (floor === undefined) throw new ProofUnavailable("not a commit boundary", start, leaves)
     return floor
-  }
-
-  /** Copies of the operations `[start, end)`, at least one, then as many as `PROOF_BYTES_MAX` allows. */
-  private operations(start: number, end: number): ReadonlyArray<Uint8Array> {
-    const operations: Array<Uint8Array> = []
-    let bytes = 0
-    for (let location = start; location < end; location++) {
-      const operation = this.log.operation(location, this.view.tip)
-      bytes += operation.length
-      if (operations.length > 0 && bytes > PROOF_BYTES_MAX) break
-      operations.push(new Uint8Array(operation))
-    }
-    return operations
   }
 
   readonly pins = (location: Location): ReadonlyArray<Digest> => {

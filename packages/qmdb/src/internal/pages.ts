@@ -10,9 +10,8 @@
  * Invariant: a page is written only by the fork that made it, so a read costs the same however long the chain of forks is,
  * and none of them needs another to stay alive.
  */
+import { PAGE_BYTES } from "./layout.ts"
 
-/** Bytes of a page, or of one record where that is longer. Smaller pages cost more objects, larger ones more copying. */
-const PAGE_BYTES = 2048
 /** What an entry of the directory costs. */
 const ENTRY_BYTES = 8
 const WORD_BYTES = 8

@@ -252,7 +252,7 @@ export class Sealing<K, V> {
     const root = treeRoot(hasher, frontier, inactivePeaks(family, frontier.leaves, Location(floor)), "backward")
     const { slotsUsed: slots, freedUsed, active } = this
     return {
-      state: { size: before.size + count, floor, root, frontier, slots, freedUsed, active },
+      state: { size: before.size + count, floor, root, frontier, slots, freedUsed, active, current: undefined },
       log: {
         start: before.size,
         count,

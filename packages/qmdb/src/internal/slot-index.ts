@@ -247,6 +247,16 @@ export class SlotIndex {
     return new Uint8Array(buffer, byteOffset, byteLength)
   }
 
+  /** Locations of the `active` slots that are active. No layer may touch any. */
+  locations(active: number): Float64Array {
+    const locations = new Float64Array(active)
+    let count = 0
+    for (const page of this.pages) {
+      for (let at = 0; at < page.length; at++) if (page[at]! > INACTIVE) locations[count++] = page[at]!
+    }
+    return locations
+  }
+
   /** Pages changed since they were last written, in order. */
   dirtyPages(): Array<number> {
     const pages: Array<number> = []

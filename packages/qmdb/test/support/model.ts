@@ -7,6 +7,7 @@
  * from the text: it shares no code with what it judges but SHA-256.
  */
 import { createHash } from "node:crypto"
+import { definedRoot } from "./canonical.ts"
 
 /** Writes of a batch: value, or null for a delete, by key bytes as latin1 text. */
 export type ModelWrites = ReadonlyMap<string, Uint8Array | null>
@@ -28,6 +29,8 @@ interface Peak {
   readonly height: number
   readonly digest: Uint8Array
 }
+
+type Nodes = ReadonlyArray<Peak>
 
 const sha256 = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
   const hash = createHash("sha256")
@@ -109,7 +112,8 @@ export class ModelState {
   readonly floor: number
   readonly root: Uint8Array
   private readonly peaks: ReadonlyArray<Peak>
-  private readonly nodes: number
+  /** By position. */
+  private readonly nodes: Nodes
 
   private constructor(
     parent: ModelState | undefined,
@@ -125,17 +129,19 @@ export class ModelState {
     this.active = active
     this.floor = floor
     const peaks = [...(parent?.peaks ?? [])]
-    let position = parent?.nodes ?? 0
+    const nodes = [...(parent?.nodes ?? [])]
     for (let leaf = parent?.size ?? 0; leaf < this.size; leaf++) {
-      peaks.push({ start: leaf, height: 0, digest: sha256(be8(position++), this.operations[leaf]!.bytes) })
+      peaks.push({ start: leaf, height: 0, digest: sha256(be8(nodes.length), this.operations[leaf]!.bytes) })
+      nodes.push(peaks.at(-1)!)
       for (const { start, height } of parentsOf(format.family, leaf)) {
         const at = peaks.findIndex((peak) => peak.start === start && peak.height === height - 1)
-        const digest = sha256(be8(position++), peaks[at]!.digest, peaks[at + 1]!.digest)
-        peaks.splice(at, 2, { start, height, digest })
+        const digest = sha256(be8(nodes.length), peaks[at]!.digest, peaks[at + 1]!.digest)
+        nodes.push({ start, height, digest })
+        peaks.splice(at, 2, nodes.at(-1)!)
       }
     }
     this.peaks = peaks
-    this.nodes = position
+    this.nodes = nodes
     this.root = this.computeRoot()
   }
 
@@ -156,6 +162,14 @@ export class ModelState {
     let body = rest.at(-1)!
     for (const previous of rest.slice(0, -1).reverse()) body = sha256(previous, body)
     return inactive === 0 ? sha256(be8(this.size), body) : sha256(be8(this.size), be8(inactive), body)
+  }
+
+  /** The root with the bits of activity in chunks of so many bytes. */
+  canonicalRoot(chunkBytes: number): Uint8Array {
+    const at = new Map(this.nodes.map((node, position) => [`${node.start},${node.height}`, { ...node, position }]))
+    const { size: leaves, floor, root: opsRoot, peaks } = this
+    const node = (start: number, height: number) => at.get(`${start},${height}`)
+    return definedRoot({ chunkBytes, leaves, floor, opsRoot, active: this.active.values(), peaks, node })
   }
 
   get(key: string): Uint8Array | undefined {

@@ -13,7 +13,8 @@
  * model's.
  */
 import { Blob, Bytes, type Codec, keyBytes } from "@coppice/codec"
-import { Location } from "@coppice/merkle"
+import { family as familyOf, Location } from "@coppice/merkle"
+import { grafting, syncBoundary } from "@coppice/verify/grafting"
 import { expect } from "vitest"
 import {
   type Flush,
@@ -28,6 +29,7 @@ import {
   type SealStep,
   StaleBatch,
 } from "../../src/index.ts"
+import { currentSpec } from "../../src/internal/current-spec.ts"
 import { readKeyedRecord } from "../../src/internal/keyed-state.ts"
 import { ROW_BYTES } from "../../src/internal/layout.ts"
 import { readHead, readUndo } from "../../src/internal/log-state.ts"
@@ -41,6 +43,8 @@ import { type ModelFormat, ModelState, type ModelWrites } from "./model.ts"
 export interface WorldOptions {
   readonly family: "mmr" | "mmb"
   readonly encoding: "fixed" | "variable"
+  /** Bytes of a chunk of a `current` database; an `any` database when not given. */
+  readonly chunkBytes?: number
   /** So many keys that some are not touched for longer than a sweep takes; else so few that blocks meet all the time. */
   readonly manyKeys?: boolean
   /** Damages what a reopened member finds: for canaries. */
@@ -167,7 +171,8 @@ export class World {
     this.keys = options.manyKeys === true ? MANY_KEYS : few
     const key: Codec<Uint8Array> = fixed ? Bytes(2) : Blob(8)
     const value: Codec<Uint8Array> = fixed ? Bytes(3) : Blob(12)
-    this.spec = Qmdb.any({ key, value, family: options.family, encoding: options.encoding })
+    const declared = { key, value, family: options.family, encoding: options.encoding }
+    this.spec = options.chunkBytes === undefined ? Qmdb.any(declared) : currentSpec(declared, options.chunkBytes)
     this.rig = withLateIds(createRig(this.spec, { rewindCommits: REWIND }))
     const state = ModelState.genesis(this.format)
     this.tip = this.stored = { layer: this.rig.member.tip, state, parent: undefined, closed: false }
@@ -399,9 +404,9 @@ export class World {
   prune(a: number, b: number): void {
     if (this.flight !== undefined) return
     const { member, rows } = this.rig
-    const { floor } = this.stored.state
-    const location = Location(Math.max(0, floor + 2 - (a % 20)))
-    if (location > floor) {
+    const allowed = this.prunable(this.stored.state)
+    const location = Location(Math.max(0, allowed + 2 - (a % 20)))
+    if (location > allowed) {
       expect(() => member.prune(location)).toThrow(PruneRefused)
       return
     }
@@ -477,8 +482,18 @@ export class World {
   }
 
   private checkTarget(found: { readonly target?: unknown } & (Layer | Flush), state: ModelState): void {
-    const { target } = found
-    expect([hex(target.root), target.start, target.end]).toEqual([hex(state.root), state.floor, state.size])
+    const { root, start, end, canonical } = found.target
+    expect([hex(root), start, end]).toEqual([hex(state.root), this.prunable(state), state.size])
+    const { chunkBytes } = this.options
+    const expected = chunkBytes === undefined ? undefined : hex(state.canonicalRoot(chunkBytes))
+    expect(canonical && hex(canonical), "canonical root").toBe(expected)
+  }
+
+  /** Up to where a state may be pruned. */
+  private prunable({ size, floor }: ModelState): number {
+    const { chunkBytes, family } = this.options
+    if (chunkBytes === undefined) return floor
+    return syncBoundary(grafting(familyOf(family), chunkBytes), Location(size), Location(floor))
   }
 
   private checkBatch(open: Open, index: number): void {

@@ -1,0 +1,59 @@
+/**
+ * Reading a `current` database: what `any` has, and proofs against the canonical root.
+ *
+ * Invariant: a proof is of the newest applied state alone, whose canonical root is `target.canonical`; what it says of a
+ * value stops being true, and provable, with the next write of its key.
+ */
+
+import type { Digest } from "@coppice/crypto"
+import type { Location, RangeProof } from "@coppice/merkle"
+import type { KeyedReader } from "./keyed-reader.ts"
+
+/** A range proof against the canonical root. */
+export interface CurrentRangeProof {
+  readonly proof: RangeProof
+  readonly pending: Digest | undefined
+  readonly partial: Digest | undefined
+  readonly opsRoot: Digest
+}
+/** That an operation is active. */
+export interface OperationProof {
+  readonly location: Location
+  readonly chunk: Uint8Array
+  readonly range: CurrentRangeProof
+}
+/** That a key has a value. */
+export interface KeyValueProof<K> {
+  readonly operation: OperationProof
+  readonly nextKey: K | undefined
+}
+/** What binds the ops root. */
+export interface OpsRootWitness {
+  readonly graftedRoot: Digest
+  readonly pending: Digest | undefined
+  readonly partial: { readonly bits: number; readonly digest: Digest } | undefined
+}
+
+/** Consecutive operations and the chunks of their bits, with the proof of both against the canonical root. */
+export interface CurrentOperationsProof {
+  readonly start: Location
+  readonly operations: ReadonlyArray<Uint8Array>
+  /** The chunks that the bits of these operations lie in, whole, in order. */
+  readonly chunks: ReadonlyArray<Uint8Array>
+  readonly proof: CurrentRangeProof
+}
+
+/** Reads of the newest applied state, and proofs against its canonical root. */
+export interface CurrentReader<K, V> extends KeyedReader<K, V> {
+  /**
+   * Operations `[start, start + max)` with their bits.
+   * Bounds: at most `PROOF_OPS_MAX` operations and `PROOF_BYTES_MAX` bytes of them. Errors: `ProofUnavailable`.
+   */
+  readonly proveRange: (start: Location, max: number) => CurrentOperationsProof
+  /** That the operation at a location is active, or the last commit. Undefined when it is neither. Errors: `ProofUnavailable`. */
+  readonly proveOperation: (location: Location) => OperationProof | undefined
+  /** That a key has the value that `get` returns. Undefined when the key is not active. */
+  readonly proveKey: (key: K) => KeyValueProof<K> | undefined
+  /** That the operations root, which syncing needs, belongs to the canonical root. */
+  readonly witness: () => OpsRootWitness
+}

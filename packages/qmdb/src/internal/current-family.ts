@@ -1,0 +1,52 @@
+/**
+ * The `current` family: the keyed family whose states have grafts, a target with the canonical root, and proofs against it.
+ *
+ * Invariant: pruning stops at the sync boundary, so that whoever syncs from there can compute the canonical root.
+ */
+import { Location } from "@coppice/merkle"
+import type { KeyedFormat } from "@coppice/verify"
+import { type Grafting, syncBoundary } from "@coppice/verify/grafting"
+import type { CurrentReader } from "../current-reader.ts"
+import { CurrentProver } from "./current-proofs.ts"
+import type { Family } from "./family.ts"
+import { Grafts } from "./grafts.ts"
+import type { KeyedBatch } from "./keyed-batch.ts"
+import { keyedFamily, type Seal, targetOf } from "./keyed-family.ts"
+import type { IndexPart, KeyedState } from "./keyed-state.ts"
+import type { LogState } from "./log-state.ts"
+
+/** The `current` family of a format. */
+export const currentFamily = <K, V>(
+  format: KeyedFormat<K, V>,
+  seal: Seal,
+  grafting: Grafting,
+): Family<KeyedBatch<K, V>, CurrentReader<K, V>, KeyedState, IndexPart> => {
+  const keyed = keyedFamily(format, seal, grafting)
+  const boundary = ({ size, floor }: LogState): Location => syncBoundary(grafting, Location(size), Location(floor))
+  return {
+    ...keyed,
+    initial: (state, hasher) => {
+      // The genesis commit is the only leaf, and so the only node.
+      const current = new Grafts(grafting, hasher).build(state, new Float64Array(0), () => state.frontier.peaks[0]!)
+      return { ...keyed.initial(state, hasher), current }
+    },
+    targetOf: (state) => ({
+      ...targetOf(state),
+      start: boundary(state),
+      canonical: state.current!.canonical.root,
+    }),
+    prunable: boundary,
+    open: (core) => {
+      const index = keyed.open(core)
+      const { proveRange, proveOperation, witness } = new CurrentProver(core)
+      const proveKey: CurrentReader<K, V>["proveKey"] = (key) => {
+        const location = index.reader.locate(key)
+        const operation = location === undefined ? undefined : proveOperation(location)
+        return operation && { operation, nextKey: undefined }
+      }
+      return Object.assign(index, {
+        reader: Object.assign(index.reader, { proveRange, proveOperation, proveKey, witness }),
+      })
+    },
+  }
+}
