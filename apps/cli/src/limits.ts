@@ -24,3 +24,5 @@ export const KILLS_MAX = 100_000
 export const SEEDS_MAX = 1_000_000
 /** Decisions of consensus that are shown of a failed seed. */
 export const SHOWN_SCHEDULE_MAX = 60
+/** Runs in which a failed seed's schedule is shrunk. */
+export const SHRINK_RUNS_MAX = 100

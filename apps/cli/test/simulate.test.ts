@@ -4,8 +4,9 @@
  */
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
-import { honestCells, runSeed } from "../src/simulate/run.ts"
+import { honestCells, type MakeApplication, runSeed } from "../src/simulate/run.ts"
 import { SCENARIOS } from "../src/simulate/scenarios.ts"
+import { shrinkSeed } from "../src/simulate/shrunk.ts"
 import { runToEnd } from "./support/cli.ts"
 
 const named = (name: string) => SCENARIOS.find((scenario) => scenario.name === name)!
@@ -26,7 +27,7 @@ describe("scenarios", () => {
   })
 
   it("INV-40 an application that differs on one validator is found", () => {
-    const result = runSeed(named("plain"), 3, (validator) => {
+    const application: MakeApplication = (validator) => {
       const honest = honestCells(validator)
       if (validator !== 2) return honest
       const verify: typeof honest.verify = (context, ancestry, batches, tools) => {
@@ -34,15 +35,49 @@ describe("scenarios", () => {
         return honest.verify(context, ancestry, batches, tools)
       }
       return { ...honest, verify }
-    })
-    expect(result.failure).toContain("VerdictsDiverged")
+    }
+    const result = runSeed(named("plain"), 3, { application })
+    expect(result.failure?.kind).toBe("VerdictsDiverged")
   })
 
   it("a chain that does not go on is found", () => {
     const scenario = { ...named("plain"), schedule: { ...named("plain").schedule, silentChance: 1 } }
     const result = runSeed(scenario, 1)
-    expect(result.failure).toContain("liveness")
-    expect(result.schedule.length).toBeGreaterThan(10)
+    expect(result.failure?.kind).toBe("liveness")
+    expect(result.decisions.length).toBeGreaterThan(10)
+  })
+})
+
+describe("shrinking", () => {
+  /** Validator 2 replays wrongly: a fault that shows only once it has lost its memory. */
+  const forgetful: MakeApplication = (validator) => {
+    const honest = honestCells(validator)
+    if (validator !== 2) return honest
+    const apply: typeof honest.apply = (block, batches, tools) => {
+      batches.fixed.put(new Uint8Array(32), new Uint8Array(160))
+      return honest.apply(block, batches, tools)
+    }
+    return { ...honest, apply }
+  }
+
+  it("a failure that one lost validator shows is shrunk to that loss, from a schedule of many faults", async () => {
+    const failed = runSeed(named("restart"), 3, { application: forgetful })
+    expect(failed.failure?.kind).toBe("FinalizedCommitmentMismatch")
+    expect(failed.parts.length).toBeGreaterThan(5)
+    const { result, isMinimal } = await Effect.runPromise(
+      shrinkSeed(named("restart"), failed, { application: forgetful }),
+    )
+    expect(isMinimal).toBe(true)
+    expect(result.failure?.kind).toBe(failed.failure?.kind)
+    expect(result.parts).toEqual([expect.objectContaining({ kind: "down", node: 2 })])
+  })
+
+  it("what is left out of a schedule moves nothing else in it", () => {
+    const whole = runSeed(named("restart"), 5)
+    const without = runSeed(named("restart"), 5, { keeps: ({ kind }) => kind === "down" })
+    const downs = whole.parts.filter(({ kind }) => kind === "down")
+    expect(without.parts.slice(0, downs.length)).toEqual(downs.slice(0, without.parts.length))
+    expect(without.failure).toBeUndefined()
   })
 })
 

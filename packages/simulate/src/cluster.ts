@@ -26,7 +26,7 @@ import { type MemoryDisk, makeMemoryDisk, Storage, type StorageError } from "@co
 import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import type { NodeControl, SimulatedConsensus } from "./consensus.ts"
 import { drawer } from "./prng.ts"
-import type { ConsensusSchedule } from "./schedule.ts"
+import type { ConsensusSchedule, Fault } from "./schedule.ts"
 import { makeSimulatedConsensus } from "./simulation.ts"
 import { type BlockNetwork, type LinkOptions, makeBlockNetwork } from "./transport.ts"
 
@@ -67,6 +67,7 @@ export interface ClusterOptions<B extends Block, E> {
   /** Builds a node's executor in the scope of its incarnation. */
   readonly executor: (context: NodeContext<B>) => Effect.Effect<NodeExecutor<B>, E, Scope.Scope>
   readonly corrupt?: (block: B, leader: number) => B
+  readonly allows?: (fault: Fault) => boolean
   readonly pendingAcksMax?: number
 }
 
@@ -169,10 +170,11 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
     })
 
   const control: NodeControl = { down: crash, up: (index) => Effect.orDie(boot(index)) }
-  const { genesis, codec, seed, schedule, corrupt } = options
+  const { genesis, codec, seed, schedule, corrupt, allows } = options
   const consensus = yield* makeSimulatedConsensus({
     ...{ chainId, genesis, codec, validators, ed25519, seed, schedule, control },
     ...(corrupt === undefined ? {} : { corrupt }),
+    ...(allows === undefined ? {} : { allows }),
   })
   const cluster: Cluster<B, E> = {
     consensus,

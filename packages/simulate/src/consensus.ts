@@ -14,7 +14,7 @@
 import type { Block, BlockCodec, ValidatorNode } from "@coppice/consensus"
 import type { Digest, Ed25519, KeyPair } from "@coppice/crypto"
 import { Data, type Effect } from "effect"
-import type { ConsensusSchedule } from "./schedule.ts"
+import type { ConsensusSchedule, Fault } from "./schedule.ts"
 
 /** How the simulation restarts nodes: each runs in its own fiber, `down` before `up`; `up` ends by calling `join`. */
 export interface NodeControl {
@@ -65,6 +65,8 @@ export interface SimulatedConsensusOptions<B extends Block> {
   /** Seed of the script. */
   readonly seed: number
   readonly schedule: ConsensusSchedule
+  /** Asked once for every fault that is due, in order; one that is not allowed does not happen. All are when not given. */
+  readonly allows?: (fault: Fault) => boolean
   /** A bad block in place of an honest one, for views where the script asks for it. It must differ in digest. */
   readonly corrupt?: (block: B, leader: number) => B
   readonly control?: NodeControl

@@ -6,14 +6,14 @@
  *   evidence    N      N, X       X       N          N, F        F in 5 makes B1 and B4 final too; B2 lost
  *
  * Terms: N notarized, X nullified, F finalized. A view is *plain* when notarized only, *split* when notarized and
- * nullified. The *root* is the newest directly finalized block.
+ * nullified. The *root* is the newest directly finalized block. A *fault* is what a chance in the schedule made happen.
  *
  * Invariant: a parent is certified and every view between it and its child is nullified, so no branch ever leaves out a
  * plain view; only plain views are finalized directly; what is finalized descends from the root (spec consensus §6.1).
  */
 import type { Digest } from "@coppice/crypto"
 import { type Chance, chance, draw } from "./prng.ts"
-import type { ConsensusSchedule } from "./schedule.ts"
+import type { ConsensusSchedule, Fault } from "./schedule.ts"
 
 /** A block that a quorum voted for. */
 export interface Certified {
@@ -81,6 +81,8 @@ export interface OracleSetting {
   readonly schedule: ConsensusSchedule
   readonly canCorrupt: boolean
   readonly canRestart: boolean
+  /** Asked once for every fault that is due, in order. One that is not allowed does not happen; what else does is drawn as before. */
+  readonly allows: (fault: Fault) => boolean
 }
 
 /** A script that begins after `root`, at `view`. Views between them count as nullified. */
@@ -115,7 +117,8 @@ const dice = (state: OracleState) => {
   }
 }
 
-const restartsIn = (state: OracleState, { schedule, nodes, downMax, canRestart }: OracleSetting, drawn: number) => {
+const restartsIn = (state: OracleState, setting: OracleSetting, drawn: number) => {
+  const { schedule, nodes, downMax, canRestart, allows } = setting
   const comeUp = [...state.down].filter(([, view]) => view <= state.view).map(([node]) => node)
   const down = new Map([...state.down].filter(([, view]) => view > state.view))
   const { restarts } = schedule
@@ -123,27 +126,34 @@ const restartsIn = (state: OracleState, { schedule, nodes, downMax, canRestart }
   const up = Array.from({ length: nodes }, (_, node) => node).filter(
     (node) => !down.has(node) && !comeUp.includes(node),
   )
-  const goesDown = isDue ? up[drawn % up.length] : undefined
+  const due = isDue ? up[drawn % up.length] : undefined
+  const goesDown = due !== undefined && allows({ view: state.view, kind: "down", node: due }) ? due : undefined
   if (goesDown !== undefined && restarts !== undefined) down.set(goesDown, state.view + restarts.downViews)
   return { comeUp, goesDown, down }
 }
 
+const fateOf = ({ silentChance, splitChance }: ConsensusSchedule, drawn: number): ViewPlan["fate"] => {
+  if (drawn < silentChance) return "silent"
+  return drawn < silentChance + splitChance ? "split" : "plain"
+}
+
 /** Plans the next view. */
 export const planView = (state: OracleState, setting: OracleSetting): readonly [ViewPlan, OracleState] => {
-  const { schedule, nodes, canCorrupt } = setting
+  const { schedule, nodes, canCorrupt, allows } = setting
+  const { view } = state
   const { next, below, state: drawn } = dice(state)
   // Every view draws the same number of times, so that one knob does not move what the others decide.
   const [fateDraw, corruptDraw, forkDraw, parentDraw, restartDraw] = [next(), next(), next(), next(), below(nodes)]
-  const isSplit = fateDraw < schedule.silentChance + schedule.splitChance
+  const drawnFate = fateOf(schedule, fateDraw)
   const parents = eligibleParents(state)
-  const forks = forkDraw < schedule.forkChance && parents.length > 1
+  const forks = forkDraw < schedule.forkChance && parents.length > 1 && allows({ view, kind: "fork" })
   const { comeUp, goesDown, down } = restartsIn(state, setting, restartDraw)
   const plan: ViewPlan = {
-    view: state.view,
-    leader: state.view % nodes,
+    view,
+    leader: view % nodes,
     parent: forks ? parents[1 + Math.floor(parentDraw * (parents.length - 1))]! : parents[0]!,
-    fate: fateDraw < schedule.silentChance ? "silent" : isSplit ? "split" : "plain",
-    corrupts: canCorrupt && corruptDraw < schedule.corruptChance,
+    fate: drawnFate !== "plain" && allows({ view, kind: drawnFate }) ? drawnFate : "plain",
+    corrupts: canCorrupt && corruptDraw < schedule.corruptChance && allows({ view, kind: "corrupt" }),
     goesDown,
     comeUp,
   }
@@ -170,10 +180,11 @@ export const endView = (
   plan: ViewPlan,
   outcome: ViewOutcome,
 ): readonly [Verdict, OracleState] => {
-  const { schedule } = setting
+  const { schedule, allows } = setting
   const { next, below, state: drawn } = dice({ ...state, view: state.view + 1 })
   const [stallDraw, lengthDraw, lateDraw] = [next(), below(schedule.stallViewsMax), next()]
-  const begins = state.stallViews === 0 && stallDraw < schedule.stallChance
+  const isDue = state.stallViews === 0 && stallDraw < schedule.stallChance
+  const begins = isDue && allows({ view: plan.view, kind: "stall" })
   const stallViews = begins ? 1 + lengthDraw : Math.max(0, state.stallViews - 1)
   const after: OracleState = { ...drawn(), stallViews }
   const nothing: Verdict = { finalizes: [], becameFinal: [], isFork: false }

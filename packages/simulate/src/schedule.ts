@@ -31,6 +31,11 @@ export interface ConsensusSchedule {
   readonly restarts: { readonly everyViews: number; readonly downViews: number } | undefined
 }
 
+/** Something other than a plain view that the schedule makes happen. View and kind name it. */
+export type Fault =
+  | { readonly view: number; readonly kind: "silent" | "split" | "fork" | "stall" | "corrupt" }
+  | { readonly view: number; readonly kind: "down"; readonly node: number }
+
 const CHANCES = ["silentChance", "splitChance", "forkChance", "stallChance", "corruptChance"] as const
 
 /** Asserts that a schedule makes sense. Errors: RangeError. */

@@ -104,6 +104,7 @@ class Simulation<B extends Block> {
       schedule: options.schedule,
       canCorrupt: options.corrupt !== undefined,
       canRestart: options.control !== undefined,
+      allows: options.allows ?? (() => true),
     }
   }
 

@@ -14,7 +14,7 @@ import {
   type Verdict,
   type ViewPlan,
 } from "../src/oracle.ts"
-import { type ConsensusSchedule, DEFAULT_SCHEDULE, requireSchedule } from "../src/schedule.ts"
+import { type ConsensusSchedule, DEFAULT_SCHEDULE, type Fault, requireSchedule } from "../src/schedule.ts"
 
 interface Entry {
   readonly plan: ViewPlan
@@ -31,8 +31,9 @@ const play = (
   schedule: ConsensusSchedule,
   views: number,
   fails: (view: number) => boolean = () => false,
+  allows: (fault: Fault) => boolean = () => true,
 ) => {
-  const setting: OracleSetting = { nodes: 4, downMax: 1, schedule, canCorrupt: true, canRestart: true }
+  const setting: OracleSetting = { nodes: 4, downMax: 1, schedule, canCorrupt: true, canRestart: true, allows }
   let state: OracleState = startOracle(seed, ROOT, 1)
   const entries: Array<Entry> = []
   for (let i = 0; i < views; i++) {

@@ -293,6 +293,17 @@ describe("verifications", () => {
     expect(world.verdicts.get(request)).toBe(false)
   })
 
+  test("a candidate whose height does not follow its parent's is false before anything is fetched or replayed", () => {
+    const { world, a2 } = forked()
+    const child = childOf(a2, "x", 9)
+    const request = world.verify({ ...child, height: (child.height + 1) as WorldBlock["height"] })
+    world.deceived.add(request)
+    world.finish(world.job("pull"))
+    world.finish(world.job("pull"))
+    expect(world.verdicts.get(request)).toBe(false)
+    expect(world.runs("fetch") || world.runs("apply")).toBe(false)
+  })
+
   test("a candidate that embeds another context than the one asked about is false", () => {
     const { world, a } = forked()
     const request = world.verify(a, contextOn(GENESIS, 99))

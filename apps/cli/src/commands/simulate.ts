@@ -1,8 +1,8 @@
 /**
  * `coppice simulate`: whole networks in virtual time, one schedule per seed.
  *
- * Invariant: a failing seed is printed with the command that runs it again and with what consensus had decided. A run
- * in which what the scenario is named for never happened fails.
+ * Invariant: a failing seed is printed with the command that runs it again, the smallest schedule found that fails the
+ * same way, and what consensus decided in it. A run in which what the scenario is named for never happened fails.
  */
 import { Clock, Console, Data, Effect, Option, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
@@ -10,6 +10,7 @@ import { SEEDS_MAX, SHOWN_SCHEDULE_MAX } from "../limits.ts"
 import { untilStopped } from "../signals.ts"
 import { runSeed, type SeedResult } from "../simulate/run.ts"
 import { SCENARIOS, type Scenario } from "../simulate/scenarios.ts"
+import { partWords, type ShrunkSeed, shrinkSeed } from "../simulate/shrunk.ts"
 
 /** Some seeds of a scenario failed, or it showed nothing. */
 export class SimulationFailed extends Data.TaggedError("SimulationFailed")<{
@@ -26,26 +27,37 @@ const list = Effect.gen(function* () {
   yield* Console.log("\nRun one with: npm run simulate -- --scenario NAME --seeds N [--from S] [--json]")
 })
 
-const showFailure = (scenario: Scenario, { seed, failure, schedule }: SeedResult, say: typeof Console.log) =>
+const showFailure = (scenario: Scenario, failed: SeedResult, shrunk: ShrunkSeed, say: typeof Console.log) =>
   Effect.gen(function* () {
-    yield* say(`seed ${seed} failed: ${failure}`)
-    const shown = schedule.slice(-SHOWN_SCHEDULE_MAX)
-    yield* say(`  what consensus decided${shown.length < schedule.length ? `, the last ${shown.length}` : ""}:`)
-    for (const line of shown) yield* say(`    ${line}`)
-    yield* say(`  again: npm run simulate -- --scenario ${scenario.name} --seeds 1 --from ${seed}`)
+    const { parts, decisions } = shrunk.result
+    yield* say(`seed ${failed.seed} failed: ${failed.failure?.what}`)
+    const found = shrunk.isMinimal
+      ? "smallest schedule that fails so"
+      : "smaller schedule that fails so, not the smallest"
+    yield* say(`  ${found}: ${parts.length} of ${failed.parts.length} faults, found in ${shrunk.runs} runs`)
+    for (const line of lastOf(parts.map(partWords))) yield* say(`    ${line}`)
+    yield* say("  what consensus decided under it:")
+    for (const line of lastOf(decisions)) yield* say(`    ${line}`)
+    yield* say(`  again: npm run simulate -- --scenario ${scenario.name} --seeds 1 --from ${failed.seed}`)
   })
+
+const lastOf = (lines: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const hidden = lines.length - SHOWN_SCHEDULE_MAX
+  return hidden <= 0 ? lines : [`(${hidden} before)`, ...lines.slice(hidden)]
+}
 
 const run = Effect.fnUntraced(function* (scenario: Scenario, from: number, seeds: number, json: boolean) {
   const say = json ? Console.error : Console.log
   const startMs = yield* Clock.currentTimeMillis
-  const failed: Array<{ readonly seed: number; readonly failure: string | undefined }> = []
+  const failed: Array<{ readonly seed: number; readonly failure: string; readonly faults: ReadonlyArray<string> }> = []
   let happened = 0
   let blocks = 0
   for (let seed = from; seed < from + seeds; seed++) {
     const result = runSeed(scenario, seed)
     if (result.failure !== undefined) {
-      failed.push({ seed, failure: result.failure })
-      yield* showFailure(scenario, result, say)
+      const shrunk = yield* shrinkSeed(scenario, result)
+      failed.push({ seed, failure: result.failure.what, faults: shrunk.result.parts.map(partWords) })
+      yield* showFailure(scenario, result, shrunk, say)
     }
     if (result.statistics !== undefined) {
       happened += scenario.happened(result.statistics)
@@ -53,7 +65,8 @@ const run = Effect.fnUntraced(function* (scenario: Scenario, from: number, seeds
     }
     yield* Effect.sleep(0)
   }
-  const isVacuous = happened === 0
+  // What happened in a seed that failed is not counted.
+  const isVacuous = happened === 0 && failed.length < seeds
   const seconds = ((yield* Clock.currentTimeMillis) - startMs) / 1000
   const result = { scenario: scenario.name, seeds, from, failed, vacuous: isVacuous, happened, blocks, seconds }
   if (json) yield* Console.log(JSON.stringify(result))

@@ -3,9 +3,11 @@
  *
  *   cluster --> every validator durable at the scenario's height --> judged: agreement, roots, contents
  *
- * Terms: a *property* is what must be true at the end of every run, whatever the seed.
+ * Terms: a *property* is what must be true at the end of every run, whatever the seed. A *part* of a run's schedule is a
+ * fault that consensus made happen, or the loss of messages as a whole.
  *
- * Invariant: the outcome depends on scenario and seed alone. What is judged is read from the validators' databases.
+ * Invariant: the outcome depends on scenario, seed and the parts left out alone: what is left out moves nothing that is
+ * drawn for the others. What is judged is read from the validators' databases.
  */
 import { bytesEqual } from "@coppice/codec"
 import { Height } from "@coppice/consensus"
@@ -15,6 +17,7 @@ import { startExecutor, toHex } from "@coppice/node"
 import {
   type Cluster,
   type ConsensusStatistics,
+  type Fault,
   makeCluster,
   makeDisks,
   type NodeContext,
@@ -22,9 +25,10 @@ import {
   type Stuck,
   simulate,
 } from "@coppice/simulate"
-import { bindSet, type DatabaseSet, memberNames, SET_MAPS, targetsEqual } from "@coppice/stateful"
-import { Cause, Data, Effect, Exit } from "effect"
+import { bindSet, type DatabaseSet, type FatalError, memberNames, SET_MAPS, targetsEqual } from "@coppice/stateful"
+import { Cause, Data, Deferred, Effect, Exit } from "effect"
 import { type CellsBlock, type CellsDatabases, Model, makeCells, makeStrokes, type Workload } from "../cells/cells.ts"
+import { explainFailure } from "../explain.ts"
 import type { Scenario } from "./scenarios.ts"
 
 /** A property does not hold. */
@@ -35,16 +39,36 @@ export class PropertyViolated extends Data.TaggedError("PropertyViolated")<{
   readonly what: string
 }> {}
 
+/** A part of a schedule that a run can do without. */
+export type SchedulePart = Fault | { readonly kind: "loss" }
+
+/** Why a run failed. */
+export interface SeedFailure {
+  /** The property, or the error: equal for failures that are the same to look at. */
+  readonly kind: string
+  readonly what: string
+}
+
 /** What one seed came to. */
 export interface SeedResult {
   readonly seed: number
-  /** Why it failed; undefined when every property holds. */
-  readonly failure: string | undefined
+  /** Undefined when every property holds. */
+  readonly failure: SeedFailure | undefined
   readonly statistics: ConsensusStatistics | undefined
   /** Hash of the whole schedule: equal for equal seeds. */
   readonly audit: string | undefined
+  /** The parts of the schedule that happened, in order. */
+  readonly parts: ReadonlyArray<SchedulePart>
   /** What consensus decided, in order. */
-  readonly schedule: ReadonlyArray<string>
+  readonly decisions: ReadonlyArray<string>
+}
+
+/** How a seed is run. */
+export interface RunOptions {
+  /** Honest when not given. */
+  readonly application?: MakeApplication
+  /** Whether a part of the schedule happens; all do when not given. */
+  readonly keeps?: (part: SchedulePart) => boolean
 }
 
 /** The application of one validator. Tests give one that is wrong. */
@@ -74,7 +98,12 @@ const withBadRoot = ({ height, context, targets, transactions }: CellsBlock): Ce
 
 type Sets = Array<DatabaseSet<CellsDatabases> | undefined>
 
-const executorOf = (application: MakeApplication, sets: Sets) =>
+/** Starts executors; what stops one by itself goes to `stopped`, with the set that it stood on. */
+const executorOf = (
+  application: MakeApplication,
+  sets: Sets,
+  stopped: (index: number, set: DatabaseSet<CellsDatabases>, error: FatalError) => Effect.Effect<unknown>,
+) =>
   Effect.fnUntraced(function* ({ index, source, disk }: NodeContext<CellsBlock>) {
     const storage = yield* disk.open("set", SET_MAPS)
     const started = yield* startExecutor<CellsBlock, CellsDatabases>({
@@ -85,6 +114,7 @@ const executorOf = (application: MakeApplication, sets: Sets) =>
       source,
     })
     sets[index] = started.set
+    yield* Effect.forkScoped(Effect.catch(started.executor.stopped, (error) => stopped(index, started.set, error)))
     return { port: started.executor.port, anchor: started.anchor }
   })
 
@@ -136,10 +166,17 @@ const judge = Effect.fnUntraced(function* (
 
 const blocksDatabases = makeCells(nodeHasher).databases
 
-const program = Effect.fnUntraced(function* (scenario: Scenario, seed: number, application: MakeApplication) {
+interface Plan {
+  readonly application: MakeApplication
+  readonly happens: (part: SchedulePart) => boolean
+}
+
+const program = Effect.fnUntraced(function* (scenario: Scenario, seed: number, { application, happens }: Plan) {
   const sets: Sets = validators.map(() => undefined)
+  const lossChance = scenario.lossChance > 0 && happens({ kind: "loss" }) ? scenario.lossChance : 0
   const { genesis } = bindSet({ application: application(0), chainId: CHAIN_ID, hasher: nodeHasher })
-  const cluster = yield* makeCluster({
+  const failed = yield* Deferred.make<never, FatalError>()
+  const cluster: Cluster<CellsBlock, unknown> = yield* makeCluster<CellsBlock, unknown>({
     chainId: CHAIN_ID,
     genesis,
     codec: application(0).codec,
@@ -147,40 +184,60 @@ const program = Effect.fnUntraced(function* (scenario: Scenario, seed: number, a
     ed25519: nodeEd25519,
     seed,
     schedule: scenario.schedule,
-    link: { latencyMs: { min: 1, max: 10 }, lossChance: scenario.lossChance },
+    allows: happens,
+    link: { latencyMs: { min: 1, max: 10 }, lossChance },
     disks: makeDisks(seed, VALIDATORS),
-    executor: executorOf(application, sets),
+    // An executor under which the power went is not at fault, whatever it stops for.
+    executor: executorOf(application, sets, (index, set, error) =>
+      sets[index] === set && cluster.node(index) !== undefined ? Deferred.fail(failed, error) : Effect.void,
+    ),
     corrupt: withBadRoot,
   })
   for (const index of validators.keys()) yield* cluster.boot(index)
-  yield* Effect.raceAllFirst([untilDurable(cluster, sets, scenario.height), cluster.consensus.run, cluster.failed])
+  const ends = [cluster.consensus.run, cluster.failed, Deferred.await(failed)]
+  yield* Effect.raceAllFirst([untilDurable(cluster, sets, scenario.height), ...ends])
   const chain: Array<CellsBlock> = []
   for (const [index, set] of sets.entries()) yield* judge(cluster, set!, index, chain)
   return yield* cluster.consensus.statistics
 })
 
-const describe = (error: unknown): string => {
+const failureOf = (error: unknown): SeedFailure => {
   if (error instanceof PropertyViolated) {
-    return `${error.property}: validator ${error.validator} at height ${error.height}: ${error.what}`
+    const { property, validator, height, what } = error
+    return { kind: property, what: `${property}: validator ${validator} at height ${height}: ${what}` }
   }
-  return error instanceof Error ? `${"_tag" in error ? error._tag : error.name}: ${error.message}` : String(error)
+  if (!(error instanceof Error)) return { kind: "unknown", what: String(error) }
+  const kind = "_tag" in error ? String(error._tag) : error.name
+  const explained = explainFailure(error)
+  return { kind, what: `${kind}: ${explained === undefined ? error.message : explained.what}` }
 }
 
 /** Runs one seed of a scenario to its judgement. Never throws. */
-export const runSeed = (scenario: Scenario, seed: number, application: MakeApplication = honestCells): SeedResult => {
-  const schedule: Array<string> = []
+export const runSeed = (
+  scenario: Scenario,
+  seed: number,
+  { application = honestCells, keeps = () => true }: RunOptions = {},
+): SeedResult => {
+  const decisions: Array<string> = []
+  const parts: Array<SchedulePart> = []
+  const happens = (part: SchedulePart): boolean => {
+    const isKept = keeps(part)
+    if (isKept) parts.push(part)
+    return isKept
+  }
   const noted = Effect.flatMap(Notes, (take) => {
     const both = (words: string): void => {
       take(words)
-      schedule.push(words)
+      decisions.push(words)
     }
-    return Effect.scoped(program(scenario, seed, application)).pipe(Effect.provideService(Notes, both))
+    return Effect.scoped(program(scenario, seed, { application, happens })).pipe(Effect.provideService(Notes, both))
   })
+  const result = { seed, parts, decisions }
   try {
     const { exit, audit } = simulate(seed, noted, { stepsMax: STEPS_MAX })
-    if (Exit.isSuccess(exit)) return { seed, failure: undefined, statistics: exit.value, audit, schedule }
-    return { seed, failure: describe(Cause.squash(exit.cause)), statistics: undefined, audit, schedule }
+    if (Exit.isSuccess(exit)) return { ...result, failure: undefined, statistics: exit.value, audit }
+    return { ...result, failure: failureOf(Cause.squash(exit.cause)), statistics: undefined, audit }
   } catch (stuck) {
-    return { seed, failure: describe(stuck as Stuck), statistics: undefined, audit: undefined, schedule }
+    return { ...result, failure: failureOf(stuck as Stuck), statistics: undefined, audit: undefined }
   }
 }
