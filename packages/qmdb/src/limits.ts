@@ -1,5 +1,7 @@
 /** Limits of the database package. */
 
+export { PROOF_OPS_MAX } from "@coppice/verify"
+
 /** Writes in one batch. */
 export const BATCH_WRITES_MAX = 1 << 20
 /** Bytes of keys and values that one open batch holds, with eight for each value; replaced values count while a mark may ask for them. */
@@ -10,8 +12,6 @@ export const LAYER_OPERATION_BYTES_MAX = 1 << 30
 export const SLOTS_MAX = 2 ** 30
 /** Operations whose index changes may be missing from the stored index, and so are replayed at open. */
 export const INDEX_REPLAY_OPS_MAX = 1 << 18
-/** Operations returned with one range proof. */
-export const PROOF_OPS_MAX = 4096
 /** Bytes of operations returned with one range proof, unless a single one is longer. */
 export const PROOF_BYTES_MAX = 1 << 22
 /** Bytes of a chunk of activity bits: a proof of one operation carries its chunk whole. */

@@ -3,6 +3,20 @@
  * `@coppice/verify`. Pure and synchronous; runs in a browser.
  */
 export {
+  type CurrentRangeClaim,
+  type CurrentRejection,
+  checkActive,
+  checkCurrentRange,
+  checkExclusion,
+  checkKeyValue,
+  checkOpsRoot,
+  type ExclusionClaim,
+  type KeyValueClaim,
+} from "./check-current.ts"
+export { checkOperations, type OperationsClaim } from "./check-operations.ts"
+export * from "./compact.ts"
+export * from "./current-proof.ts"
+export {
   type ImmutableFormat,
   type ImmutableFormatOptions,
   type ImmutableOperation,
@@ -29,3 +43,4 @@ export {
   type OperationFormat,
   type OperationLayout,
 } from "./operation-format.ts"
+export * from "./sync.ts"
