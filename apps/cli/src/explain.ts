@@ -1,5 +1,12 @@
 /** Errors of the command in the words of the person who has to act. */
-import { type Explanation, explain, type ListenFailed, type NodeFailure, type NodeOpenError } from "@coppice/node"
+import {
+  type Explanation,
+  explain,
+  type ListenFailed,
+  type NodeFailure,
+  type NodeOpenError,
+  type NoNode,
+} from "@coppice/node"
 import type { VerdictsDiverged } from "@coppice/simulate"
 import type { SimulationFailed, UnknownScenario } from "./commands/simulate.ts"
 import type { Vacuous } from "./commands/torture.ts"
@@ -24,6 +31,7 @@ type Known =
   | SimulationFailed
   | UnknownScenario
   | NoDevnet
+  | NoNode
   | NodeSilent
 
 const isTagged = (error: unknown): error is Known => error instanceof Error && "_tag" in error

@@ -16,6 +16,7 @@ import { simulate } from "./commands/simulate.ts"
 import { torture } from "./commands/torture.ts"
 import { transfer } from "./commands/transfer.ts"
 import { explainFailure } from "./explain.ts"
+import { endWithReader } from "./signals.ts"
 
 const coppice = Command.make("coppice").pipe(
   Command.withDescription("Replicated state machines with proven state"),
@@ -38,6 +39,8 @@ const main = Command.run(coppice, { version: "0.0.0" }).pipe(
   Effect.provideService(References.MinimumLogLevel, "Warn"),
   Effect.provideService(References.LogToStderr, true),
 )
+
+endWithReader()
 
 const run = Runtime.makeRunMain(({ fiber }) => fiber.addObserver((exit) => process.exit(say(exit))))
 

@@ -2,11 +2,22 @@
  * Signals that ask the process to end.
  *
  * A terminal's Ctrl-C reaches npm and this process, and npm passes it on: it comes twice, about a millisecond apart. So
- * the handlers stay for good: a signal that comes again while things are being stopped changes nothing.
+ * the handlers stay for good: a signal that comes again while things are being stopped changes nothing. Output that nobody
+ * reads any more (`npm start | head`) asks the same.
  */
 import { Deferred, Effect } from "effect"
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const
+
+/** Takes the end of a reader of the output as Ctrl-C, not as a failure. A command that listens for nothing goes on to its end. */
+export const endWithReader = (): void => {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error
+      process.emit("SIGINT", "SIGINT")
+    })
+  }
+}
 
 /** Listens for signals from here on; the result succeeds once the process is asked to end. */
 export const listenForStop: Effect.Effect<Effect.Effect<void>> = Effect.sync(() => {

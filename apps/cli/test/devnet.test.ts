@@ -115,6 +115,18 @@ describe("a devnet that runs", () => {
     }),
   )
 
+  it.live("stops cleanly when nobody reads its output any more", () =>
+    Effect.gen(function* () {
+      const data = yield* temporaryDirectory
+      const devnet = yield* start("devnet", "--data", data, "--port", "0", "--load", "0")
+      yield* devnet.until(URL_LINE)
+      devnet.child.stdout!.destroy()
+      const { code, err } = yield* devnet.ended
+      expect({ code, err }).toEqual({ code: 0, err: "" })
+      expect(readdirSync(data)).not.toContain("lock.json")
+    }),
+  )
+
   it.live("refuses a second start, and inspection, and says who holds the directory", () =>
     Effect.gen(function* () {
       const data = yield* temporaryDirectory
@@ -164,6 +176,18 @@ describe("what is refused says why", () => {
       expect(code).toBe(1)
       expect(err).toContain(`port ${port} on 127.0.0.1 is in use`)
       expect(err).toContain("--port 0")
+    }),
+  )
+
+  it.live("an inspection of what holds no node", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      for (const nothing of [directory, join(directory, "missing")]) {
+        const { code, err } = yield* runToEnd("inspect", nothing)
+        expect(code).toBe(1)
+        expect(err).toContain(`there is no node in ${nothing}`)
+      }
+      expect(readdirSync(directory)).toEqual([])
     }),
   )
 

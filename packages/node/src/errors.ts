@@ -31,6 +31,9 @@ export class DirectoryFailed extends Data.TaggedError("DirectoryFailed")<{
   readonly cause: unknown
 }> {}
 
+/** A directory that was to be looked at holds no node. */
+export class NoNode extends Data.TaggedError("NoNode")<{ readonly directory: string }> {}
+
 /** config.json is not what this program writes. */
 export class ConfigUnreadable extends Data.TaggedError("ConfigUnreadable")<{
   readonly path: string

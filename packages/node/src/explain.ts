@@ -3,7 +3,7 @@
  *
  * Invariant: every error of a node is here; one that is missing does not compile.
  */
-import type { ListenFailed, NodeFailure, NodeOpenError } from "./errors.ts"
+import type { ListenFailed, NodeFailure, NodeOpenError, NoNode } from "./errors.ts"
 import { toHex } from "./hex.ts"
 
 /** What happened, without a full stop, and what to do about it. */
@@ -33,7 +33,7 @@ const BROKEN_CONSENSUS =
   "More validators than tolerated are faulty, or two chains are mixed: stop, and compare with the others."
 
 /** Explains an error of a node. */
-export const explain = (error: NodeOpenError | NodeFailure | ListenFailed): Explanation => {
+export const explain = (error: NodeOpenError | NodeFailure | ListenFailed | NoNode): Explanation => {
   switch (error._tag) {
     case "DirectoryLocked": {
       const { directory, holder } = error
@@ -45,6 +45,11 @@ export const explain = (error: NodeOpenError | NodeFailure | ListenFailed): Expl
       return {
         what: `cannot ${error.operation} ${error.path}: ${reasonOf(error.cause)}`,
         advice: "Check that the path exists, belongs to you and has space.",
+      }
+    case "NoNode":
+      return {
+        what: `there is no node in ${error.directory}`,
+        advice: "Name the directory of a node, or of a devnet that has started.",
       }
     case "ConfigUnreadable":
       return { what: `${error.path} is unreadable: ${error.reason}`, advice: NOT_THIS_DIRECTORY }

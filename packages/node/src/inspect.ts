@@ -13,7 +13,7 @@ import type { StorageShape } from "@coppice/storage"
 import { openLmdb } from "@coppice/storage/lmdb"
 import { Effect } from "effect"
 import { fileOperation, nodePaths, readConfig, setPath } from "./directory.ts"
-import { ConfigUnreadable } from "./errors.ts"
+import { NoNode } from "./errors.ts"
 import { guardEnvironment } from "./guard.ts"
 import { toHex } from "./hex.ts"
 import { acquireLock } from "./lock.ts"
@@ -76,12 +76,12 @@ const marshalView = Effect.fnUntraced(function* (storage: StorageShape) {
 /**
  * Describes the node of a directory.
  *
- * Errors: `DirectoryLocked` while it runs, `ConfigUnreadable` when there is none, those of damaged or foreign environments.
+ * Errors: `DirectoryLocked` while it runs, `NoNode` when there is none, those of damaged or foreign environments.
  */
 export const inspectNode = Effect.fn("Node.inspect")(function* (directory: string) {
   const paths = nodePaths(directory)
   const config = yield* readConfig(paths)
-  if (config === undefined) return yield* new ConfigUnreadable({ path: paths.config, reason: "there is no such file" })
+  if (config === undefined) return yield* new NoNode({ directory: paths.root })
   yield* acquireLock(paths)
   const setDirectory = setPath(paths, config.application)
   const setStorage = yield* openExisting(setDirectory, SET_MAPS)

@@ -240,7 +240,7 @@ describe("inspect", () => {
   it.live("of a directory without a node creates nothing", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
-      expect((yield* Effect.flip(inspectNode(directory)))._tag).toBe("ConfigUnreadable")
+      expect((yield* Effect.flip(inspectNode(directory)))._tag).toBe("NoNode")
       expect(imageOf(directory)).toEqual([])
     }),
   )

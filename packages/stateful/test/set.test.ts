@@ -222,6 +222,23 @@ describe("one durable transaction", () => {
     }),
   )
 
+  it.effect("after an apply that only some members made the set is dead, and nothing of it is written", () =>
+    Effect.gen(function* () {
+      const disk = new Disk()
+      const set = yield* openSet(disk.open(), { notebook: { brokenApply: true } })
+      const batches = set.openBatches(set.tip)
+      write(batches, 1)
+      const sealed = yield* set.seal(batches)
+      const image = disk.image()
+      expect(() => set.apply(sealed, anchorAt(1))).toThrow("broken apply")
+      const dead = expect.objectContaining({ _tag: "StorageDead" })
+      expect(failureOf(yield* Effect.exit(set.flush))).toEqual(dead)
+      expect(() => set.openBatches(set.tip)).toThrow(dead)
+      expect(() => set.use("read", () => 0)).toThrow(dead)
+      expect(disk.image()).toBe(image)
+    }),
+  )
+
   it.effect("two flushes at once are a programmer error", () =>
     Effect.gen(function* () {
       const disk = new Disk()

@@ -2,7 +2,8 @@
  * The least database that is a member: text keys and values, its root the hash of its contents.
  *
  * Sealing and flushing take `steps` pauses, so that tests can look and act in between. Deliberate faults are set on the
- * spec: `brokenFlush` captures the tip when it ends instead of when it starts, `sloppy` seals what is stale.
+ * spec: `brokenFlush` captures the tip when it ends instead of when it starts, `brokenApply` throws, `sloppy` seals what is
+ * stale.
  */
 import { bytesKey, decode, encode, List, Struct, Text, Varint } from "@coppice/codec"
 import type { Digest, Hasher } from "@coppice/crypto"
@@ -54,6 +55,7 @@ export interface NotebookOptions {
   readonly steps?: number
   readonly jobs?: boolean
   readonly brokenFlush?: boolean
+  readonly brokenApply?: boolean
   /** Seals batches of branches that have lost. */
   readonly sloppy?: boolean
 }
@@ -140,6 +142,7 @@ class Notebook implements Member<NotebookBatch, NotebookReader> {
 
   readonly apply = (layer: Layer): void => {
     const page = layer as Page
+    if (this.#options.brokenApply === true) throw new Error("broken apply")
     if (page.state === "closed" || !this.#descends(page, this.#tip)) throw new StaleBatch("apply", page.id)
     for (let p = page; p !== this.#tip; p = p.parent!) p.state = "applied"
     this.#tip = page
