@@ -21,13 +21,17 @@ import {
   MEMBER_MAPS,
   type Member,
   type MemberHome,
+  type MemberSpec,
   Qmdb,
 } from "../../src/index.ts"
 
 /** The database of all benchmarks: digests to 32-byte values, as the published peers have it. */
 export type Database = Member<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
 
-const spec = Qmdb.any({ key: Bytes(32), value: Bytes(32) })
+/** What is declared of it. */
+export type Spec = MemberSpec<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
+
+const any: Spec = Qmdb.any({ key: Bytes(32), value: Bytes(32) })
 
 /** Many keys in one buffer: a million small arrays would make every collection of garbage slow, and not by our doing. */
 export interface Keys {
@@ -101,7 +105,7 @@ export const homeIn = (storage: StorageShape, hasher: Hasher = nodeHasher): Memb
 })
 
 /** Opens the database, creating it first where there is none. */
-export const openDatabase = async (storage: StorageShape, fresh: boolean): Promise<Database> => {
+export const openDatabase = async (storage: StorageShape, fresh: boolean, spec = any): Promise<Database> => {
   if (fresh) await Effect.runPromise(storage.write(spec.create(homeIn(storage))))
   return spec.open(homeIn(storage))
 }
