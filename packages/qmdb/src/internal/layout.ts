@@ -20,4 +20,4 @@ export const ROUND_FLUSHES = 64
  * Bytes of a page of activity in memory, or of one record where that is longer. Smaller pages cost more objects, larger
  * ones more copying by each layer.
  */
-export const PAGE_BYTES = 2048
+export const PAGE_BYTES = 4096

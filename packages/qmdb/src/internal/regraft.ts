@@ -41,6 +41,12 @@ interface Marks {
   readonly bytes: Uint8Array
 }
 
+const countMarks = ({ bytes }: Marks): number => {
+  let count = 0
+  for (let i = 0; i < bytes.length; i++) count += bytes[i]!
+  return count
+}
+
 /** One regraft in progress. Loops are plain methods over a range, which the engine optimizes better than generators. */
 class Regraft {
   private readonly grafting: Grafting
@@ -67,7 +73,7 @@ class Regraft {
     const { family, height } = grafting
     let marks = yield* this.flip()
     const levels = [yield* this.graft(marks)]
-    const preimages = new Preimages(PARENT_BYTES, marks.bytes.length)
+    const preimages = new Preimages(PARENT_BYTES, countMarks(marks))
     for (let i = 1; family.count(leaves, height + i) > 0; i++) {
       marks = this.parents(marks, height + i)
       levels.push(yield* this.combine(marks, i, levels[i - 1]!, preimages))
@@ -149,7 +155,7 @@ class Regraft {
     digests.cover(low, from + bytes.length)
     nodes.cover(low, from + bytes.length)
     const known = { from: lowOf(before), to: before.grafting.family.count(before.leaves, height) }
-    const preimages = new Preimages(chunkBytes + DIGEST_BYTES, bytes.length)
+    const preimages = new Preimages(chunkBytes + DIGEST_BYTES, countMarks({ from, bytes }))
     for (let next = low - from; next < bytes.length; ) {
       next = this.fillGrafts(bytes, from, next, known, digests, preimages)
       yield* preimages.hash(digests)
