@@ -1,13 +1,15 @@
 /**
  * Goal: every published row whose workload is built is reproduced, and a row that differs is told from one that matches.
- * Method: judge each registered row over all its seeds; then judge the same workloads with one bit of one seed flipped,
- * and rows with one bit of the published hash flipped, which must all differ.
+ * Method: judge each registered row over all its seeds; then judge the same workloads (of encodings, one of each kind)
+ * with one bit of one seed flipped, and rows with one bit of the published hash flipped, which must all differ.
  */
 import { expect, test } from "vitest"
-import { conclude, judge, publishedRows, type Row, type Verdict, type Workload } from "./rows.ts"
+import { encodingWorkloads } from "./encodings.ts"
+import { conclude, encodingRows, judge, publishedRows, type Row, type Verdict, type Workload } from "./rows.ts"
 import { workloads } from "./workloads.ts"
 
 const rows = publishedRows()
+const encodings = encodingRows()
 const built = rows.filter((row) => Object.hasOwn(workloads, row.workload))
 
 /** The workload, with one bit of the bytes of the row's last seed flipped. */
@@ -39,6 +41,26 @@ test.each(built)("$name differs when one bit of one seed is flipped", async (row
   expect(await judge(row, canary)).toBe("differs")
 })
 
+test("the published file has 40 rows of encodings, each built", () => {
+  const names = encodings.map((row) => row.name)
+  expect(names.length).toBe(40)
+  expect(Object.keys(encodingWorkloads).sort()).toEqual(names.toSorted())
+})
+
+test.each(encodings)("$name is reproduced", async (row) => {
+  expect(await judge(row, encodingWorkloads)).toBe("match")
+})
+
+const kinds = ["any-update/unordered/fixed", "keyless-operation/fixed", "compact-target/mmr"]
+
+test.each(encodings.filter(({ name }) => kinds.includes(name)))(
+  "$name differs when one bit of one seed is flipped",
+  async (row) => {
+    const canary = { [row.workload]: flipped(row, encodingWorkloads[row.workload]!) }
+    expect(await judge(row, canary)).toBe("differs")
+  },
+)
+
 test("a row differs when one bit of its published hash is flipped", async () => {
   const row = built[0]!
   const digit = (Number.parseInt(row.sha256[0]!, 16) ^ 1).toString(16)
@@ -56,4 +78,5 @@ test("a run succeeds when no built row differs, and with --all only when every r
   expect(end(["match", "not built", "match"], true)).toEqual(["2/3 rows match", false])
   expect(end(["match", "differs"], false)).toEqual(["1/2 rows match", false])
   expect(end(["match", "match"], true)).toEqual(["2/2 rows match", true])
+  expect(conclude(["match"], { all: true, what: "encoding rows" }).line).toBe("1/1 encoding rows match")
 })

@@ -27,11 +27,20 @@ export type Workloads = Readonly<Record<string, Workload>>
 /** What became of a row. */
 export type Verdict = "match" | "differs" | "not built"
 
-/** The published rows, in the order of the file. */
-export const publishedRows = (): ReadonlyArray<Row> => {
-  const file = new URL("./qmdb-conformance.json", import.meta.url)
-  return (JSON.parse(readFileSync(file, "utf8")) as { readonly rows: ReadonlyArray<Row> }).rows
+interface Published {
+  readonly rows: ReadonlyArray<Row>
+  readonly codec_rows: ReadonlyArray<Omit<Row, "workload">>
 }
+
+const published = (): Published =>
+  JSON.parse(readFileSync(new URL("./qmdb-conformance.json", import.meta.url), "utf8")) as Published
+
+/** The published rows of roots, in the order of the file. */
+export const publishedRows = (): ReadonlyArray<Row> => published().rows
+
+/** The published rows of encodings, in the order of the file. The workload of each has its name. */
+export const encodingRows = (): ReadonlyArray<Row> =>
+  published().codec_rows.map((row) => ({ ...row, workload: row.name }))
 
 /** The digest of a workload over seeds `0 .. cases`. */
 export const hashWorkload = async (workload: Workload, cases: number): Promise<string> => {
@@ -52,14 +61,14 @@ export const judge = async (row: Row, workloads: Workloads): Promise<Verdict> =>
   return (await hashWorkload(workload, row.cases)) === row.sha256 ? "match" : "differs"
 }
 
-/** How a run ends: its last line, and whether it succeeds. Every built row must match; with `all`, every row. */
+/** How a group of rows ends: a line, and whether it succeeds. Every built row must match; with `all`, every row. */
 export const conclude = (
   verdicts: ReadonlyArray<Verdict>,
-  { all }: { readonly all: boolean },
+  { all, what = "rows" }: { readonly all: boolean; readonly what?: string },
 ): { readonly line: string; readonly succeeds: boolean } => {
   const matching = verdicts.filter((verdict) => verdict === "match").length
   return {
-    line: `${matching}/${verdicts.length} rows match`,
+    line: `${matching}/${verdicts.length} ${what} match`,
     succeeds: all ? matching === verdicts.length : !verdicts.includes("differs"),
   }
 }

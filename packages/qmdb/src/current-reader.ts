@@ -5,34 +5,9 @@
  * value stops being true, and provable, with the next write of its key.
  */
 
-import type { Digest } from "@coppice/crypto"
-import type { Location, RangeProof } from "@coppice/merkle"
+import type { Location } from "@coppice/merkle"
+import type { CurrentRangeProof, KeyValueProof, OperationProof, OpsRootWitness } from "@coppice/verify"
 import type { KeyedReader } from "./keyed-reader.ts"
-
-/** A range proof against the canonical root. */
-export interface CurrentRangeProof {
-  readonly proof: RangeProof
-  readonly pending: Digest | undefined
-  readonly partial: Digest | undefined
-  readonly opsRoot: Digest
-}
-/** That an operation is active. */
-export interface OperationProof {
-  readonly location: Location
-  readonly chunk: Uint8Array
-  readonly range: CurrentRangeProof
-}
-/** That a key has a value. */
-export interface KeyValueProof<K> {
-  readonly operation: OperationProof
-  readonly nextKey: K | undefined
-}
-/** What binds the ops root. */
-export interface OpsRootWitness {
-  readonly graftedRoot: Digest
-  readonly pending: Digest | undefined
-  readonly partial: { readonly bits: number; readonly digest: Digest } | undefined
-}
 
 /** Consecutive operations and the chunks of their bits, with the proof of both against the canonical root. */
 export interface CurrentOperationsProof {

@@ -20,6 +20,7 @@
 import type { Digest, Hasher, HashJob } from "@coppice/crypto"
 import type { Location } from "@coppice/merkle"
 import type { Change, StorageShape } from "@coppice/storage"
+import type { SyncTarget as LogTarget } from "@coppice/verify"
 
 /**
  * What a block header commits to for one member.
@@ -27,10 +28,7 @@ import type { Change, StorageShape } from "@coppice/storage"
  * `root` is the operations root over `end` operations; `start` is the lowest location that a sync may begin at: the
  * inactivity floor, for `current` the sync boundary.
  */
-export interface SyncTarget {
-  readonly root: Digest
-  readonly start: Location
-  readonly end: Location
+export interface SyncTarget extends LogTarget {
   /** Root that proofs of current values lead to, for the families that have it. */
   readonly canonical?: Digest
 }

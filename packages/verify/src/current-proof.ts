@@ -23,10 +23,8 @@ import {
   RANGE_PROOF_DIGESTS_MAX,
   safeIntegers,
 } from "@coppice/merkle"
-import type { CanonicalParts } from "./grafting.ts"
-import { type Grafting, grafting } from "./grafting.ts"
+import { type CanonicalParts, type Grafting, grafting } from "./grafting.ts"
 import { type KeyedFormat, type KeyedFormatOptions, keyedFormat, type Update } from "./keyed-format.ts"
-import { CHUNK_BYTES } from "./limits.ts"
 import { boundedKey, boundedValue } from "./operation-format.ts"
 
 /** Proof of a range of the log and of its chunks. `L` stands for locations, `N` for other integers. */
@@ -152,7 +150,7 @@ export interface CurrentFormat<K, V> extends KeyedFormat<K, V> {
 
 /** What is declared of a `current` database. */
 export interface CurrentFormatOptions<K, V> extends KeyedFormatOptions<K, V> {
-  /** Bytes of a chunk of activity bits, a power of two; `CHUNK_BYTES` when not given. */
+  /** Bytes of a chunk of activity bits, a power of two; 32 when not given. */
   readonly chunkBytes?: number | undefined
 }
 
@@ -160,7 +158,7 @@ export interface CurrentFormatOptions<K, V> extends KeyedFormatOptions<K, V> {
 export const currentFormat = <K, V>(options: CurrentFormatOptions<K, V>): CurrentFormat<K, V> => {
   const format = keyedFormat(options)
   const { family, ordered } = format
-  const shape = grafting(family, options.chunkBytes ?? CHUNK_BYTES)
+  const shape = grafting(family, options.chunkBytes ?? DIGEST_BYTES)
   const integers = safeIntegers(family)
   const operation = operationProof(family, shape.chunkBytes, integers)
   return {

@@ -8,5 +8,3 @@ export const VALUE_BYTES_MAX = 1 << 20
 export const OPERATION_BYTES_MAX = 1 + 2 * (KEY_BYTES_MAX + 2) + VALUE_BYTES_MAX + 10
 /** Operations that come with one range proof. */
 export const PROOF_OPS_MAX = 4096
-/** Bytes of a chunk of activity bits, when a database does not say. */
-export const CHUNK_BYTES = 32

@@ -20,7 +20,7 @@ export { type ByteShape, type Extent, identityOf, isRaw, type KeyText } from "./
 export const commitOperation = <V>(
   layout: OperationLayout<V>,
   metadata: Uint8Array | undefined,
-  floor: number,
+  floor: number | bigint,
 ): Uint8Array => {
   const writer = new ByteWriter(layout.operationBytes)
   writeCommit(layout, writer, metadata, floor)

@@ -126,7 +126,7 @@ export const writeCommit = <V>(
   { operationBytes, value, commitTag }: OperationLayout<V>,
   writer: ByteWriter,
   metadata: Uint8Array | undefined,
-  floor: number,
+  floor: number | bigint,
 ): void => {
   writer.u8(commitTag).flag(metadata !== undefined)
   if (metadata !== undefined) writer.raw(metadata)

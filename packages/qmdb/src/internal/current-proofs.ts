@@ -8,8 +8,9 @@
  */
 import type { Hasher } from "@coppice/crypto"
 import { Location, rangeProof } from "@coppice/merkle"
+import type { CurrentRangeProof, OperationProof, OpsRootWitness } from "@coppice/verify"
 import { alignedInactivePeaks } from "@coppice/verify/grafting"
-import type { CurrentOperationsProof, CurrentRangeProof, OperationProof, OpsRootWitness } from "../current-reader.ts"
+import type { CurrentOperationsProof } from "../current-reader.ts"
 import { type CurrentState, graftedDigest, isActive, readChunk } from "./activity.ts"
 import type { KeyedState } from "./keyed-state.ts"
 import { type LogView, operationsFrom, requireStart } from "./log-proofs.ts"
