@@ -7,13 +7,15 @@
  */
 import { Deferred, Effect } from "effect"
 
-const SIGNALS = ["SIGINT", "SIGTERM"] as const
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const
+/** What writing meets when the reader of a pipe, or the terminal, is gone. */
+const READER_GONE: ReadonlySet<unknown> = new Set(["EPIPE", "EIO"])
 
 /** Takes the end of a reader of the output as Ctrl-C, not as a failure. A command that listens for nothing goes on to its end. */
 export const endWithReader = (): void => {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EPIPE") throw error
+      if (!READER_GONE.has(error.code)) throw error
       process.emit("SIGINT", "SIGINT")
     })
   }

@@ -263,6 +263,15 @@ describe("stores", () => {
     })
   })
 
+  test("CONS-12 a final block whose final child has another parent is fatal, and not stored", () => {
+    const machine = new Machine()
+    const stranger = childOf(at(1), 40)
+    machine.turn(verified(at(3)), reported(finalize(at(3))))
+    expect(machine.attempt(verified(stranger), reported(finalize(stranger)))).toMatchObject({
+      failure: { _tag: "ConflictingFinalized", height: 2, known: at(2).digest, conflicting: stranger.digest },
+    })
+  })
+
   test("G-6 a block that is final through a descendant needs no certificate, and keeps one that comes later", () => {
     const machine = new Machine()
     machine.turn(start, verified(at(1)), verified(at(2)), reported(finalize(at(2))))
