@@ -6,9 +6,11 @@
 import { keyedWorkloads } from "./keyed.ts"
 import { merkleWorkloads } from "./merkle.ts"
 import type { Workloads } from "./rows.ts"
+import { unkeyedWorkloads } from "./unkeyed.ts"
 
 /** The registry that `run.ts` and the tests judge by. */
 export const workloads: Workloads = {
   ...merkleWorkloads,
   ...keyedWorkloads,
+  ...unkeyedWorkloads,
 }

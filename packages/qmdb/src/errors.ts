@@ -60,6 +60,55 @@ export class BatchTooLarge extends Error {
   }
 }
 
+/** A floor below the floor of the parent state. The batch is unchanged. */
+export class FloorRegressed extends Error {
+  readonly _tag = "FloorRegressed"
+  readonly before: number
+  readonly floor: number
+  constructor(before: number, floor: number) {
+    super(`a floor never regresses: ${before} to ${floor}`)
+    this.before = before
+    this.floor = floor
+  }
+}
+
+/** A floor above the location of its own commit. The batch is consumed and no layer is made. */
+export class FloorBeyondSize extends Error {
+  readonly _tag = "FloorBeyondSize"
+  readonly floor: number
+  readonly commit: number
+  constructor(floor: number, commit: number) {
+    super(`floor ${floor} lies beyond its commit at ${commit}`)
+    this.floor = floor
+    this.commit = commit
+  }
+}
+
+/** A key of an immutable database was set again, in the same batch or over a state that has it. The batch is unchanged. */
+export class KeyAlreadySet extends Error {
+  readonly _tag = "KeyAlreadySet"
+  readonly key: Uint8Array
+  /** Where it is set; undefined when it is staged in this batch. */
+  readonly location: number | undefined
+  constructor(key: Uint8Array, location: number | undefined) {
+    super(`a key is set once, and this one is set ${location === undefined ? "in this batch" : `at ${location}`}`)
+    this.key = key
+    this.location = location
+  }
+}
+
+/** An operation was asked for that has been pruned. */
+export class LocationPruned extends Error {
+  readonly _tag = "LocationPruned"
+  readonly location: number
+  readonly pruned: number
+  constructor(location: number, pruned: number) {
+    super(`location ${location} is below ${pruned}, to which the log is pruned`)
+    this.location = location
+    this.pruned = pruned
+  }
+}
+
 /** What lies in storage is not a database this code wrote, or rows of it are missing. */
 export class MemberCorrupt extends Error {
   readonly _tag = "MemberCorrupt"

@@ -103,9 +103,9 @@ export interface Member<B, R> {
    *
    * Errors: throws `PruneRefused` above the floor of the stored state (for `current`: above its sync boundary).
    */
-  readonly prune: (location: Location) => MemberWrite | undefined
+  readonly prune: (location: Location) => Generator<undefined, MemberWrite, void> | undefined
   /** Plans the removal of the next rows below the pruned location, `TRIM_OPERATIONS_MAX` operations' worth; undefined when none is left. */
-  readonly trim: () => MemberWrite | undefined
+  readonly trim: () => Generator<undefined, MemberWrite, void> | undefined
   /**
    * Plans to go back to an earlier commit of the rewind window: state and storage become what they were. Closes every
    * pending layer and batch at once; nothing can be opened until the write is settled, and after an abandoned plan nothing

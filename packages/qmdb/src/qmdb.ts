@@ -1,3 +1,5 @@
 /** The families by name, for declarations: `Qmdb.any({ key, value })`. */
 export { any } from "./any.ts"
 export { current } from "./current.ts"
+export { immutable } from "./immutable.ts"
+export { keyless } from "./keyless.ts"

@@ -59,8 +59,9 @@ const history = (spec: Spec, blocks: number) => {
   return { rig, targets }
 }
 
-const write = (rig: AnyRig, planned: MemberWrite | undefined): void => {
-  if (planned === undefined) return
+const write = (rig: AnyRig, planning: Generator<undefined, MemberWrite, void> | undefined): void => {
+  if (planning === undefined) return
+  const planned = finish(planning)
   applyChanges(rig.rows, planned.changes)
   planned.settled()
 }
@@ -148,7 +149,7 @@ for (const [name, encoding, spec] of specs) {
       for (let undone = 1; undone <= REWIND; undone++) {
         const { rig, targets } = history(spec, 12)
         const target = targets.at(-1 - undone)!
-        write(rig, finish(rig.member.rewind(target.end)!))
+        write(rig, rig.member.rewind(target.end))
         const { rig: short } = history(spec, 12 - undone)
         for (const next of [rig, rig.reopen()]) {
           expect(next.member.tip.target).toEqual(target)
@@ -212,7 +213,7 @@ for (const [name, encoding, spec] of specs) {
       for (const other of [() => rig.member.flush(), () => rig.member.trim(), () => rig.member.prune(Location(1))]) {
         expect(other).toThrow("not settled")
       }
-      write(rig, finish(planning))
+      write(rig, planning)
       expect(outcome(() => rig.member.apply(pending))).toBe("StaleBatch")
       block(rig, 9)
     })

@@ -11,9 +11,10 @@ import { CurrentProver } from "./current-proofs.ts"
 import type { Family } from "./family.ts"
 import { Grafts } from "./grafts.ts"
 import type { KeyedBatch } from "./keyed-batch.ts"
-import { keyedFamily, type Seal, targetOf } from "./keyed-family.ts"
+import { keyedFamily, type Seal } from "./keyed-family.ts"
 import type { IndexPart, KeyedState } from "./keyed-state.ts"
 import type { LogState } from "./log-state.ts"
+import { targetOf } from "./log-state.ts"
 
 /** The `current` family of a format. */
 export const currentFamily = <K, V>(

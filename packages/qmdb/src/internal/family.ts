@@ -17,7 +17,6 @@ import type { SealStep, SyncTarget } from "../member.ts"
 import type { Branch, Branches } from "./branches.ts"
 import type { LogView } from "./log-proofs.ts"
 import type { Content, Head, LogState, RetainedCommit } from "./log-state.ts"
-import type { OpenBatch } from "./open-batch.ts"
 import type { OperationLog } from "./operation-log.ts"
 import type { Space } from "./space.ts"
 
@@ -79,7 +78,7 @@ export interface LogIndex<B, R, S extends LogState, D> {
   readonly reader: R
   /** Loads the index; gives the state in storage. Throws `MemberCorrupt`. */
   readonly load: (state: LogState, head: Head) => S
-  readonly openBatch: (parent: Branch<Content<S, D>>) => B & OpenBatch<never, Content<S, D>>
+  readonly openBatch: (parent: Branch<Content<S, D>>) => B
   readonly seal: (batch: B, branch: Branch<Content<S, D>>) => Generator<SealStep, Content<S, D>, void>
   /** Takes out, in slices, what is left of closed layers and of what the last flush wrote. */
   readonly tidy: () => Generator<undefined, void, void>
@@ -99,5 +98,5 @@ export interface LogIndex<B, R, S extends LogState, D> {
     changes: Array<Change>,
   ) => Generator<undefined, { readonly state: S; readonly settled: () => void }, void>
   /** Adds the removal of index rows that operations `[from, to)` alone need. */
-  readonly trim: (from: number, to: number, changes: Array<Change>) => void
+  readonly trim: (from: number, to: number, changes: Array<Change>) => Generator<undefined, void, void>
 }

@@ -9,7 +9,7 @@
  * Invariant: asking created keys (nearest ancestor first), then unswept changes, then storage gives the slot of every
  * key. An unswept change leaves memory only once the write that carries it is visible.
  */
-import { bytesKey } from "@coppice/codec"
+import { bytesKey, keyBytes } from "@coppice/codec"
 import type { Change } from "@coppice/storage"
 import type { KeyText } from "@coppice/verify/log"
 import type { Branch } from "./branches.ts"
@@ -18,7 +18,9 @@ import type { Space } from "./space.ts"
 
 const MAP = "keys"
 
-const SLOT_BYTES = 4
+const NUMBER_BYTES_MAX = 8
+
+const WORD = 2 ** 32
 
 /** Stands for the slot of a key that has none, and for the unswept change of a deleted key. */
 export const NO_SLOT = -1
@@ -35,10 +37,15 @@ export class KeyIndex {
   private readonly space: Space
   private readonly created = new Map<KeyText, Created>()
   private readonly unswept = new Map<KeyText, number>()
-  private readonly row = new Uint8Array(SLOT_BYTES)
+  /** The number of a row, little-endian; what a row lacks in bytes stays zero. */
+  private readonly row = new Uint8Array(NUMBER_BYTES_MAX)
+  private readonly view = new DataView(this.row.buffer)
+  private readonly numberBytes: number
 
-  constructor(space: Space) {
+  /** Rows hold numbers below 2^32, or of twice the length where locations are numbers. */
+  constructor(space: Space, numberBytes: 4 | 8) {
     this.space = space
+    this.numberBytes = numberBytes
   }
 
   /** Creates and deletes not yet in the stored map. */
@@ -59,11 +66,21 @@ export class KeyIndex {
       const unswept = this.unswept.get(key)
       if (unswept !== undefined) return unswept
     }
-    const row = this.row
-    const length = this.space.storage.getInto(MAP, this.space.lookupKey(bytes, from, to), row)
+    return this.stored(bytes, from, to)
+  }
+
+  private stored(bytes: Uint8Array, from: number, to: number): number {
+    const length = this.space.storage.getInto(MAP, this.space.lookupKey(bytes, from, to), this.row)
     if (length < 0) return NO_SLOT
-    if (length !== SLOT_BYTES) throw this.space.corrupt(`${MAP}: a row has ${length} bytes`)
-    return (row[0]! | (row[1]! << 8) | (row[2]! << 16) | (row[3]! << 24)) >>> 0
+    if (length !== this.numberBytes) throw this.space.corrupt(`${MAP}: a row has ${length} bytes`)
+    const low = this.view.getUint32(0, true)
+    return length === 4 ? low : this.view.getUint32(4, true) * WORD + low
+  }
+
+  /** Slot of a key in the flushed state. */
+  textSlot(key: KeyText): number {
+    const unswept = this.unswept.get(key)
+    return unswept ?? this.stored(keyBytes(key), 0, key.length)
   }
 
   /** Names a key in a layer that is being sealed. */
@@ -134,8 +151,8 @@ export class KeyIndex {
     const row = this.space.textKey(key)
     if (slot === NO_SLOT) changes.push({ tag: "remove", map: MAP, key: row })
     else {
-      const value = Buffer.allocUnsafe(SLOT_BYTES)
-      value.writeUInt32LE(slot, 0)
+      const value = Buffer.alloc(this.numberBytes)
+      value.writeUIntLE(slot, 0, Math.min(6, this.numberBytes))
       changes.push({ tag: "put", map: MAP, key: row, value })
     }
   }

@@ -5,20 +5,19 @@
  * write of a key wins; the order of writes is not observable. A call that throws has changed nothing.
  */
 import type { StorageError } from "@coppice/storage"
-import { KEY_BYTES_MAX } from "@coppice/verify"
+import type { KeyedFormat } from "@coppice/verify"
 import type { Effect } from "effect"
-import { KeyTooLong } from "../errors.ts"
 import type { Branch } from "./branches.ts"
 import type { KeyedContent } from "./keyed-state.ts"
-import { type BatchHome, boundedValue, OpenBatch } from "./open-batch.ts"
+import { type BatchHome, boundedIdentity, OpenBatch, valueBytes } from "./open-batch.ts"
 import { REMOVED, Writes } from "./writes.ts"
 
 /** What a batch asks of its database. */
-export interface BatchSource<K, V> extends BatchHome {
+export interface BatchSource<K, V> {
+  readonly home: BatchHome
+  readonly format: KeyedFormat<K, V>
   /** Identity of a key; may be the key itself. */
   readonly identity: (key: K) => Uint8Array
-  /** Encoded value; may be the value itself, so it is copied before anything else happens. */
-  readonly encode: (value: V) => Uint8Array
   readonly decode: (bytes: Uint8Array) => V
   readonly read: (identity: Uint8Array, parent: Branch<KeyedContent>) => Uint8Array | undefined
   readonly prefetch: (
@@ -35,7 +34,7 @@ export class KeyedBatch<K, V> extends OpenBatch<V, KeyedContent> {
 
   /** @internal */
   constructor(source: BatchSource<K, V>, parent: Branch<KeyedContent>) {
-    super(source, parent)
+    super(source.home, parent, source.format.value)
     this.source = source
   }
 
@@ -58,13 +57,14 @@ export class KeyedBatch<K, V> extends OpenBatch<V, KeyedContent> {
    */
   put(key: K, value: V): void {
     this.requireOpen("put")
-    this.writes.put(this.identity(key), this.valueBytes(value))
+    const { format } = this.source
+    this.writes.put(boundedIdentity(format.key, key), valueBytes(format.value, value))
   }
 
   /** Stages a delete. Deleting a key that is not active changes nothing. Errors as `put`. */
   remove(key: K): void {
     this.requireOpen("remove")
-    this.writes.remove(this.identity(key))
+    this.writes.remove(boundedIdentity(this.source.format.key, key))
   }
 
   /** Brings what `get` of these keys will read into memory, without blocking. Interruptible. */
@@ -87,16 +87,6 @@ export class KeyedBatch<K, V> extends OpenBatch<V, KeyedContent> {
   revert(mark: number): void {
     this.requireOpen("revert")
     this.writes.revert(mark)
-  }
-
-  private identity(key: K): Uint8Array {
-    const identity = this.source.identity(key)
-    if (identity.length > KEY_BYTES_MAX) throw new KeyTooLong(identity.length, KEY_BYTES_MAX)
-    return identity
-  }
-
-  protected valueBytes(value: V): Uint8Array {
-    return boundedValue(this.source.encode(value))
   }
 
   private read(identity: Uint8Array): V | undefined {

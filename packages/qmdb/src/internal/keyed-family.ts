@@ -7,38 +7,30 @@
  *
  * Invariant: at every moment, between any two steps of a seal or a write, each living layer reads exactly its own state.
  */
-import { DecodeError, decode, encode } from "@coppice/codec"
+import { decode } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
 import { Location, type Position } from "@coppice/merkle"
 import type { Change, StorageError } from "@coppice/storage"
 import type { KeyedFormat } from "@coppice/verify"
 import type { Grafting } from "@coppice/verify/grafting"
-import {
-  commitFloor,
-  commitOperation,
-  identityOf,
-  isRaw,
-  type KeyText,
-  operationKey,
-  operationValue,
-} from "@coppice/verify/log"
+import { commitFloor, commitOperation, type KeyText, operationKey, operationValue } from "@coppice/verify/log"
 import { Effect } from "effect"
 import type { KeyedReader } from "../keyed-reader.ts"
-import type { SealStep, SyncTarget } from "../member.ts"
+import type { SealStep } from "../member.ts"
 import { activityBytes, type CurrentState } from "./activity.ts"
-import type { Branch } from "./branches.ts"
+import type { Branch, Branches } from "./branches.ts"
 import { ClosedLayers } from "./closed-layers.ts"
 import type { Family, IndexFlush, LogCore, LogIndex, RewindPlan, Undo } from "./family.ts"
 import { Grafts } from "./grafts.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
 import { type BatchSource, KeyedBatch } from "./keyed-batch.ts"
 import { type IndexPart, type KeyedContent, type KeyedState, keyedRecord, readKeyedRecord } from "./keyed-state.ts"
-import { SLICE_ITEMS } from "./layout.ts"
 import { LogProver } from "./log-proofs.ts"
-import { type Head, type LogState, readUndo } from "./log-state.ts"
-import { typed } from "./open-batch.ts"
+import { type Head, type LogState, readUndo, targetOf } from "./log-state.ts"
+import { keyIdentity } from "./open-batch.ts"
 import { Kind, ownerKind, ownerSlot } from "./operation-log.ts"
 import { type SealHome, type SealInput, type SealTrace, Touched } from "./sealing.ts"
+import { inSlices } from "./slices.ts"
 import { INACTIVE, SLOTS_PER_PAGE, SlotIndex } from "./slot-index.ts"
 import { Sweep } from "./sweep.ts"
 
@@ -47,13 +39,6 @@ export type Seal = <K, V>(home: SealHome<K, V>, input: SealInput) => Generator<S
 
 /** A keyed family of databases. */
 export type KeyedFamily<K, V> = Family<KeyedBatch<K, V>, KeyedReader<K, V>, KeyedState, IndexPart>
-
-/** What a header commits to for a state without a root beside the operations root. */
-export const targetOf = ({ root, floor, size }: LogState): SyncTarget => ({
-  root,
-  start: Location(floor),
-  end: Location(size),
-})
 
 /** The `any` family of a format; with a grafting, what `current` stands on: its states have grafts. */
 export const keyedFamily = <K, V>(
@@ -85,7 +70,8 @@ class KeyedLogIndex<K, V>
   implements LogIndex<KeyedBatch<K, V>, KeyedReader<K, V>, KeyedState, IndexPart>, BatchSource<K, V>
 {
   readonly reader: KeyedReader<K, V>
-  private readonly format: KeyedFormat<K, V>
+  readonly format: KeyedFormat<K, V>
+  readonly home: Branches<KeyedContent>
   private readonly sealBatch: Seal
   private readonly grafts: Grafts | undefined
   private readonly core: LogCore<KeyedState, IndexPart>
@@ -103,7 +89,8 @@ class KeyedLogIndex<K, V>
     this.sealBatch = seal
     this.grafts = grafts
     this.core = core
-    this.keys = new KeyIndex(core.space)
+    this.home = core.branches
+    this.keys = new KeyIndex(core.space, 4)
     this.closed = new ClosedLayers(this.slots, this.keys)
     this.reader = new KeyedStateReader(this, core)
   }
@@ -145,31 +132,15 @@ class KeyedLogIndex<K, V>
   /** Identity of the key of an operation in storage. */
   private keyAt(location: number): KeyText {
     const { log, branches } = this.core
-    return this.own(() => operationKey(this.format, log.operation(location, branches.stored)))
+    return this.core.space.own(() => operationKey(this.format, log.operation(location, branches.stored)))
   }
 
   identity(key: K): Uint8Array {
-    const { key: shape } = this.format
-    return isRaw(shape.raw, key) ? key : typed("key", shape.codec.name, () => identityOf(shape, key))
-  }
-
-  encode(value: V): Uint8Array {
-    const { codec, raw } = this.format.value
-    return isRaw(raw, value) ? value : typed("value", codec.name, () => encode(codec, value))
+    return keyIdentity(this.format.key, key)
   }
 
   decode(bytes: Uint8Array): V {
-    return this.own(() => decode(this.format.value.codec, bytes))
-  }
-
-  /** Reads bytes that this member has written: what does not decode is corrupt. */
-  private own<A>(read: () => A): A {
-    try {
-      return read()
-    } catch (error) {
-      if (error instanceof DecodeError) throw this.core.space.corrupt(`an operation does not decode: ${error.message}`)
-      throw error
-    }
+    return this.core.space.own(() => decode(this.format.value.codec, bytes))
   }
 
   locate(identity: Uint8Array, branch: Branch<KeyedContent>): number {
@@ -180,11 +151,7 @@ class KeyedLogIndex<K, V>
   read(identity: Uint8Array, branch: Branch<KeyedContent>): Uint8Array | undefined {
     const location = this.locate(identity, branch)
     if (location === INACTIVE) return undefined
-    return this.own(() => operationValue(this.format, this.core.log.operation(location, branch)))
-  }
-
-  requireUsable(operation: string, branch: Branch<unknown>): void {
-    this.core.branches.requireUsable(operation, branch)
+    return this.core.space.own(() => operationValue(this.format, this.core.log.operation(location, branch)))
   }
 
   prefetch(keys: ReadonlyArray<Uint8Array>, branch: Branch<KeyedContent>): Effect.Effect<void, StorageError> {
@@ -330,7 +297,7 @@ class KeyedLogIndex<K, V>
   }
 
   /** Rows of keys and slots are those of active keys: none goes with its operations. */
-  trim(): void {}
+  *trim(): Generator<undefined, void, void> {}
 }
 
 /** Reads of a keyed database at its newest applied state. */
@@ -363,13 +330,5 @@ class KeyedStateReader<K, V> extends LogProver implements KeyedReader<K, V> {
   readonly prefetch = (keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> => {
     const identities = keys.map((key) => this.index.identity(key))
     return this.index.prefetch(identities, this.branches.tip)
-  }
-}
-
-/** Runs a loop with a pause after every `SLICE_ITEMS` rounds. */
-function* inSlices(count: number, run: (i: number) => void): Generator<undefined, void, void> {
-  for (let i = 0; i < count; i++) {
-    run(i)
-    if (i % SLICE_ITEMS === SLICE_ITEMS - 1) yield undefined
   }
 }

@@ -1,23 +1,21 @@
 /**
- * One open database with a log: its layers, and how they move between memory and storage. All families but the compact
- * ones are this, with an index of their own.
+ * One open database with a log, and how its layers move between memory and storage. All families but the compact ones are
+ * this, with an index of their own.
  *
  *   open:    head row -> frontier from nodes and pins -> index from its rows and the log beyond the checkpoint
  *   flush:   log rows, undo rows -> layers taken into the index -> a share of the sweep -> head row
  *   prune:   pins, head row; then whole rows below, a slice at a time            (trim)
  *   rewind:  rows beyond the commit go, index entries return to where they were -> head row
  *
- * Terms: a *write* is a flush, a prune, a trim or a rewind; at most one is planned and not settled.
- *
  * Invariant: at every moment, between any two steps of a seal or a write, each living layer reads exactly its own state.
  */
-import { DecodeError } from "@coppice/codec"
 import { inactivePeaks, Location, root as treeRoot } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
-import { PruneRefused, RewindRefused, StaleBatch } from "../errors.ts"
+import { PruneRefused, RewindRefused } from "../errors.ts"
 import { REWIND_COMMITS_MAX, TRIM_OPERATIONS_MAX } from "../limits.ts"
-import type { Flush, Layer, Member, MemberHome, MemberWrite, SealStep } from "../member.ts"
-import { type Branch, Branches } from "./branches.ts"
+import type { Flush, MemberHome, MemberWrite, SealStep } from "../member.ts"
+import { BaseMember, requireSealing, type Sealed } from "./base-member.ts"
+import type { Branch } from "./branches.ts"
 import type { Family, LogIndex, Undo } from "./family.ts"
 import type { LogView } from "./log-proofs.ts"
 import {
@@ -34,7 +32,7 @@ import {
   readHead,
   readPins,
 } from "./log-state.ts"
-import type { OpenBatch } from "./open-batch.ts"
+import type { BatchHandle } from "./open-batch.ts"
 import { OperationLog } from "./operation-log.ts"
 import { Space } from "./space.ts"
 
@@ -42,18 +40,17 @@ import { Space } from "./space.ts"
 const trimmable = ({ pruned, checkpoint }: Head): number => Math.min(pruned, checkpoint)
 
 /** See the head of this file. */
-export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends LogState, D> implements Member<B, R> {
+export class LogMember<B extends BatchHandle, R, S extends LogState, D> extends BaseMember<B, R, Content<S, D>> {
   private readonly family: Family<B, R, S, D>
   private readonly home: MemberHome
   private readonly space: Space
-  private readonly branches: Branches<Content<S, D>>
   private readonly log: OperationLog
   private readonly index: LogIndex<B, R, S, D>
   private head: Head
   private pins: Pins
-  private writing = false
 
   constructor(family: Family<B, R, S, D>, home: MemberHome) {
+    super()
     if (home.rewindCommits > REWIND_COMMITS_MAX) throw new RangeError(`at most ${REWIND_COMMITS_MAX} rewind commits`)
     this.family = family
     this.home = home
@@ -61,7 +58,6 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
     this.head = readHead(this.space)
     const { size, pruned } = this.head
     this.pins = readPins(this.space, family.merkle, Location(pruned))
-    this.branches = new Branches((branch) => this.index.forget(branch))
     const { merkle, operationBytes, owned } = family
     const partOf = (layer: number) => this.branches.byId(layer)?.content?.log
     this.log = new OperationLog(
@@ -70,7 +66,7 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
       { size, pruned, pins: this.pins },
       partOf,
     )
-    const { space, branches, log } = this
+    const { branches, space, log } = this
     this.index = family.open({ space, hasher: home.hasher, log, branches, view: this.makeView() })
     const state = this.stateAt(size)
     if (Buffer.compare(state.root, this.head.root) !== 0)
@@ -93,19 +89,14 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
   }
 
   private floorAt(location: number): number | undefined {
-    try {
-      return this.family.commitFloor(this.log.operation(location, this.branches.tip))
-    } catch (error) {
-      if (error instanceof DecodeError) throw this.space.corrupt(`an operation does not decode: ${error.message}`)
-      throw error
-    }
+    return this.space.own(() => this.family.commitFloor(this.log.operation(location, this.branches.tip)))
   }
 
   private makeView(): LogView {
     const member = this
     return {
       get target() {
-        return member.tip.target
+        return member.branches.tip.target
       },
       get pruned() {
         return member.head.pruned
@@ -127,47 +118,19 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
     return this.index.reader
   }
 
-  get tip(): Layer {
-    return this.branches.tip
+  protected batchOver(parent: Branch<Content<S, D>>): B {
+    return this.index.openBatch(parent)
   }
 
-  get bytes(): number {
-    return this.branches.bytes
+  protected *sealInto(batch: B, branch: Branch<Content<S, D>>): Generator<SealStep, Sealed<Content<S, D>>, void> {
+    yield* this.index.tidy()
+    requireSealing(branch)
+    const content = yield* this.index.seal(batch, branch)
+    return { content, target: this.family.targetOf(content.state), bytes: this.bytesOf(content) }
   }
 
-  get layers(): number {
-    return this.branches.count
-  }
-
-  openBatch(parent: Layer): B {
-    const branch = this.branches.own("openBatch", parent)
-    return this.index.openBatch(branch) as B
-  }
-
-  closeBatch(batch: B): void {
-    batch.open = false
-  }
-
-  seal(batch: B): Generator<SealStep, Layer, void> {
-    if (batch.home !== (this.index as unknown)) throw new Error("a batch is sealed by the member that opened it")
-    batch.requireOpen("seal")
-    batch.open = false
-    return this.sealing(batch)
-  }
-
-  private *sealing(batch: B): Generator<SealStep, Layer, void> {
-    const { parent } = batch
-    this.branches.requireUsable("seal", parent)
-    const branch = this.branches.begin(parent, parent.content!.state.size)
-    try {
-      yield* this.index.tidy()
-      if (branch.state === "closed") throw new StaleBatch("seal", branch.id)
-      const content = yield* this.index.seal(batch, branch)
-      branch.sealed(this.family.targetOf(content.state), content, this.bytesOf(content), "pending")
-      return branch
-    } finally {
-      if (branch.state === "sealing") this.branches.close(branch)
-    }
+  protected forget(branch: Branch<Content<S, D>>): void {
+    this.index.forget(branch)
   }
 
   private bytesOf(content: Content<S, D>): number {
@@ -176,27 +139,7 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
     return bytes + this.index.bytesOf(content)
   }
 
-  apply(layer: Layer): void {
-    this.branches.apply(layer)
-  }
-
-  close(layer: Layer): void {
-    this.branches.close(layer)
-  }
-
-  flush(): Generator<undefined, Flush, void> | undefined {
-    const covered = this.branches.applied()
-    this.requireNoWrite()
-    if (covered.length === 0) return undefined
-    this.writing = true
-    return this.prepareFlush(covered)
-  }
-
-  private requireNoWrite(): void {
-    if (this.writing) throw new Error("a flush, prune or rewind is not settled yet")
-  }
-
-  private *prepareFlush(covered: ReadonlyArray<Branch<Content<S, D>>>): Generator<undefined, Flush, void> {
+  protected *planFlush(covered: ReadonlyArray<Branch<Content<S, D>>>): Generator<undefined, Flush, void> {
     const last = covered.at(-1)!
     const { state } = last.content!
     const changes: Array<Change> = []
@@ -210,12 +153,11 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
     const index = yield* this.index.flush(covered, changes)
     const head: Head = { ...this.headOf(state), checkpoint: index.checkpoint, commits }
     changes.push(headChange(this.space, head))
-    const settle = this.settling(() => {
+    return this.planned({ changes, target: last.target, layers: covered.length }, () => {
       this.moved(head, this.pins)
       this.branches.settle(last, { state, log: undefined, index: undefined })
       index.settled()
     })
-    return { changes, target: last.target, layers: covered.length, settled: settle }
   }
 
   private headOf(state: S): Head {
@@ -227,16 +169,6 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
     this.head = head
     this.pins = pins
     this.log.moved({ size: head.size, pruned: head.pruned, pins })
-  }
-
-  private settling(settle: () => void): () => void {
-    let settled = false
-    return () => {
-      if (settled) throw new Error("a write is settled once")
-      settled = true
-      settle()
-      this.writing = false
-    }
   }
 
   /** Adds the undo rows of the newest commits and removes those that leave the window; the commits that have them then. */
@@ -260,41 +192,42 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
     return { size, parentSize, parentIndex: this.family.record(parent), entries: numbers.length }
   }
 
-  prune(location: Location): MemberWrite | undefined {
+  prune(location: Location): Generator<undefined, MemberWrite, void> | undefined {
     this.requireNoWrite()
     const { state } = this.branches.stored.content!
     const allowed = this.family.prunable(state)
     if (location > allowed) throw new PruneRefused(location, allowed)
     if (location <= this.head.pruned) return undefined
     const pins = this.log.pinsAt(location)
-    return this.trimming({ ...this.headOf(state), pruned: location }, pins, [pinsChange(this.space, pins)])
+    this.begin()
+    return this.planTrim({ ...this.headOf(state), pruned: location }, pins, [pinsChange(this.space, pins)])
   }
 
-  trim(): MemberWrite | undefined {
+  trim(): Generator<undefined, MemberWrite, void> | undefined {
     this.requireNoWrite()
     if (this.head.trimmed >= trimmable(this.head)) return undefined
-    return this.trimming(this.headOf(this.branches.stored.content!.state), this.pins, [])
+    this.begin()
+    return this.planTrim(this.headOf(this.branches.stored.content!.state), this.pins, [])
   }
 
   /** The write of a head row with one slice of rows below its pruned location. */
-  private trimming(next: Head, pins: Pins, changes: Array<Change>): MemberWrite {
-    this.writing = true
+  private *planTrim(next: Head, pins: Pins, changes: Array<Change>): Generator<undefined, MemberWrite, void> {
     const trimmed = Math.max(next.trimmed, Math.min(trimmable(next), next.trimmed + TRIM_OPERATIONS_MAX))
-    this.index.trim(next.trimmed, trimmed, changes)
+    yield* this.index.trim(next.trimmed, trimmed, changes)
     this.log.trim(next.trimmed, trimmed, changes)
     const head = { ...next, trimmed }
     changes.push(headChange(this.space, head))
-    return { changes, settled: this.settling(() => this.moved(head, pins)) }
+    return this.planned({ changes }, () => this.moved(head, pins))
   }
 
   rewind(size: Location): Generator<undefined, MemberWrite, void> | undefined {
     this.requireNoWrite()
-    if (this.branches.tip !== this.branches.stored) throw new Error("everything applied is flushed before a rewind")
+    this.requireNothingApplied()
     if (size === this.head.size) return undefined
     const undone = this.undone(size)
-    this.writing = true
+    this.begin()
     this.branches.end()
-    return this.prepareRewind(size, undone)
+    return this.planRewind(size, undone)
   }
 
   /** The commits that a rewind undoes, newest first. Throws `RewindRefused`. */
@@ -311,10 +244,7 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
     return commits.slice(first).reverse()
   }
 
-  private *prepareRewind(
-    size: Location,
-    undone: ReadonlyArray<RetainedCommit>,
-  ): Generator<undefined, MemberWrite, void> {
+  private *planRewind(size: Location, undone: ReadonlyArray<RetainedCommit>): Generator<undefined, MemberWrite, void> {
     const changes: Array<Change> = []
     const to = this.stateAt(size)
     const checkpoint = Math.min(this.head.checkpoint, size)
@@ -325,11 +255,10 @@ export class LogMember<B extends OpenBatch<never, Content<S, D>>, R, S extends L
     const commits = this.head.commits.slice(0, this.head.commits.length - undone.length)
     const head: Head = { ...this.headOf(index.state), checkpoint, commits }
     changes.push(headChange(this.space, head))
-    const settled = this.settling(() => {
+    return this.planned({ changes }, () => {
       this.moved(head, this.pins)
       index.settled()
       this.start(index.state)
     })
-    return { changes, settled }
   }
 }

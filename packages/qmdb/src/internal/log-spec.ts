@@ -10,8 +10,8 @@ import type { Change } from "@coppice/storage"
 import type { MemberHome, MemberSpec } from "../member.ts"
 import type { Family } from "./family.ts"
 import { LogMember } from "./log-member.ts"
-import { type Content, headChange, type LogState, MEMBER_VERSION } from "./log-state.ts"
-import type { OpenBatch } from "./open-batch.ts"
+import { headChange, type LogState, MEMBER_VERSION } from "./log-state.ts"
+import type { BatchHandle } from "./open-batch.ts"
 import { Kind, ownerOf } from "./operation-log.ts"
 import { PackedRecords, PackedVariable, Space } from "./space.ts"
 
@@ -59,7 +59,7 @@ const createRows = <B, R, S extends LogState, D>(
 }
 
 /** The description of a family under the name of its format. */
-export const logSpec = <B extends OpenBatch<never, Content<S, D>>, R, S extends LogState, D>(
+export const logSpec = <B extends BatchHandle, R, S extends LogState, D>(
   format: string,
   family: Family<B, R, S, D>,
 ): MemberSpec<B, R> => ({

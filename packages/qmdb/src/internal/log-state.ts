@@ -12,9 +12,10 @@
  */
 import { Blob, Bytes, type Codec, DecodeError, decode, encode, List, Struct, U8, Varint } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
-import { type Family, type Frontier, type Location, type Position, pinPositions } from "@coppice/merkle"
+import { type Family, type Frontier, Location, type Position, pinPositions } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
 import { REWIND_COMMITS_MAX } from "../limits.ts"
+import type { SyncTarget } from "../member.ts"
 import { ROW_BYTES } from "./layout.ts"
 import type { LogPart } from "./operation-log.ts"
 import type { Space } from "./space.ts"
@@ -26,6 +27,13 @@ export interface LogState {
   readonly root: Digest
   readonly frontier: Frontier
 }
+
+/** What a header commits to for a state without a root beside the operations root. */
+export const targetOf = ({ root, floor, size }: LogState): SyncTarget => ({
+  root,
+  start: Location(floor),
+  end: Location(size),
+})
 
 /** The content of a layer: its state, and until it is flushed what it adds to the log and changes in the index. */
 export interface Content<S extends LogState, D> {

@@ -4,17 +4,16 @@
  * Invariant: once the branch has lost or the batch is closed, every method throws `StaleBatch`. A call that throws has
  * changed nothing.
  */
-import { VALUE_BYTES_MAX } from "@coppice/verify"
-import { OutsideType, StaleBatch, ValueTooLong } from "../errors.ts"
+import { encode } from "@coppice/codec"
+import { Location } from "@coppice/merkle"
+import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "@coppice/verify"
+import { type ByteShape, identityOf, isRaw } from "@coppice/verify/log"
+import { FloorRegressed, KeyTooLong, OutsideType, StaleBatch, ValueTooLong } from "../errors.ts"
 import type { Branch } from "./branches.ts"
-
-/** What a batch asks of its database, whatever its family. */
-export interface BatchHome {
-  readonly requireUsable: (operation: string, parent: Branch<unknown>) => void
-}
+import type { LogState } from "./log-state.ts"
 
 /** Encodes what a caller gave: a value without an encoding is the caller's, and says so. Throws `OutsideType`. */
-export const typed = <A>(what: "key" | "value", type: string, encodeIt: () => A): A => {
+const typed = <A>(what: "key" | "value", type: string, encodeIt: () => A): A => {
   try {
     return encodeIt()
   } catch (error) {
@@ -23,14 +22,44 @@ export const typed = <A>(what: "key" | "value", type: string, encodeIt: () => A)
   }
 }
 
-/** An encoded value within its limit. Throws `ValueTooLong`. */
-export const boundedValue = (bytes: Uint8Array): Uint8Array => {
+/** Identity of a key; may be the key itself. Throws `OutsideType`. */
+export const keyIdentity = <K>(shape: ByteShape<K>, key: K): Uint8Array =>
+  isRaw(shape.raw, key) ? key : typed("key", shape.codec.name, () => identityOf(shape, key))
+
+/** Identity of a key within its limit. Throws `OutsideType`, `KeyTooLong`. */
+export const boundedIdentity = <K>(shape: ByteShape<K>, key: K): Uint8Array => {
+  const identity = keyIdentity(shape, key)
+  if (identity.length > KEY_BYTES_MAX) throw new KeyTooLong(identity.length, KEY_BYTES_MAX)
+  return identity
+}
+
+/** An encoded value within its limit; may be the value itself. Throws `OutsideType`, `ValueTooLong`. */
+export const valueBytes = <V>({ raw, codec }: ByteShape<V>, value: V): Uint8Array => {
+  const bytes = isRaw(raw, value) ? value : typed("value", codec.name, () => encode(codec, value))
   if (bytes.length > VALUE_BYTES_MAX) throw new ValueTooLong(bytes.length, VALUE_BYTES_MAX)
   return bytes
 }
 
+/** Whose batches they are: the branches of one member. */
+export interface BatchHome {
+  readonly requireUsable: (operation: string, branch: Branch<unknown>) => void
+}
+
+/** The content of a layer as far as batches of unkeyed families read it. */
+export interface Stated {
+  readonly state: LogState
+}
+
+/** What a member needs of a batch, whatever is staged in it. */
+export interface BatchHandle {
+  readonly home: BatchHome
+  readonly parent: Branch<unknown>
+  open: boolean
+  readonly requireOpen: (operation: string) => void
+}
+
 /** A batch until it is sealed or closed. `C` is the content of its parent layer. */
-export abstract class OpenBatch<V, C> {
+export abstract class OpenBatch<V, C> implements BatchHandle {
   /** @internal */
   readonly home: BatchHome
   /** @internal */
@@ -39,20 +68,19 @@ export abstract class OpenBatch<V, C> {
   metadata: Uint8Array | undefined
   /** @internal */
   open = true
+  private readonly value: ByteShape<V>
 
   /** @internal */
-  constructor(home: BatchHome, parent: Branch<C>) {
+  constructor(home: BatchHome, parent: Branch<C>, value: ByteShape<V>) {
     this.home = home
     this.parent = parent
+    this.value = value
   }
-
-  /** Encoded value within its limit; may be the value itself. */
-  protected abstract valueBytes(value: V): Uint8Array
 
   /** Puts a value into this batch's commit operation, in place of none. Marks do not cover it. Errors: `ValueTooLong`. */
   withMetadata(value: V | undefined): void {
     this.requireOpen("withMetadata")
-    this.metadata = value === undefined ? undefined : Uint8Array.from(this.valueBytes(value))
+    this.metadata = value === undefined ? undefined : Uint8Array.from(valueBytes(this.value, value))
   }
 
   /** @internal */
@@ -60,4 +88,10 @@ export abstract class OpenBatch<V, C> {
     if (!this.open) throw new StaleBatch(operation, this.parent.id)
     this.home.requireUsable(operation, this.parent)
   }
+}
+
+/** A floor that a caller sets over a state. Throws `FloorRegressed`, and `RangeError` on what is no location. */
+export const stageFloor = ({ floor: before }: LogState, floor: Location): number => {
+  if (Location(floor) < before) throw new FloorRegressed(before, floor)
+  return floor
 }

@@ -11,12 +11,12 @@
  * Source: spec qmdb §4.
  */
 import type { Hasher, HashJob } from "@coppice/crypto"
-import { appendLeaves, inactivePeaks, Location, root as treeRoot } from "@coppice/merkle"
 import type { KeyedFormat } from "@coppice/verify"
 import type { KeyText } from "@coppice/verify/log"
 import { commitOperation, mutationBytes, writeMutationHead } from "@coppice/verify/log"
-import { StaleBatch } from "../errors.ts"
 import { SLOTS_MAX } from "../limits.ts"
+import { authenticate } from "./authenticate.ts"
+import { requireSealing } from "./base-member.ts"
 import type { Branch } from "./branches.ts"
 import type { KeyIndex } from "./key-index.ts"
 import type { KeyedContent, KeyedState } from "./keyed-state.ts"
@@ -216,12 +216,7 @@ export class Sealing<K, V> {
   /** A point at which sealing may stop for a while. Throws `StaleBatch` once the branch is closed. */
   *pause(): Generator<undefined, void, void> {
     yield undefined
-    this.requireOpen()
-  }
-
-  private requireOpen(): void {
-    const { branch } = this.input
-    if (branch.state === "closed") throw new StaleBatch("seal", branch.id)
+    requireSealing(this.input.branch)
   }
 
   /** Runs a loop in slices with a pause after each. */
@@ -235,39 +230,13 @@ export class Sealing<K, V> {
   /** Writes the commit and computes the root: the content of the sealed layer. */
   *authenticate(): Generator<HashJob, KeyedContent, void> {
     const { before, buffer, floor } = this
-    const { metadata, trace } = this.input
+    const { branch, metadata, trace } = this.input
     const { format, hasher } = this.home
     buffer.push(commitOperation(format, metadata, floor), ownerOf(0, Kind.commit))
-    const { operations, offsets, owners } = buffer.finish()
-    const { count } = buffer
-    const appending = appendLeaves(before.frontier, { count, bytes: operations, offsets })
-    let step = appending.next()
-    while (step.done !== true) {
-      yield step.value
-      this.requireOpen()
-      step = appending.next()
-    }
-    const { frontier, nodes } = step.value
-    const { family } = frontier
-    const root = treeRoot(hasher, frontier, inactivePeaks(family, frontier.leaves, Location(floor)), "backward")
+    const { state, log } = yield* authenticate(hasher, before, branch, buffer, floor)
     const { slotsUsed: slots, freedUsed, active } = this
-    return {
-      state: { size: before.size + count, floor, root, frontier, slots, freedUsed, active, current: undefined },
-      log: {
-        start: before.size,
-        count,
-        operations,
-        offsets,
-        owners,
-        nodeStart: family.size(Location(before.size)),
-        nodes,
-      },
-      index: {
-        touched: trace.touched.slots,
-        previous: trace.touched.previous,
-        created: trace.created,
-        deleted: trace.deleted,
-      },
-    }
+    const { touched, created, deleted } = trace
+    const index = { touched: touched.slots, previous: touched.previous, created, deleted }
+    return { state: { ...state, slots, freedUsed, active, current: undefined }, log, index }
   }
 }

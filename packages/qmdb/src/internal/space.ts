@@ -10,6 +10,7 @@
  * Invariant: a row only grows, so a cached row is right for every record that it has; whoever cuts a sequence forgets the
  * cached row. Reads go through one row of memory per sequence, and what they return is a view of it.
  */
+import { DecodeError } from "@coppice/codec"
 import type { Change, MapName, StorageShape } from "@coppice/storage"
 import { MemberCorrupt } from "../errors.ts"
 import type { MemberHome } from "../member.ts"
@@ -72,6 +73,16 @@ export class Space {
   /** Adds the removal of the numbered rows `[from, to)`. */
   removeRows(map: MapName, from: number, to: number, changes: Array<Change>): void {
     for (let row = from; row < to; row++) changes.push({ tag: "remove", map, key: this.rowKey(row) })
+  }
+
+  /** Reads bytes that this member has written: what does not decode is corrupt. Throws `MemberCorrupt`. */
+  own<A>(read: () => A): A {
+    try {
+      return read()
+    } catch (error) {
+      if (error instanceof DecodeError) throw this.corrupt(`an operation does not decode: ${error.message}`)
+      throw error
+    }
   }
 
   /** The error of a row that must be there and is not, or is malformed. */

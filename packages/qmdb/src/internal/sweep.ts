@@ -45,12 +45,12 @@ export class Sweep {
   }
 
   /**
-   * Adds this flush's share. `size` is the log size after it, `operations` how many of them it adds. Returns the keys whose
+   * Adds this flush's share; an index without slots has keys alone. `size` is the log size after it, `operations` how many of them it adds. Returns the keys whose
    * change it carries, to be dropped from memory once it is visible.
    */
   *advance(
     space: Space,
-    slots: SlotIndex,
+    slots: SlotIndex | undefined,
     keys: KeyIndex,
     size: number,
     operations: number,
@@ -61,7 +61,7 @@ export class Sweep {
     do {
       this.round ??= {
         start: size,
-        pages: slots.dirtyPages(),
+        pages: slots?.dirtyPages() ?? [],
         keys: keys.unsweptKeys(),
         pagesDone: 0,
         keysDone: 0,
@@ -90,7 +90,7 @@ export class Sweep {
   private *write(
     round: Round,
     space: Space,
-    slots: SlotIndex,
+    slots: SlotIndex | undefined,
     keys: KeyIndex,
     changes: Array<Change>,
     swept: Array<KeyText>,
@@ -100,7 +100,7 @@ export class Sweep {
     for (let at = 0; round.pagesDone < pagesEnd; round.pagesDone++, at += SLOTS_PER_PAGE) {
       const page = round.pages[round.pagesDone]!
       const row = rows.subarray(at, at + SLOTS_PER_PAGE)
-      slots.writePage(page, row)
+      slots!.writePage(page, row)
       const value = new Uint8Array(row.buffer, row.byteOffset, row.byteLength)
       changes.push({ tag: "put", map: MAP, key: space.rowKey(page), value })
       if (round.pagesDone % SLICE_ITEMS === SLICE_ITEMS - 1) yield undefined

@@ -414,8 +414,9 @@ export class World {
     expect(write === undefined, "nothing to prune").toBe(location <= this.pruned)
     for (let next = write; next !== undefined; next = b % 3 === 0 ? undefined : member.trim()) {
       expect(() => member.flush()).toThrow("not settled")
-      applyChanges(rows, next.changes)
-      next.settled()
+      const planned = finish(next)
+      applyChanges(rows, planned.changes)
+      planned.settled()
     }
     this.pruned = Math.max(this.pruned, location)
     this.checkPruned()

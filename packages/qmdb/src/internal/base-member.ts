@@ -1,0 +1,135 @@
+/**
+ * The life of batches and layers, which is the same for every database: open, seal, apply, close, one write at a time.
+ *
+ *   openBatch --> seal --> pending layer --> apply --> flush planned --> settled
+ *                                   \--> close          (or a prune or rewind planned)
+ *
+ * Terms: a *write* is a flush, a prune, a trim or a rewind. It is *planned* once its changes are made and *settled* once
+ * they are visible.
+ *
+ * Invariant: at most one write is planned and not settled. A seal that ends early, for whatever reason, leaves no layer.
+ */
+import type { Location } from "@coppice/merkle"
+import { StaleBatch } from "../errors.ts"
+import type { Flush, Layer, Member, MemberWrite, SealStep, SyncTarget } from "../member.ts"
+import { type Branch, Branches } from "./branches.ts"
+import type { LogState } from "./log-state.ts"
+import type { BatchHandle } from "./open-batch.ts"
+
+/** What sealing made of a batch. */
+export interface Sealed<C> {
+  readonly content: C
+  readonly target: SyncTarget
+  /** Bytes of memory of the layer. */
+  readonly bytes: number
+}
+
+/** See the head of this file. */
+export abstract class BaseMember<B extends BatchHandle, R, C extends { readonly state: LogState }>
+  implements Member<B, R>
+{
+  protected readonly branches: Branches<C>
+  private writing = false
+
+  constructor() {
+    this.branches = new Branches((branch) => this.forget(branch))
+  }
+
+  abstract get reader(): R
+  abstract prune(location: Location): Generator<undefined, MemberWrite, void> | undefined
+  abstract trim(): Generator<undefined, MemberWrite, void> | undefined
+  abstract rewind(size: Location): Generator<undefined, MemberWrite, void> | undefined
+
+  protected abstract batchOver(parent: Branch<C>): B
+  protected abstract sealInto(batch: B, branch: Branch<C>): Generator<SealStep, Sealed<C>, void>
+  protected abstract planFlush(covered: ReadonlyArray<Branch<C>>): Generator<undefined, Flush, void>
+  /** Takes back what a closed layer, or one that is still being sealed, has left outside itself. */
+  protected abstract forget(branch: Branch<C>): void
+
+  get tip(): Layer {
+    return this.branches.tip
+  }
+
+  get bytes(): number {
+    return this.branches.bytes
+  }
+
+  get layers(): number {
+    return this.branches.count
+  }
+
+  openBatch(parent: Layer): B {
+    return this.batchOver(this.branches.own("openBatch", parent))
+  }
+
+  closeBatch(batch: B): void {
+    batch.open = false
+  }
+
+  seal(batch: B): Generator<SealStep, Layer, void> {
+    if (batch.home !== this.branches) throw new Error("a batch is sealed by the member that opened it")
+    batch.requireOpen("seal")
+    batch.open = false
+    return this.sealing(batch)
+  }
+
+  private *sealing(batch: B): Generator<SealStep, Layer, void> {
+    const parent = this.branches.own("seal", batch.parent)
+    const branch = this.branches.begin(parent, parent.content!.state.size)
+    try {
+      const { content, target, bytes } = yield* this.sealInto(batch, branch)
+      branch.sealed(target, content, bytes, "pending")
+      return branch
+    } finally {
+      if (branch.state === "sealing") this.branches.close(branch)
+    }
+  }
+
+  apply(layer: Layer): void {
+    this.branches.apply(layer)
+  }
+
+  close(layer: Layer): void {
+    this.branches.close(layer)
+  }
+
+  flush(): Generator<undefined, Flush, void> | undefined {
+    const covered = this.branches.applied()
+    this.requireNoWrite()
+    if (covered.length === 0) return undefined
+    this.begin()
+    return this.planFlush(covered)
+  }
+
+  protected requireNoWrite(): void {
+    if (this.writing) throw new Error("a flush, prune or rewind is not settled yet")
+  }
+
+  /** Begins to plan a write: no other may be planned before it is settled. */
+  protected begin(): void {
+    this.writing = true
+  }
+
+  protected requireNothingApplied(): void {
+    if (this.branches.tip !== this.branches.stored) throw new Error("everything applied is flushed before a rewind")
+  }
+
+  /** A write that has been planned. `settle` runs once, when it is visible. */
+  protected planned<W extends object>(plan: W, settle: () => void): W & { readonly settled: () => void } {
+    let settled = false
+    return {
+      ...plan,
+      settled: () => {
+        if (settled) throw new Error("a write is settled once")
+        settled = true
+        settle()
+        this.writing = false
+      },
+    }
+  }
+}
+
+/** Throws `StaleBatch` once the layer that is being sealed is closed. */
+export const requireSealing = (branch: Branch<unknown>): void => {
+  if (branch.state === "closed") throw new StaleBatch("seal", branch.id)
+}

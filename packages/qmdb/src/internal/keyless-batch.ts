@@ -1,0 +1,90 @@
+/**
+ * An open batch of a keyless database: values that are appended, in call order. A value's identity is its location.
+ *
+ * Invariant: a batch reads its own appends, then the state of its parent from its floor on, on every node alike, whatever
+ * it has pruned.
+ */
+import { Location } from "@coppice/merkle"
+import type { StorageError } from "@coppice/storage"
+import type { KeylessFormat } from "@coppice/verify"
+import type { Effect } from "effect"
+import type { Branch } from "./branches.ts"
+import { type BatchHome, OpenBatch, type Stated, stageFloor, valueBytes } from "./open-batch.ts"
+import { StagedValues } from "./staged-values.ts"
+
+/** What a batch asks of its database. */
+export interface KeylessSource<V> {
+  readonly home: BatchHome
+  readonly format: KeylessFormat<V>
+  readonly decode: (bytes: Uint8Array) => V
+  /** Encoded value or metadata at a location of a state, which is not below its floor. */
+  readonly read: (location: number, parent: Branch<Stated>) => Uint8Array | undefined
+  readonly prefetch: (locations: ReadonlyArray<number>) => Effect.Effect<void, StorageError>
+}
+
+/** Appends staged over a parent state. Every method throws `StaleBatch` once the branch has lost or the batch is closed. */
+export class KeylessBatch<V> extends OpenBatch<V, Stated> {
+  /** @internal */
+  readonly values = new StagedValues()
+  /** @internal */
+  floor: number | undefined
+  private readonly source: KeylessSource<V>
+
+  /** @internal */
+  constructor(source: KeylessSource<V>, parent: Branch<Stated>) {
+    super(source.home, parent, source.format.value)
+    this.source = source
+  }
+
+  /**
+   * Value at a location: own appends, then the parent state; of a commit its metadata. Undefined where nothing stands, and
+   * below the parent's floor.
+   */
+  get(location: Location): V | undefined {
+    this.requireOpen("get")
+    const { size, floor } = this.parent.content!.state
+    const own = location - size
+    if (own >= this.values.count || location < floor) return undefined
+    const bytes = own >= 0 ? this.values.value(own) : this.source.read(location, this.parent)
+    return bytes === undefined ? undefined : this.source.decode(bytes)
+  }
+
+  /** Values at many locations, in input order. */
+  getMany(locations: ReadonlyArray<Location>): ReadonlyArray<V | undefined> {
+    return locations.map((location) => this.get(location))
+  }
+
+  /** Stages an append and returns where it will stand. The value is copied. Errors: `ValueTooLong`, `BatchTooLarge`, `OutsideType`. */
+  append(value: V): Location {
+    this.requireOpen("append")
+    const n = this.values.append(valueBytes(this.source.format.value, value))
+    return Location(this.parent.content!.state.size + n)
+  }
+
+  /**
+   * Sets the location below which this batch's state needs no operation; that of the parent when not called. Marks do not
+   * cover it. Errors: `FloorRegressed`; sealing throws `FloorBeyondSize` for one above the batch's own commit.
+   */
+  withFloor(floor: Location): void {
+    this.requireOpen("withFloor")
+    this.floor = stageFloor(this.parent.content!.state, floor)
+  }
+
+  /** Brings what `get` of these locations will read into memory, without blocking. Interruptible. */
+  prefetch(locations: ReadonlyArray<Location>): Effect.Effect<void, StorageError> {
+    this.requireOpen("prefetch")
+    return this.source.prefetch(locations)
+  }
+
+  /** A point to which `revert` can return. Marks nest. */
+  mark(): number {
+    this.requireOpen("mark")
+    return this.values.mark()
+  }
+
+  /** Undoes every append since a mark, and voids those after it. Throws `RangeError` on a void or foreign mark. */
+  revert(mark: number): void {
+    this.requireOpen("revert")
+    this.values.revert(mark)
+  }
+}
