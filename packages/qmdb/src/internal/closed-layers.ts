@@ -25,11 +25,12 @@ interface Closed {
 
 /** The queue of one member. */
 export class ClosedLayers {
-  private readonly slots: SlotIndex
+  private readonly slots: SlotIndex | undefined
   private readonly keys: KeyIndex
   private readonly queue: Array<Closed> = []
 
-  constructor(slots: SlotIndex, keys: KeyIndex) {
+  /** An index without slots has created keys alone. */
+  constructor(slots: SlotIndex | undefined, keys: KeyIndex) {
     this.slots = slots
     this.keys = keys
   }
@@ -57,7 +58,7 @@ export class ClosedLayers {
     const { branch, touched, created } = closed
     const end = Math.min(touched.length + created.length, closed.done + SLICE_ITEMS)
     for (let i = closed.done; i < end; i++) {
-      if (i < touched.length) this.slots.forget(touched[i]!, branch)
+      if (i < touched.length) this.slots!.forget(touched[i]!, branch)
       else this.keys.forget(created[i - touched.length]!, branch)
     }
     closed.done = end

@@ -28,6 +28,7 @@ import type { SealStep } from "../member.ts"
 import { authenticateFloored } from "./authenticate.ts"
 import { requireSealing } from "./base-member.ts"
 import type { Branch, Branches } from "./branches.ts"
+import { ClosedLayers } from "./closed-layers.ts"
 import type { Family, IndexFlush, LogCore, LogIndex, RewindPlan, Undo } from "./family.ts"
 import { ImmutableBatch, type ImmutableSource } from "./immutable-batch.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
@@ -104,6 +105,7 @@ class ImmutableIndex<K, V>
   readonly home: Branches<SetContent>
   private readonly core: LogCore<LogState, SetPart>
   private readonly keys: KeyIndex
+  private readonly closed: ClosedLayers
   private sweep = new Sweep(1)
   /** Keys whose rows are visible and that the unswept changes still hold. */
   private swept: ReadonlyArray<KeyText> = []
@@ -115,6 +117,7 @@ class ImmutableIndex<K, V>
     this.home = core.branches
     this.core = core
     this.keys = new KeyIndex(core.space, 8)
+    this.closed = new ClosedLayers(undefined, this.keys)
     this.reader = new ImmutableStateReader(this, core)
   }
 
@@ -207,7 +210,7 @@ class ImmutableIndex<K, V>
 
   forget(branch: Branch<SetContent>): void {
     const created = this.traces.get(branch) ?? branch.content?.index?.created ?? []
-    for (const key of created) this.keys.forget(key, branch)
+    this.closed.add(branch, NO_SLOTS, created)
     this.traces.delete(branch)
   }
 
@@ -221,6 +224,7 @@ class ImmutableIndex<K, V>
 
   /** What the last flush has swept leaves memory here: until then it says what the rows say. */
   *tidy(): Generator<undefined, void, void> {
+    yield* this.closed.clear()
     const { swept } = this
     this.swept = []
     yield* inSlices(swept.length, (i) => this.keys.swept(swept[i]!))
@@ -271,7 +275,8 @@ class ImmutableIndex<K, V>
   }
 }
 
-const NOTHING: Undo = { numbers: new Uint32Array(0), previous: new Float64Array(0) }
+const NO_SLOTS = new Uint32Array(0)
+const NOTHING: Undo = { numbers: NO_SLOTS, previous: new Float64Array(0) }
 
 /** Reads of an immutable database at its newest applied state. */
 class ImmutableStateReader<K, V> extends LogProver implements ImmutableReader<K, V> {

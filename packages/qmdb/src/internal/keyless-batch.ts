@@ -38,7 +38,7 @@ export class KeylessBatch<V> extends OpenBatch<V, Stated> {
 
   /**
    * Value at a location: own appends, then the parent state; of a commit its metadata. Undefined where nothing stands, and
-   * below the parent's floor.
+   * below the parent's floor. Errors: throws `LocationPruned`, which only a rewind to a floor that was pruned can bring about.
    */
   get(location: Location): V | undefined {
     this.requireOpen("get")

@@ -97,7 +97,8 @@ class KeylessIndex<V> implements LogIndex<Batch<V>, KeylessReader<V>, LogState, 
   }
 
   read(location: number, branch: Branch<unknown>): Uint8Array | undefined {
-    const { log, space } = this.core
+    const { log, space, view } = this.core
+    if (location < view.pruned) throw new LocationPruned(location, view.pruned)
     const operation = log.operation(location, branch)
     return space.own(() =>
       isCommit(this.format, operation) ? commitMetadata(this.format, operation) : appendedValue(this.format, operation),
@@ -154,7 +155,6 @@ class KeylessStateReader<V> extends LogProver implements KeylessReader<V> {
   readonly get = (location: Location): V | undefined => {
     const { tip } = this.index.home
     if (location >= tip.content!.state.size) return undefined
-    if (location < this.pruned) throw new LocationPruned(location, this.pruned)
     const bytes = this.index.read(location, tip)
     return bytes === undefined ? undefined : this.index.decode(bytes)
   }

@@ -115,7 +115,7 @@ export const readHead = (space: Space): Head => {
       commit.parentSize < commit.size && (after === undefined ? commit.size <= size : commit.size <= after.parentSize)
     )
   })
-  const within = floor < size && trimmed <= pruned && pruned <= floor && checkpoint >= 1 && checkpoint <= size
+  const within = floor < size && trimmed <= pruned && pruned < size && checkpoint >= 1 && checkpoint <= size
   if (!ordered || !within) throw space.corrupt("head row contradicts itself")
   return head
 }
