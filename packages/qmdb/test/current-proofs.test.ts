@@ -84,9 +84,10 @@ class Checked {
     const { member, rows } = this.rig
     if (how === 1) this.rig = this.rig.reopen()
     const { retained } = member.reader
-    const planned =
+    const planning =
       how === 2 ? member.prune(member.tip.target.start) : how === 3 ? this.planRewind(retained.at(-2)) : undefined
-    if (planned === undefined) return
+    if (planning === undefined) return
+    const planned = finish(planning)
     applyChanges(rows, planned.changes)
     planned.settled()
     this.values = this.states.get(member.tip.target.end)!
@@ -96,7 +97,7 @@ class Checked {
     const { member } = this.rig
     try {
       const planning = size === undefined ? undefined : member.rewind(size)
-      return planning && finish(planning)
+      return planning
     } catch (error) {
       expect(error).toMatchObject({ _tag: "RewindRefused" })
       return undefined
