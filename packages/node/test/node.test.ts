@@ -3,7 +3,7 @@
  * Method: single validators on LMDB in temporary directories, under simulated consensus in real time; directories are
  * compared byte for byte.
  */
-import { readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { MARSHAL_MAPS } from "@coppice/consensus"
 import { SET_MAPS, targetsEqual } from "@coppice/stateful"
 import { type Change, StorageDead, StorageWriteFailed } from "@coppice/storage"
@@ -171,6 +171,18 @@ describe("a foreign directory is refused and every byte of it stays", () => {
       rmSync(nodePaths(directory).config)
       const refused = yield* refusalOf(yield* toyOptions(directory, { chainId: "other" }))
       expect(refused).toMatchObject({ _tag: "ForeignSet", field: "chain", expected: "other", actual: "test" })
+    }),
+  )
+
+  it.live("the block store of another chain beside its own databases", () =>
+    Effect.gen(function* () {
+      const [directory, other] = [yield* temporaryDirectory, yield* temporaryDirectory]
+      yield* runTo(yield* toyOptions(directory), 3)
+      yield* runTo(yield* toyOptions(other, { chainId: "other" }), 3)
+      rmSync(nodePaths(directory).marshal, { recursive: true })
+      cpSync(nodePaths(other).marshal, nodePaths(directory).marshal, { recursive: true })
+      const refused = yield* refusalOf(yield* toyOptions(directory))
+      expect(refused).toMatchObject({ _tag: "ForeignEnvironment", field: "chain", expected: "test", actual: "other" })
     }),
   )
 
