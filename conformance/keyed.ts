@@ -37,13 +37,14 @@ const batches = (seed: number): ReadonlyArray<(batch: Batch) => void> => {
   ]
 }
 
-/** `keyed/{any,current}/unordered/{mmr,mmb}/{fixed,variable}`. */
+/** `keyed/{any,current}/{unordered,ordered}/{mmr,mmb}/{fixed,variable}`; `current` unordered alone. */
 export const keyedWorkloads: Workloads = Object.fromEntries(
   (["mmr", "mmb"] as const).flatMap((family) =>
     (["fixed", "variable"] as const).flatMap((encoding) => {
       const options = { key: Bytes(32), value: Bytes(32), family, encoding }
       return [
         [`keyed/any/unordered/${family}/${encoding}`, databaseWorkload(Qmdb.any(options), batches)],
+        [`keyed/any/ordered/${family}/${encoding}`, databaseWorkload(Qmdb.any({ ...options, ordered: true }), batches)],
         [`keyed/current/unordered/${family}/${encoding}`, databaseWorkload(Qmdb.current(options), batches)],
       ]
     }),

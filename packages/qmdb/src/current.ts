@@ -17,7 +17,7 @@ import { CHUNK_BYTES_MAX } from "./limits.ts"
 import type { MemberSpec } from "./member.ts"
 
 /** How a `current` database is declared. */
-export interface CurrentOptions<K, V> extends AnyOptions<K, V> {
+export interface CurrentOptions<K, V> extends Omit<AnyOptions<K, V>, "ordered"> {
   /** Bytes of a chunk of activity bits, a power of two from 32 to `CHUNK_BYTES_MAX`; 32 when not given. */
   readonly chunkBytes?: number
 }

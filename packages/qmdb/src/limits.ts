@@ -12,6 +12,10 @@ export const LAYER_OPERATION_BYTES_MAX = 1 << 30
 export const SLOTS_MAX = 2 ** 30
 /** Operations whose index changes may be missing from the stored index, and so are replayed at open. */
 export const INDEX_REPLAY_OPS_MAX = 1 << 18
+/** Entries returned with one page. */
+export const ENTRIES_MAX = 4096
+/** Bytes of keys and values returned with one page, unless a single entry is longer. */
+export const ENTRIES_BYTES_MAX = 1 << 22
 /** Bytes of operations returned with one range proof, unless a single one is longer. */
 export const PROOF_BYTES_MAX = 1 << 22
 /** Bytes of a chunk of activity bits: a proof of one operation carries its chunk whole. */

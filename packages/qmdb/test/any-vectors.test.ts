@@ -1,7 +1,8 @@
 /**
  * Goal: operations, floors, active keys and roots equal the published vectors byte for byte.
- * Method: every case of any-unordered.json is run batch by batch, with and without a flush and a reopen between batches;
- * every tree of batch-chains.json that concerns unordered databases is sealed as layers and applied in its order.
+ * Method: every case of any-unordered.json and any-ordered.json is run batch by batch, with and without a flush and a reopen
+ * between batches; every tree of batch-chains.json that concerns `any` is sealed as layers and applied in its order; its
+ * ordered re-creation has one root whether its parent is pending, applied or stored.
  */
 import { readFileSync } from "node:fs"
 import { Blob, Bytes, type Codec } from "@coppice/codec"
@@ -57,20 +58,31 @@ interface Tree {
   readonly batches: ReadonlyArray<Batch>
   readonly applies: ReadonlyArray<{ readonly apply: string; readonly root?: string; readonly error?: string }>
 }
+interface Recreation {
+  readonly applied: Readonly<Record<string, string>>
+  readonly parent_deletes: string
+  readonly child_writes: Readonly<Record<string, string>>
+  readonly child: After
+}
 
 const read = (file: string): unknown =>
   JSON.parse(readFileSync(new URL(`../../../conformance/vectors/${file}`, import.meta.url), "utf8"))
+
+const chains = read("batch-chains.json") as {
+  readonly trees: ReadonlyArray<Tree>
+  readonly ordered_recreate_after_pending_delete: Recreation
+}
 
 const hexToBytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "hex"))
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
 
 type Bytewise = Rig<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
 
-const open = (family: "mmr" | "mmb", encoding: string): Bytewise => {
+const open = (family: "mmr" | "mmb", encoding: string, ordered: boolean): Bytewise => {
   const fixed = encoding === "fixed 32/32"
   const value: Codec<Uint8Array> = fixed ? Bytes(32) : Blob(1024)
   const kind: Encoding = fixed ? "fixed" : "variable"
-  return createRig(Qmdb.any({ key: Bytes(32), value, family, encoding: kind }))
+  return createRig(Qmdb.any({ key: Bytes(32), value, ordered, family, encoding: kind }))
 }
 
 const stage = (rig: Bytewise, parent: Layer, mutations: ReadonlyArray<Mutation>, metadata?: string | null): Layer => {
@@ -100,51 +112,72 @@ const check = (rig: Bytewise, layer: Layer, after: After): void => {
 
 const flushings = ["never flushed", "flushed after each batch", "reopened after each batch"] as const
 
-describe("any-unordered.json", () => {
-  const { cases } = read("any-unordered.json") as { readonly cases: ReadonlyArray<Case> }
-  for (const { family, encoding, script, steps } of cases) {
-    for (const flushing of flushings) {
-      it(`${family}, ${encoding}, ${script}: every batch equals its vector, ${flushing}`, () => {
-        let rig = open(family, encoding)
-        for (const step of steps) {
-          if (step.genesis !== undefined) {
-            check(rig, rig.member.tip, step.genesis)
-            continue
+for (const ordered of [false, true]) {
+  const kind = ordered ? "ordered" : "unordered"
+
+  describe(`any-${kind}.json`, () => {
+    const { cases } = read(`any-${kind}.json`) as { readonly cases: ReadonlyArray<Case> }
+    for (const { family, encoding, script, steps } of cases) {
+      for (const flushing of flushings) {
+        it(`${family}, ${encoding}, ${script}: every batch equals its vector, ${flushing}`, () => {
+          let rig = open(family, encoding, ordered)
+          for (const step of steps) {
+            if (step.genesis !== undefined) {
+              check(rig, rig.member.tip, step.genesis)
+              continue
+            }
+            const layer = stage(rig, rig.member.tip, step.mutations!, step.metadata)
+            rig.member.apply(layer)
+            check(rig, layer, step.after!)
+            if (flushing !== "never flushed") rig.flush()
+            if (flushing === "reopened after each batch") rig = rig.reopen()
+            check(rig, rig.member.tip, step.after!)
           }
-          const layer = stage(rig, rig.member.tip, step.mutations!, step.metadata)
-          rig.member.apply(layer)
-          check(rig, layer, step.after!)
-          if (flushing !== "never flushed") rig.flush()
-          if (flushing === "reopened after each batch") rig = rig.reopen()
-          check(rig, rig.member.tip, step.after!)
+        })
+      }
+    }
+  })
+
+  describe("batch-chains.json", () => {
+    for (const tree of chains.trees.filter(({ database }) => database === `any ${kind}`)) {
+      it(`${kind}: sealed chains have their roots whatever is applied, and stale ones are refused`, () => {
+        const rig = open("mmr", "fixed 32/32", ordered)
+        rig.member.apply(stage(rig, rig.member.tip, startingWrites(tree)))
+        check(rig, rig.member.tip, tree.start)
+        const layers = new Map<string, Layer>()
+        for (const { id, parent, mutations, result } of tree.batches) {
+          const layer = stage(rig, parent === null ? rig.member.tip : layers.get(parent)!, mutations)
+          layers.set(id, layer)
+          expect(hex(layer.target.root), id).toBe(result.ops_root)
+          expect([layer.target.end, layer.target.start], id).toEqual([result.size, result.floor])
+        }
+        for (const { apply, root, error } of tree.applies) {
+          const layer = layers.get(apply)!
+          if (error !== undefined) expect(() => rig.member.apply(layer), apply).toThrow(StaleBatch)
+          else rig.member.apply(layer)
+          if (root !== undefined) expect(hex(rig.member.tip.target.root), apply).toBe(root)
+          rig.flush()
         }
       })
     }
-  }
-})
+  })
+}
 
-describe("batch-chains.json", () => {
-  const { trees } = read("batch-chains.json") as { readonly trees: ReadonlyArray<Tree> }
-  for (const tree of trees.filter(({ database }) => database === "any unordered")) {
-    it("sealed chains have their roots whatever is applied, and stale ones are refused", () => {
-      const rig = open("mmr", "fixed 32/32")
-      const writes = startingWrites(tree)
-      rig.member.apply(stage(rig, rig.member.tip, writes))
-      check(rig, rig.member.tip, tree.start)
-      const layers = new Map<string, Layer>()
-      for (const { id, parent, mutations, result } of tree.batches) {
-        const layer = stage(rig, parent === null ? rig.member.tip : layers.get(parent)!, mutations)
-        layers.set(id, layer)
-        expect(hex(layer.target.root), id).toBe(result.ops_root)
-        expect([layer.target.end, layer.target.start], id).toEqual([result.size, result.floor])
-      }
-      for (const { apply, root, error } of tree.applies) {
-        const layer = layers.get(apply)!
-        if (error !== undefined) expect(() => rig.member.apply(layer), apply).toThrow(StaleBatch)
-        else rig.member.apply(layer)
-        if (root !== undefined) expect(hex(rig.member.tip.target.root), apply).toBe(root)
-        rig.flush()
-      }
+describe("batch-chains.json, a key created again that its parent deleted", () => {
+  const { applied, parent_deletes, child_writes, child } = chains.ordered_recreate_after_pending_delete
+  const mutationsOf = (writes: Readonly<Record<string, string>>): ReadonlyArray<Mutation> =>
+    Object.entries(writes).map(([key, value]) => ({ key: key.repeat(32), value: value.repeat(32) }))
+
+  for (const standing of ["pending", "applied", "stored"] as const) {
+    it(`the child over its ${standing} parent has the published operations and root`, () => {
+      const rig = open("mmr", "fixed 32/32", true)
+      rig.member.apply(stage(rig, rig.member.tip, mutationsOf(applied)))
+      const parent = stage(rig, rig.member.tip, [{ key: parent_deletes.repeat(32), value: null }])
+      if (standing !== "pending") rig.member.apply(parent)
+      if (standing === "stored") rig.flush()
+      const layer = stage(rig, parent, mutationsOf(child_writes))
+      rig.member.apply(layer)
+      check(rig, layer, child)
     })
   }
 })

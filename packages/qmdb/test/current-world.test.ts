@@ -45,6 +45,7 @@ const variants = (["mmr", "mmb"] as const).flatMap((family) =>
   [1, 2].map((chunkBytes) => ({
     family,
     encoding: chunkBytes === 1 ? ("fixed" as const) : ("variable" as const),
+    ordered: false,
     chunkBytes,
   })),
 )

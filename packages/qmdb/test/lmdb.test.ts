@@ -87,7 +87,7 @@ describe("on LMDB", () => {
   it("forty blocks in eight sessions equal the model, read at every step of their writes", async () => {
     const directory = mkdtempSync(join(tmpdir(), "coppice-qmdb-"))
     try {
-      let state = ModelState.genesis({ family: "mmb", sizes: undefined })
+      let state = ModelState.genesis({ family: "mmb", ordered: false, sizes: undefined })
       for (let first = 0; first < 40; first += 5) {
         state = await Effect.runPromise(Effect.scoped(session(directory, first, state)))
       }

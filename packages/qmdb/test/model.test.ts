@@ -1,6 +1,6 @@
 /**
  * Goal: the model by which the property tests judge the database is itself the specification.
- * Method: every case of any-unordered.json and both genesis roots, through the model alone.
+ * Method: every fixed case of any-unordered.json and any-ordered.json and both genesis roots, through the model alone.
  */
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "vitest"
@@ -26,15 +26,21 @@ interface Case {
   readonly steps: ReadonlyArray<Step>
 }
 
-const vectors = new URL("../../../conformance/vectors/any-unordered.json", import.meta.url)
-const { cases } = JSON.parse(readFileSync(vectors, "utf8")) as { readonly cases: ReadonlyArray<Case> }
+const casesOf = (file: string): ReadonlyArray<Case> => {
+  const vectors = new URL(`../../../conformance/vectors/${file}`, import.meta.url)
+  const { cases } = JSON.parse(readFileSync(vectors, "utf8")) as { readonly cases: ReadonlyArray<Case> }
+  return cases.filter(({ encoding }) => encoding === "fixed 32/32")
+}
+const cases = [false, true].flatMap((ordered) =>
+  casesOf(`any-${ordered ? "ordered" : "unordered"}.json`).map((each) => ({ ...each, ordered })),
+)
 const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, "hex"))
 const text = (hex: string): string => Buffer.from(hex, "hex").toString("latin1")
 
 describe("the model", () => {
-  for (const { family, script, steps } of cases.filter(({ encoding }) => encoding === "fixed 32/32")) {
-    it(`equals the vectors of ${family}, ${script}`, () => {
-      let state = ModelState.genesis({ family, sizes: { key: 32, value: 32 } })
+  for (const { family, ordered, script, steps } of cases) {
+    it(`equals the vectors of ${ordered ? "ordered" : "unordered"}, ${family}, ${script}`, () => {
+      let state = ModelState.genesis({ family, ordered, sizes: { key: 32, value: 32 } })
       for (const { genesis, mutations, metadata, after } of steps) {
         const before = state.size
         if (genesis === undefined) {
@@ -56,13 +62,16 @@ describe("the model", () => {
   }
 
   it("has the published genesis roots in both encodings", () => {
-    const root = (sizes: { key: number; value: number } | undefined, family: "mmr" | "mmb"): string =>
-      Buffer.from(ModelState.genesis({ family, sizes }).root).toString("hex")
+    const root = (fixed: boolean, ordered: boolean, family: "mmr" | "mmb"): string =>
+      Buffer.from(
+        ModelState.genesis({ family, ordered, sizes: fixed ? { key: 32, value: 32 } : undefined }).root,
+      ).toString("hex")
     for (const family of ["mmr", "mmb"] as const) {
-      expect(root({ key: 32, value: 32 }, family)).toBe(
-        "ea6e0567a525372add5e4ef4d0600c18ed47fa5dd041a0ab0d25b60ea8c35978",
-      )
-      expect(root(undefined, family)).toBe("e24bf56ac8c9cd132ab3931b8c85795af8611744e8742063307222ff9d7ccd82")
+      expect(root(true, false, family)).toBe("ea6e0567a525372add5e4ef4d0600c18ed47fa5dd041a0ab0d25b60ea8c35978")
+      expect(root(true, true, family)).toBe("058e68ab381d74d82cd54bc8890015433d3bbb1cd8591c7e9870b2a8d774b03b")
+      for (const ordered of [false, true]) {
+        expect(root(false, ordered, family)).toBe("e24bf56ac8c9cd132ab3931b8c85795af8611744e8742063307222ff9d7ccd82")
+      }
     }
   })
 })

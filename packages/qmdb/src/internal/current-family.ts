@@ -7,22 +7,23 @@ import { Location } from "@coppice/merkle"
 import type { KeyedFormat } from "@coppice/verify"
 import { type Grafting, syncBoundary } from "@coppice/verify/grafting"
 import type { CurrentReader } from "../current-reader.ts"
+import type { KeyedReader } from "../keyed-reader.ts"
 import { CurrentProver } from "./current-proofs.ts"
 import type { Family } from "./family.ts"
 import { Grafts } from "./grafts.ts"
 import type { KeyedBatch } from "./keyed-batch.ts"
-import { keyedFamily, type Seal } from "./keyed-family.ts"
+import { type KeyedKind, keyedFamily } from "./keyed-family.ts"
 import type { IndexPart, KeyedState } from "./keyed-state.ts"
 import type { LogState } from "./log-state.ts"
 import { targetOf } from "./log-state.ts"
 
 /** The `current` family of a format. */
-export const currentFamily = <K, V>(
+export const currentFamily = <K, V, B extends KeyedBatch<K, V>, R extends KeyedReader<K, V>>(
   format: KeyedFormat<K, V>,
-  seal: Seal,
+  kind: KeyedKind<K, V, B, R>,
   grafting: Grafting,
-): Family<KeyedBatch<K, V>, CurrentReader<K, V>, KeyedState, IndexPart> => {
-  const keyed = keyedFamily(format, seal, grafting)
+): Family<B, R & CurrentReader<K, V>, KeyedState, IndexPart> => {
+  const keyed = keyedFamily(format, kind, grafting)
   const boundary = ({ size, floor }: LogState): Location => syncBoundary(grafting, Location(size), Location(floor))
   return {
     ...keyed,

@@ -9,7 +9,7 @@ import type { MemberSpec } from "../member.ts"
 import { currentFamily } from "./current-family.ts"
 import type { KeyedBatch } from "./keyed-batch.ts"
 import { logSpec } from "./log-spec.ts"
-import { sealUnordered } from "./seal-unordered.ts"
+import { unordered } from "./unordered.ts"
 
 /** The description of a `current` database. Throws `RangeError` on a chunk size that is no power of two. */
 export const currentSpec = <K, V>(
@@ -20,5 +20,5 @@ export const currentSpec = <K, V>(
   const format = keyedFormat(options)
   const graft = grafting(format.family, chunkBytes)
   const name = `current/unordered/${format.family.name}/${format.encoding}/${chunkBytes}/${key.name}/${value.name}`
-  return logSpec(name, currentFamily(format, sealUnordered, graft))
+  return logSpec(name, currentFamily(format, unordered<K, V>(), graft))
 }

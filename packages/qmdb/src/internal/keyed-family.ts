@@ -9,13 +9,12 @@
  */
 import { decode } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
-import { Location, type Position } from "@coppice/merkle"
+import type { Position } from "@coppice/merkle"
 import type { Change, StorageError } from "@coppice/storage"
 import type { KeyedFormat } from "@coppice/verify"
 import type { Grafting } from "@coppice/verify/grafting"
 import { commitFloor, commitOperation, type KeyText, operationKey, operationValue } from "@coppice/verify/log"
 import { Effect } from "effect"
-import type { KeyedReader } from "../keyed-reader.ts"
 import type { SealStep } from "../member.ts"
 import { activityBytes, type CurrentState } from "./activity.ts"
 import type { Branch, Branches } from "./branches.ts"
@@ -23,9 +22,9 @@ import { ClosedLayers } from "./closed-layers.ts"
 import type { Family, IndexFlush, LogCore, LogIndex, RewindPlan, Undo } from "./family.ts"
 import { Grafts } from "./grafts.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
-import { type BatchSource, KeyedBatch } from "./keyed-batch.ts"
+import type { KeyedBatch } from "./keyed-batch.ts"
 import { type IndexPart, type KeyedContent, type KeyedState, keyedRecord, readKeyedRecord } from "./keyed-state.ts"
-import { LogProver } from "./log-proofs.ts"
+import type { KeyedReads } from "./keyed-state-reader.ts"
 import { type Head, type LogState, readUndo, targetOf } from "./log-state.ts"
 import { keyIdentity } from "./open-batch.ts"
 import { Kind, ownerKind, ownerSlot } from "./operation-log.ts"
@@ -37,15 +36,19 @@ import { Sweep } from "./sweep.ts"
 /** Seals a batch of one order of keys: which operations its writes become. */
 export type Seal = <K, V>(home: SealHome<K, V>, input: SealInput) => Generator<SealStep, KeyedContent, void>
 
-/** A keyed family of databases. */
-export type KeyedFamily<K, V> = Family<KeyedBatch<K, V>, KeyedReader<K, V>, KeyedState, IndexPart>
+/** What sets databases whose keys are in order apart from those whose keys are not. */
+export interface KeyedKind<K, V, B, R> {
+  readonly seal: Seal
+  readonly batchOver: (index: KeyedReads<K, V>, parent: Branch<KeyedContent>) => B
+  readonly readerOf: (index: KeyedReads<K, V>) => R
+}
 
 /** The `any` family of a format; with a grafting, what `current` stands on: its states have grafts. */
-export const keyedFamily = <K, V>(
+export const keyedFamily = <K, V, B extends KeyedBatch<K, V>, R>(
   format: KeyedFormat<K, V>,
-  seal: Seal,
+  kind: KeyedKind<K, V, B, R>,
   grafting: Grafting | undefined,
-): KeyedFamily<K, V> => ({
+): Family<B, R, KeyedState, IndexPart> => ({
   merkle: format.family,
   operationBytes: format.operationBytes,
   owned: true,
@@ -56,7 +59,7 @@ export const keyedFamily = <K, V>(
   record: keyedRecord,
   needsFloor: true,
   prunable: ({ floor }) => floor,
-  open: (core) => new KeyedLogIndex(format, seal, grafting && new Grafts(grafting, core.hasher), core),
+  open: (core) => new KeyedLogIndex(format, kind, grafting && new Grafts(grafting, core.hasher), core),
 })
 
 /** What a touched slot costs a layer: its entry in the slot index, and itself with its location before. */
@@ -66,17 +69,17 @@ const TOUCHED_BYTES = 28 + 12
 const CREATED_BYTES = 80
 
 /** See the head of this file. */
-class KeyedLogIndex<K, V>
-  implements LogIndex<KeyedBatch<K, V>, KeyedReader<K, V>, KeyedState, IndexPart>, BatchSource<K, V>
+class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
+  implements LogIndex<B, R, KeyedState, IndexPart>, KeyedReads<K, V>
 {
-  readonly reader: KeyedReader<K, V>
+  readonly reader: R
   readonly format: KeyedFormat<K, V>
   readonly home: Branches<KeyedContent>
-  private readonly sealBatch: Seal
+  readonly core: LogCore<KeyedState, IndexPart>
+  readonly slots = new SlotIndex()
+  readonly keys: KeyIndex
+  private readonly kind: KeyedKind<K, V, B, R>
   private readonly grafts: Grafts | undefined
-  private readonly core: LogCore<KeyedState, IndexPart>
-  private readonly slots = new SlotIndex()
-  private readonly keys: KeyIndex
   private readonly closed: ClosedLayers
   private sweep = new Sweep(1)
   /** Keys whose rows are visible and that the unswept changes still hold. */
@@ -84,15 +87,20 @@ class KeyedLogIndex<K, V>
   /** What layers that are being sealed have put into the shared indexes. */
   private readonly traces = new Map<Branch<KeyedContent>, SealTrace>()
 
-  constructor(format: KeyedFormat<K, V>, seal: Seal, grafts: Grafts | undefined, core: LogCore<KeyedState, IndexPart>) {
+  constructor(
+    format: KeyedFormat<K, V>,
+    kind: KeyedKind<K, V, B, R>,
+    grafts: Grafts | undefined,
+    core: LogCore<KeyedState, IndexPart>,
+  ) {
     this.format = format
-    this.sealBatch = seal
+    this.kind = kind
     this.grafts = grafts
     this.core = core
     this.home = core.branches
-    this.keys = new KeyIndex(core.space, 4)
+    this.keys = new KeyIndex(core.space, 4, format.ordered)
     this.closed = new ClosedLayers(this.slots, this.keys)
-    this.reader = new KeyedStateReader(this, core)
+    this.reader = kind.readerOf(this)
   }
 
   load(state: LogState, { index, checkpoint }: Head): KeyedState {
@@ -170,18 +178,18 @@ class KeyedLogIndex<K, V>
     )
   }
 
-  openBatch(parent: Branch<KeyedContent>): KeyedBatch<K, V> {
-    return new KeyedBatch<K, V>(this, parent)
+  openBatch(parent: Branch<KeyedContent>): B {
+    return this.kind.batchOver(this, parent)
   }
 
-  *seal(batch: KeyedBatch<K, V>, branch: Branch<KeyedContent>): Generator<SealStep, KeyedContent, void> {
+  *seal(batch: B, branch: Branch<KeyedContent>): Generator<SealStep, KeyedContent, void> {
     const { parent, writes, metadata } = batch
     const trace: SealTrace = { touched: new Touched(2 * writes.keys.count + 1), created: [], deleted: [] }
     this.traces.set(branch, trace)
     const { hasher, log } = this.core
     const home = { format: this.format, hasher, log, slots: this.slots, keys: this.keys }
     const before = parent.content!.state.current
-    const sealed = yield* this.sealBatch(home, { parent, branch, writes, metadata, trace })
+    const sealed = yield* this.kind.seal(home, { parent, branch, writes, metadata, trace })
     const content = before === undefined ? sealed : yield* this.grafts!.seal(sealed, before, parent, branch, home)
     this.traces.delete(branch)
     return content
@@ -298,37 +306,4 @@ class KeyedLogIndex<K, V>
 
   /** Rows of keys and slots are those of active keys: none goes with its operations. */
   *trim(): Generator<undefined, void, void> {}
-}
-
-/** Reads of a keyed database at its newest applied state. */
-class KeyedStateReader<K, V> extends LogProver implements KeyedReader<K, V> {
-  private readonly index: KeyedLogIndex<K, V>
-  private readonly branches: LogCore<KeyedState, IndexPart>["branches"]
-
-  constructor(index: KeyedLogIndex<K, V>, core: LogCore<KeyedState, IndexPart>) {
-    super(core)
-    this.index = index
-    this.branches = core.branches
-  }
-
-  get active(): number {
-    return this.branches.tip.content!.state.active
-  }
-
-  readonly get = (key: K): V | undefined => {
-    const bytes = this.index.read(this.index.identity(key), this.branches.tip)
-    return bytes === undefined ? undefined : this.index.decode(bytes)
-  }
-
-  readonly getMany = (keys: ReadonlyArray<K>): ReadonlyArray<V | undefined> => keys.map(this.get)
-
-  readonly locate = (key: K): Location | undefined => {
-    const location = this.index.locate(this.index.identity(key), this.branches.tip)
-    return location === INACTIVE ? undefined : Location(location)
-  }
-
-  readonly prefetch = (keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> => {
-    const identities = keys.map((key) => this.index.identity(key))
-    return this.index.prefetch(identities, this.branches.tip)
-  }
 }

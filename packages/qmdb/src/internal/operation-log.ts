@@ -14,6 +14,7 @@ import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
 import { type Family, type Frontier, frontierFromPins, Location, type Position, pinPositions } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
 import type { Branch } from "./branches.ts"
+import type { ByteStore } from "./byte-store.ts"
 import type { Pins } from "./log-state.ts"
 import type { OperationBuffer } from "./operation-buffer.ts"
 import { type Packed, PackedRecords, PackedVariable, type Space } from "./space.ts"
@@ -123,8 +124,14 @@ export class OperationLog {
   copyOperation(location: number, branch: Branch<unknown>, buffer: OperationBuffer, owner: number): void {
     if (location < this.storedSize && this.fixed !== undefined) {
       const at = buffer.reserve(this.fixed.recordBytes, owner)
-      this.fixed.copyTo(location, buffer.store, at)
+      this.fixed.copyBytes(location, 0, this.fixed.recordBytes, buffer.store, at)
     } else buffer.push(this.operation(location, branch), owner)
+  }
+
+  /** Copies bytes `[from, to)` of the operation at a location to `at` of a store that has room. */
+  copyBytes(location: number, branch: Branch<unknown>, from: number, to: number, target: ByteStore, at: number): void {
+    if (location < this.storedSize && this.fixed !== undefined) this.fixed.copyBytes(location, from, to, target, at)
+    else target.write(this.operation(location, branch).subarray(from, to), at)
   }
 
   /** Owner record at a location. */

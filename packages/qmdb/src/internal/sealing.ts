@@ -13,7 +13,14 @@
 import type { Hasher, HashJob } from "@coppice/crypto"
 import type { KeyedFormat } from "@coppice/verify"
 import type { KeyText } from "@coppice/verify/log"
-import { commitOperation, mutationBytes, writeMutationHead } from "@coppice/verify/log"
+import {
+  commitOperation,
+  keyExtent,
+  mutationBytes,
+  operationValue,
+  writeKeyHead,
+  writeMutationHead,
+} from "@coppice/verify/log"
 import { SLOTS_MAX } from "../limits.ts"
 import { authenticate } from "./authenticate.ts"
 import { requireSealing } from "./base-member.ts"
@@ -23,6 +30,7 @@ import type { KeyedContent, KeyedState } from "./keyed-state.ts"
 import { SLICE_ITEMS } from "./layout.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
 import { Kind, type OperationLog, ownerOf, ownerSlot } from "./operation-log.ts"
+import type { Slice } from "./ring.ts"
 import { INACTIVE, type SlotIndex } from "./slot-index.ts"
 import { REMOVED, type Writes } from "./writes.ts"
 
@@ -102,6 +110,8 @@ export class Sealing<K, V> {
   /** The floor so far, and moves still to be made. */
   private floor: number
   private steps = 0
+  /** The next key that the next update of an ordered database gets. */
+  readonly next: Slice
 
   constructor(home: SealHome<K, V>, input: SealInput) {
     this.home = home
@@ -111,6 +121,7 @@ export class Sealing<K, V> {
     this.freedUsed = this.before.freedUsed
     this.active = this.before.active
     this.floor = this.before.floor
+    this.next = { store: input.writes.keys.store, start: 0, end: 0 }
   }
 
   /** Makes room for so many operations, moves and commit included, before the first is written. */
@@ -166,18 +177,42 @@ export class Sealing<K, V> {
   }
 
   private mutate(key: number, owner: number): void {
-    const { buffer } = this
+    const { buffer, next } = this
     const { writes } = this.input
     const { format } = this.home
     const { store, starts } = writes.keys
     const value = writes.of(key)
     const start = starts[key]!
     const end = starts[key + 1]!
-    const length = mutationBytes(format, end - start, value === REMOVED ? undefined : writes.length(value))
-    const at = buffer.reserve(length, owner)
+    const valueBytes = value === REMOVED ? undefined : writes.length(value)
+    const nextBytes = format.ordered && value !== REMOVED ? next.end - next.start : undefined
+    const at = buffer.reserve(mutationBytes(format, end - start, valueBytes, nextBytes), owner)
     const keyAt = writeMutationHead(format, buffer.store.bytes, at, end - start, value !== REMOVED)
     store.copyTo(start, end, buffer.store, keyAt)
-    if (value !== REMOVED) writes.copyTo(value, buffer.store, keyAt + end - start)
+    if (valueBytes === undefined) return
+    const valueAt = keyAt + end - start
+    writes.copyTo(value, buffer.store, valueAt)
+    if (nextBytes !== undefined) this.writeNext(valueAt + valueBytes, nextBytes)
+  }
+
+  private writeNext(at: number, bytes: number): void {
+    const { buffer, next } = this
+    const nextAt = writeKeyHead(this.home.format, buffer.store.bytes, at, bytes)
+    next.store.copyTo(next.start, next.end, buffer.store, nextAt)
+  }
+
+  /** Writes the update of a key that is active at `location` again, with its next key replaced. */
+  rewrite(slot: number, location: number): void {
+    const { format, log } = this.home
+    const operation = log.operation(location, this.input.parent)
+    const key = keyExtent(format, operation)
+    const value = operationValue(format, operation)
+    const nextBytes = this.next.end - this.next.start
+    const length = mutationBytes(format, key.end - key.start, value.length, nextBytes)
+    this.place(slot, this.size, location)
+    const at = this.buffer.reserve(length, ownerOf(slot, Kind.update))
+    this.buffer.store.write(operation.subarray(0, key.end + value.length), at)
+    this.writeNext(at + key.end + value.length, nextBytes)
   }
 
   /** Moves `steps` active operations from the floor up, in slices. */

@@ -10,7 +10,7 @@
  * Invariant: a row only grows, so a cached row is right for every record that it has; whoever cuts a sequence forgets the
  * cached row. Reads go through one row of memory per sequence, and what they return is a view of it.
  */
-import { DecodeError } from "@coppice/codec"
+import { bytesKey, DecodeError } from "@coppice/codec"
 import type { Change, MapName, StorageShape } from "@coppice/storage"
 import { MemberCorrupt } from "../errors.ts"
 import type { MemberHome } from "../member.ts"
@@ -50,6 +50,12 @@ export class Space {
     this.prefix.copy(key)
     key.write(text, PREFIX_BYTES, "latin1")
     return key
+  }
+
+  /** The text of a storage key, or undefined when it is not under this member's prefix. */
+  textOf(key: Uint8Array): string | undefined {
+    for (let i = 0; i < PREFIX_BYTES; i++) if (key[i] !== this.prefix[i]) return undefined
+    return bytesKey(key.subarray(PREFIX_BYTES))
   }
 
   /** Storage key of an identity under this member's prefix, in a fresh array. */
@@ -139,11 +145,11 @@ export class PackedRecords implements Packed {
     this.cachedBytes = Math.min(length, bytes.length)
   }
 
-  /** Copies a record into `target` at `at`. */
-  copyTo(record: number, target: ByteStore, at: number): void {
-    const from = (record % this.recordsPerRow) * this.recordBytes
+  /** Copies bytes `[from, to)` of a record into `target` at `at`. */
+  copyBytes(record: number, from: number, to: number, target: ByteStore, at: number): void {
+    const start = (record % this.recordsPerRow) * this.recordBytes
     this.rowOf(record)
-    this.row.copyTo(from, from + this.recordBytes, target, at)
+    this.row.copyTo(start + from, start + to, target, at)
   }
 
   /** A record, as a view that holds until the next read. */

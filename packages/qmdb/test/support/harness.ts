@@ -4,10 +4,10 @@
  * A flush has three steps that a test can take one by one: *plan* (the member makes the changes), *visible* (storage shows
  * them) and *settled* (the member is told). Rows can be copied at any moment, so that a test can reopen what a crash left.
  */
-import { bytesKey, compareBytes, keyBytes } from "@coppice/codec"
+import { bytesKey, keyBytes } from "@coppice/codec"
 import type { Hasher } from "@coppice/crypto"
 import { opensslHasher } from "@coppice/crypto/node"
-import type { Change, Entry, StorageShape } from "@coppice/storage"
+import type { Change, Entry, ScanRange, StorageShape } from "@coppice/storage"
 import { Effect } from "effect"
 import type { Flush, Layer, Member, MemberHome, MemberSpec, SealStep } from "../../src/index.ts"
 
@@ -31,10 +31,18 @@ export const applyChanges = (rows: Rows, changes: ReadonlyArray<Change>): void =
 
 export const copyRows = (rows: Rows): Rows => new Map([...rows].map(([name, map]) => [name, new Map(map)]))
 
-const entriesOf = (map: Map<string, Uint8Array>): Array<Entry> =>
-  [...map]
-    .map(([key, value]) => ({ key: keyBytes(key), value: Uint8Array.from(value) }))
-    .sort((a, b) => compareBytes(a.key, b.key))
+const entriesOf = (map: Map<string, Uint8Array>, { start, end, reverse, limit }: ScanRange): Array<Entry> => {
+  const sign = reverse === true ? -1 : 1
+  // Latin1 text compares as its bytes do.
+  const order = (a: string, b: string): number => (a < b ? -sign : a > b ? sign : 0)
+  const low = start === undefined ? undefined : bytesKey(start)
+  const high = end === undefined ? undefined : bytesKey(end)
+  return [...map.keys()]
+    .filter((key) => (low === undefined || order(key, low) >= 0) && (high === undefined || order(key, high) < 0))
+    .sort(order)
+    .slice(0, limit)
+    .map((key) => ({ key: keyBytes(key), value: Uint8Array.from(map.get(key)!) }))
+}
 
 export const mapStorage = (rows: Rows): StorageShape => ({
   get: (map, key) => {
@@ -46,14 +54,7 @@ export const mapStorage = (rows: Rows): StorageShape => ({
     if (value !== undefined) target.set(value.subarray(0, target.length))
     return value?.length ?? -1
   },
-  scan: (map, range) =>
-    entriesOf(rowsOf(rows, map))
-      .filter(
-        ({ key }) =>
-          (range.start === undefined || compareBytes(key, range.start) >= 0) &&
-          (range.end === undefined || compareBytes(key, range.end) < 0),
-      )
-      .slice(0, range.limit),
+  scan: (map, range) => entriesOf(rowsOf(rows, map), range),
   prefetch: () => Effect.void,
   write: (changes) => Effect.sync(() => applyChanges(rows, changes)),
   backup: () => Effect.die("not used here"),

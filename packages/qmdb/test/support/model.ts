@@ -1,9 +1,10 @@
 /**
- * The unordered `any` database as the specification tells it, and nothing else: whole copies, no index, no slots.
+ * The `any` database as the specification tells it, and nothing else: whole copies, no index, no slots. The ring of an
+ * ordered one is its sorted list of active keys.
  *
  * Terms: a *model state* is the database after one commit. It never changes; sealing makes a new one.
  *
- * Source: spec qmdb §1.2 (operations), §2 (root), §4 (sealing); spec merkle §2 to §5 (positions, digests, root). Written
+ * Source: spec qmdb §1.2 (operations), §2 (root), §4 and §5 (sealing); spec merkle §2 to §5 (positions, digests, root). Written
  * from the text: it shares no code with what it judges but SHA-256.
  */
 import { createHash } from "node:crypto"
@@ -15,6 +16,7 @@ export type ModelWrites = ReadonlyMap<string, Uint8Array | null>
 /** What fixes the bytes of a model database. Sizes make it fixed; without them keys and values have lengths before them. */
 export interface ModelFormat {
   readonly family: "mmr" | "mmb"
+  readonly ordered: boolean
   readonly sizes: { readonly key: number; readonly value: number } | undefined
 }
 
@@ -60,15 +62,21 @@ const encodeKey = ({ sizes }: ModelFormat, key: string): ReadonlyArray<number> =
 const encodeValue = ({ sizes }: ModelFormat, value: Uint8Array): ReadonlyArray<number> =>
   sizes === undefined ? [...varint(value.length), ...value] : [...value]
 
-const finish = ({ sizes }: ModelFormat, bytes: ReadonlyArray<number>): Uint8Array => {
+const finish = ({ sizes, ordered }: ModelFormat, bytes: ReadonlyArray<number>): Uint8Array => {
   if (sizes === undefined) return Uint8Array.from(bytes)
-  return padded(bytes, Math.max(1 + sizes.key + sizes.value, 1 + 1 + sizes.value + 8, 1 + sizes.key))
+  const keys = ordered ? 2 * sizes.key : sizes.key
+  return padded(bytes, Math.max(1 + keys + sizes.value, 1 + 1 + sizes.value + 8, 1 + sizes.key))
 }
 
-const update = (format: ModelFormat, key: string, value: Uint8Array): ModelOperation => ({
+const update = (format: ModelFormat, key: string, value: Uint8Array, next?: string): ModelOperation => ({
   tag: "update",
   key,
-  bytes: finish(format, [0xd2, ...encodeKey(format, key), ...encodeValue(format, value)]),
+  bytes: finish(format, [
+    0xd2,
+    ...encodeKey(format, key),
+    ...encodeValue(format, value),
+    ...(next === undefined ? [] : encodeKey(format, next)),
+  ]),
 })
 
 const remove = (format: ModelFormat, key: string): ModelOperation => ({
@@ -101,6 +109,17 @@ const parentsOf = (
   if (Number.isInteger(Math.log2(leaf + 2))) return []
   const height = trailingOnes(leaf + 1) + 1
   return [{ start: leaf + 2 - 3 * 2 ** (height - 1), height }]
+}
+
+const sorted = (keys: Iterable<string>): Array<string> => [...keys].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+
+/** The first key of a ring after `key`, going round. */
+const after = (ring: ReadonlyArray<string>, key: string): string => ring.find((each) => each > key) ?? ring[0]!
+
+/** Where the operations of a batch go. */
+interface Staged {
+  readonly remove: (key: string) => void
+  readonly emit: (key: string, value: Uint8Array, next?: string) => void
 }
 
 /** The database after one commit. */
@@ -177,33 +196,72 @@ export class ModelState {
     return location === undefined ? undefined : this.values.get(location)
   }
 
-  /** Spec qmdb §4, step by step. */
+  /** Active keys in order. */
+  get ring(): ReadonlyArray<string> {
+    return sorted(this.active.keys())
+  }
+
+  /** The active key whose span contains a key, and the one after it: spec qmdb §5. */
+  span(key: string): readonly [string, string] | undefined {
+    const { ring } = this
+    if (ring.length === 0) return undefined
+    const owner = ring.findLast((each) => each <= key) ?? ring.at(-1)!
+    return [owner, after(ring, owner)]
+  }
+
+  /** Spec qmdb §4 or §5, step by step. */
   seal(writes: ModelWrites, metadata?: Uint8Array): ModelState {
-    const { format } = this
     const added: Array<ModelOperation> = []
     const active = new Map(this.active)
     const values = new Map(this.values)
-    const emit = (key: string, value: Uint8Array): void => {
-      const location = this.size + added.length
-      added.push(update(format, key, value))
-      active.set(key, location)
-      values.set(location, value)
+    const staged: Staged = {
+      remove: (key) => {
+        added.push(remove(this.format, key))
+        active.delete(key)
+      },
+      emit: (key, value, next) => {
+        const location = this.size + added.length
+        added.push(update(this.format, key, value, next))
+        active.set(key, location)
+        values.set(location, value)
+      },
     }
+    const steps = this.format.ordered ? this.writeOrdered(writes, staged) : this.writeUnordered(writes, staged)
+    const floor = this.raiseFloor(steps, added, active, values)
+    added.push(commit(this.format, metadata, floor))
+    return new ModelState(this, this.format, added, values, active, floor)
+  }
+
+  private writeUnordered(writes: ModelWrites, { remove, emit }: Staged): number {
     const existing = [...writes.keys()].filter((key) => this.active.has(key))
     existing.sort((a, b) => this.active.get(a)! - this.active.get(b)!)
     for (const key of existing) {
       const value = writes.get(key)!
-      if (value === null) {
-        added.push(remove(format, key))
-        active.delete(key)
-      } else emit(key, value)
+      if (value === null) remove(key)
+      else emit(key, value)
     }
-    const created = [...writes.keys()].filter((key) => !this.active.has(key) && writes.get(key) !== null)
-    created.sort((a, b) => (a < b ? -1 : 1))
+    const created = sorted(writes.keys()).filter((key) => !this.active.has(key) && writes.get(key) !== null)
     for (const key of created) emit(key, writes.get(key)!)
-    const floor = this.raiseFloor(existing.length + 1, added, active, values)
-    added.push(commit(format, metadata, floor))
-    return new ModelState(this, format, added, values, active, floor)
+    return existing.length + 1
+  }
+
+  private writeOrdered(writes: ModelWrites, { remove, emit }: Staged): number {
+    const keys = sorted(writes.keys())
+    const deleted = keys.filter((key) => this.active.has(key) && writes.get(key) === null)
+    const updated = keys.filter((key) => this.active.has(key) && writes.get(key) !== null)
+    const created = keys.filter((key) => !this.active.has(key) && writes.get(key) !== null)
+    const survivors = this.ring.filter((key) => !deleted.includes(key))
+    const ring = sorted([...survivors, ...created])
+    for (const key of deleted) remove(key)
+    for (const key of [...updated, ...created]) emit(key, writes.get(key)!, after(ring, key))
+    const rewritten = new Set<string>()
+    for (const key of survivors.length === 0 ? [] : [...created, ...deleted]) {
+      const before = survivors.findLast((each) => each < key) ?? survivors.at(-1)!
+      if (updated.includes(before) || rewritten.has(before)) continue
+      rewritten.add(before)
+      emit(before, this.get(before)!, after(ring, before))
+    }
+    return deleted.length + updated.length + rewritten.size + 1
   }
 
   private raiseFloor(

@@ -10,9 +10,9 @@
  * from it and nobody has closed it. Indices given to commands are taken modulo what there is to choose from.
  *
  * Invariant: after every command the tip, the number and bytes of layers, and one randomly chosen living state equal the
- * model's.
+ * model's; in an ordered database so do neighbours, ranges and spans, through open writes and layers.
  */
-import { Blob, Bytes, type Codec, keyBytes } from "@coppice/codec"
+import { Blob, Bytes, bytesKey, type Codec, keyBytes } from "@coppice/codec"
 import { family as familyOf, Location } from "@coppice/merkle"
 import { grafting, syncBoundary } from "@coppice/verify/grafting"
 import { expect } from "vitest"
@@ -22,6 +22,7 @@ import {
   type KeyedReader,
   type Layer,
   type MemberSpec,
+  type OrderedReader,
   ProofUnavailable,
   PruneRefused,
   Qmdb,
@@ -43,6 +44,7 @@ import { type ModelFormat, ModelState, type ModelWrites } from "./model.ts"
 export interface WorldOptions {
   readonly family: "mmr" | "mmb"
   readonly encoding: "fixed" | "variable"
+  readonly ordered: boolean
   /** Bytes of a chunk of a `current` database; an `any` database when not given. */
   readonly chunkBytes?: number
   /** So many keys that some are not touched for longer than a sweep takes; else so few that blocks meet all the time. */
@@ -129,6 +131,8 @@ interface Flight {
   visible: boolean
 }
 
+type Ordered = OrderedReader<Uint8Array, Uint8Array>
+
 const REWIND = 5
 
 /** A member that has lived for so long that its layer ids are about to wrap. */
@@ -137,6 +141,11 @@ const withLateIds = <R extends { readonly member: unknown }>(rig: R): R => {
   branches.nextId = 2 ** 31 - 6
   return rig
 }
+
+const latin1 = (bytes: Uint8Array | undefined): string | undefined =>
+  bytes === undefined ? undefined : bytesKey(bytes)
+
+const isOrdered = <R extends object>(reads: R): reads is R & Ordered => "entries" in reads
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
 
@@ -166,12 +175,13 @@ export class World {
   constructor(options: WorldOptions) {
     this.options = options
     const fixed = options.encoding === "fixed"
-    this.format = { family: options.family, sizes: fixed ? { key: 2, value: 3 } : undefined }
+    const { family, encoding, ordered } = options
+    this.format = { family, ordered, sizes: fixed ? { key: 2, value: 3 } : undefined }
     const few = fixed ? FIXED_KEYS : VARIABLE_KEYS
     this.keys = options.manyKeys === true ? MANY_KEYS : few
     const key: Codec<Uint8Array> = fixed ? Bytes(2) : Blob(8)
     const value: Codec<Uint8Array> = fixed ? Bytes(3) : Blob(12)
-    const declared = { key, value, family: options.family, encoding: options.encoding }
+    const declared = { key, value, family, encoding, ordered }
     this.spec = options.chunkBytes === undefined ? Qmdb.any(declared) : currentSpec(declared, options.chunkBytes)
     this.rig = withLateIds(createRig(this.spec, { rewindCommits: REWIND }))
     const state = ModelState.genesis(this.format)
@@ -504,12 +514,19 @@ export class World {
       const expected = own === undefined ? open.parent.state.get(key) : (own ?? undefined)
       expect(open.batch.get(keyBytes(key)), `key ${hex(keyBytes(key))} of a batch`).toEqual(expected)
     }
+    const seen = new Map(open.parent.state.ring.map((key) => [key, open.parent.state.get(key)!]))
+    for (const [key, value] of open.writes) {
+      if (value === null) seen.delete(key)
+      else seen.set(key, value)
+    }
+    this.checkOrder(open.batch, seen, index)
   }
 
   private check(index: number): void {
     const { member } = this.rig
     this.checkTarget(member.tip, this.tip.state)
     expect(member.reader.active).toBe(this.tip.state.active.size)
+    this.checkReader(index)
     const layers = this.nodes.filter((node) => this.isUnflushed(node))
     const sealing = this.seals.filter(({ started, parent }) => started && this.isAlive(parent))
     if (this.nodes.length < 40) {
@@ -527,7 +544,52 @@ export class World {
         node.state.get(key),
       )
     }
+    this.checkOrder(batch, new Map(node.state.ring.map((key) => [key, node.state.get(key)!])), index)
     member.closeBatch(batch)
+  }
+
+  /** Neighbours and ranges of an ordered database, against what a state holds. */
+  private checkOrder(
+    reads: KeyedBatch<Uint8Array, Uint8Array> | KeyedReader<Uint8Array, Uint8Array>,
+    seen: ReadonlyMap<string, Uint8Array>,
+    index: number,
+  ): void {
+    if (!isOrdered(reads)) return
+    const keys = [...seen.keys()].sort((a, b) => (a < b ? -1 : 1))
+    const low = this.key(index)
+    const high = this.key(index + 5)
+    expect(latin1(reads.next(keyBytes(low))), `after ${hex(keyBytes(low))}`).toBe(keys.find((key) => key > low))
+    expect(latin1(reads.previous(keyBytes(low))), `before ${hex(keyBytes(low))}`).toBe(
+      keys.findLast((key) => key < low),
+    )
+    const bounds = [{}, { start: low }, { end: high }, { start: low, end: high }][index % 4]!
+    const within = keys.filter(
+      (key) => (bounds.start === undefined || key >= bounds.start) && (bounds.end === undefined || key < bounds.end),
+    )
+    const reverse = index % 3 === 0
+    const limit = index % 5 === 0 ? index % 7 : undefined
+    const page = reads.entries({
+      start: bounds.start === undefined ? undefined : keyBytes(bounds.start),
+      end: bounds.end === undefined ? undefined : keyBytes(bounds.end),
+      reverse,
+      limit,
+    })
+    const expected = (reverse ? within.reverse() : within).slice(0, limit).map((key) => [key, seen.get(key)!])
+    expect(page.map(([key, value]) => [latin1(key), value])).toEqual(expected)
+  }
+
+  /** Spans and order at the tip. */
+  private checkReader(index: number): void {
+    const { reader } = this.rig.member
+    if (!isOrdered(reader)) return
+    const { state } = this.tip
+    this.checkOrder(reader, new Map(state.ring.map((key) => [key, state.get(key)!])), index)
+    const key = this.key(index)
+    const span = reader.span(keyBytes(key))
+    const owner = state.span(key)
+    expect(span === undefined ? undefined : [latin1(span.key), latin1(span.nextKey)], hex(keyBytes(key))).toEqual(owner)
+    if (span === undefined) return
+    expect([span.location, span.value]).toEqual([state.active.get(owner![0]), state.get(owner![0])])
   }
 
   private isUnflushed(node: Node): boolean {
