@@ -2,13 +2,12 @@
  * The workloads of immutable and keyless databases: three batches, floor unchanged, no metadata.
  */
 import { Blob, Bytes } from "@coppice/codec"
-import { type ImmutableBatch, type KeylessBatch, Qmdb } from "@coppice/qmdb"
+import { type AppendBatch, Qmdb, type SetBatch } from "@coppice/qmdb"
 import { be8, below, colliding, databaseWorkload, key, value } from "./database.ts"
 import type { Workloads } from "./rows.ts"
 
-/** What the workloads use of a batch; compact databases have no more. */
-type Sets = Pick<ImmutableBatch<Uint8Array, Uint8Array>, "set">
-type Appends = Pick<KeylessBatch<Uint8Array>, "append">
+type Sets = SetBatch<Uint8Array, Uint8Array>
+type Appends = AppendBatch<Uint8Array>
 
 const sizeOf = (seed: number): number => (seed % 30) + 5
 
@@ -43,14 +42,16 @@ const variants = (["mmr", "mmb"] as const).flatMap((family) =>
   (["fixed", "variable"] as const).map((encoding) => ({ family, encoding })),
 )
 
-/** `{immutable,keyless}/full/{mmr,mmb}/{fixed,variable}`. */
+/** `{immutable,keyless}/{full,compact}/{mmr,mmb}/{fixed,variable}`. */
 export const unkeyedWorkloads: Workloads = Object.fromEntries(
   variants.flatMap(({ family, encoding }) => {
     const immutable = { key: Bytes(32), value: Bytes(32), family, encoding }
     const keyless = { value: encoding === "fixed" ? Bytes(8) : Blob(8), family, encoding }
     return [
       [`immutable/full/${family}/${encoding}`, databaseWorkload(Qmdb.immutable(immutable), sets)],
+      [`immutable/compact/${family}/${encoding}`, databaseWorkload(Qmdb.compactImmutable(immutable), sets)],
       [`keyless/full/${family}/${encoding}`, databaseWorkload(Qmdb.keyless(keyless), appends)],
+      [`keyless/compact/${family}/${encoding}`, databaseWorkload(Qmdb.compactKeyless(keyless), appends)],
     ]
   }),
 )

@@ -1,5 +1,5 @@
 /**
- * An open batch of an immutable database: keys that are set, once and for all.
+ * Open batches of immutable databases: keys that are set, once and for all. A compact database has no more than `SetBatch`.
  *
  * Invariant: a batch reads its own sets first, then the state of its parent. Keys below the parent's floor count as never
  * set, on every node alike, whatever it has pruned.
@@ -22,29 +22,84 @@ import {
 import { Writes } from "./writes.ts"
 
 /** What a batch asks of its database. */
-export interface ImmutableSource<K, V> {
+export interface SetSource<K, V> {
   readonly home: BatchHome
   readonly format: ImmutableFormat<K, V>
-  readonly decode: (bytes: Uint8Array) => V
   /** Newest location of a key as far as a state knows, below its floor too; 0 when there is none. */
   readonly locate: (identity: Uint8Array, parent: Branch<Stated>) => number
+}
+
+/** What a batch that reads asks of its database. */
+export interface ImmutableSource<K, V> extends SetSource<K, V> {
+  readonly decode: (bytes: Uint8Array) => V
   readonly read: (identity: Uint8Array, parent: Branch<Stated>) => Uint8Array | undefined
   readonly prefetch: (keys: ReadonlyArray<Uint8Array>, parent: Branch<Stated>) => Effect.Effect<void, StorageError>
 }
 
 /** Sets staged over a parent state. Every method throws `StaleBatch` once the branch has lost or the batch is closed. */
-export class ImmutableBatch<K, V> extends OpenBatch<V, Stated> {
+export class SetBatch<K, V> extends OpenBatch<V, Stated> {
   /** @internal */
   readonly writes = new Writes()
   /** @internal */
   floor: number | undefined
   /** Whether a key may be set here that was set before, below the floor. @internal */
   replaces = false
+  private readonly sets: SetSource<K, V>
+
+  /** @internal */
+  constructor(sets: SetSource<K, V>, parent: Branch<Stated>) {
+    super(sets.home, parent, sets.format.value)
+    this.sets = sets
+  }
+
+  /**
+   * Stages a set. Key and value are copied.
+   *
+   * Errors: `KeyAlreadySet`, `KeyTooLong`, `ValueTooLong`, `BatchTooLarge`, `OutsideType`. A compact database knows only
+   * the keys of this batch.
+   */
+  set(key: K, value: V): void {
+    this.requireOpen("set")
+    const { format } = this.sets
+    const identity = boundedIdentity(format.key, key)
+    const bytes = valueBytes(format.value, value)
+    if (this.writes.find(identity) !== undefined) throw new KeyAlreadySet(Uint8Array.from(identity), undefined)
+    const location = this.sets.locate(identity, this.parent)
+    const live = location !== 0 && location >= this.parent.content!.state.floor
+    if (live) throw new KeyAlreadySet(Uint8Array.from(identity), location)
+    if (location !== 0) this.replaces = true
+    this.writes.put(identity, bytes)
+  }
+
+  /**
+   * Sets the location below which this batch's state needs no operation; that of the parent when not called. Marks do not
+   * cover it. Errors: `FloorRegressed`; sealing throws `FloorBeyondSize` for one above the batch's own commit.
+   */
+  withFloor(floor: Location): void {
+    this.requireOpen("withFloor")
+    this.floor = stageFloor(this.parent.content!.state, floor)
+  }
+
+  /** A point to which `revert` can return. Marks nest. */
+  mark(): number {
+    this.requireOpen("mark")
+    return this.writes.mark()
+  }
+
+  /** Undoes every set since a mark, and voids those after it. Throws `RangeError` on a void or foreign mark. */
+  revert(mark: number): void {
+    this.requireOpen("revert")
+    this.writes.revert(mark)
+  }
+}
+
+/** Sets staged over a parent state, with reads of both. */
+export class ImmutableBatch<K, V> extends SetBatch<K, V> {
   private readonly source: ImmutableSource<K, V>
 
   /** @internal */
   constructor(source: ImmutableSource<K, V>, parent: Branch<Stated>) {
-    super(source.home, parent, source.format.value)
+    super(source, parent)
     this.source = source
   }
 
@@ -67,33 +122,6 @@ export class ImmutableBatch<K, V> extends OpenBatch<V, Stated> {
     return bytes === undefined ? undefined : this.source.decode(bytes)
   }
 
-  /**
-   * Stages a set. Key and value are copied.
-   *
-   * Errors: `KeyAlreadySet`, `KeyTooLong`, `ValueTooLong`, `BatchTooLarge`, `OutsideType`.
-   */
-  set(key: K, value: V): void {
-    this.requireOpen("set")
-    const { format } = this.source
-    const identity = boundedIdentity(format.key, key)
-    const bytes = valueBytes(format.value, value)
-    if (this.writes.find(identity) !== undefined) throw new KeyAlreadySet(Uint8Array.from(identity), undefined)
-    const location = this.source.locate(identity, this.parent)
-    const live = location !== 0 && location >= this.parent.content!.state.floor
-    if (live) throw new KeyAlreadySet(Uint8Array.from(identity), location)
-    if (location !== 0) this.replaces = true
-    this.writes.put(identity, bytes)
-  }
-
-  /**
-   * Sets the location below which this batch's state needs no operation; that of the parent when not called. Marks do not
-   * cover it. Errors: `FloorRegressed`; sealing throws `FloorBeyondSize` for one above the batch's own commit.
-   */
-  withFloor(floor: Location): void {
-    this.requireOpen("withFloor")
-    this.floor = stageFloor(this.parent.content!.state, floor)
-  }
-
   /** Brings what `get` and `set` of these keys will read into memory, without blocking. Interruptible. */
   prefetch(keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> {
     this.requireOpen("prefetch")
@@ -102,17 +130,5 @@ export class ImmutableBatch<K, V> extends OpenBatch<V, Stated> {
       identities.filter((key) => this.writes.find(key) === undefined),
       this.parent,
     )
-  }
-
-  /** A point to which `revert` can return. Marks nest. */
-  mark(): number {
-    this.requireOpen("mark")
-    return this.writes.mark()
-  }
-
-  /** Undoes every set since a mark, and voids those after it. Throws `RangeError` on a void or foreign mark. */
-  revert(mark: number): void {
-    this.requireOpen("revert")
-    this.writes.revert(mark)
   }
 }

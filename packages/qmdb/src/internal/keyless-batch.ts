@@ -1,5 +1,6 @@
 /**
- * An open batch of a keyless database: values that are appended, in call order. A value's identity is its location.
+ * Open batches of keyless databases: values that are appended, in call order. A value's identity is its location. A compact
+ * database has no more than `AppendBatch`.
  *
  * Invariant: a batch reads its own appends, then the state of its parent from its floor on, on every node alike, whatever
  * it has pruned.
@@ -13,9 +14,13 @@ import { type BatchHome, OpenBatch, type Stated, stageFloor, valueBytes } from "
 import { StagedValues } from "./staged-values.ts"
 
 /** What a batch asks of its database. */
-export interface KeylessSource<V> {
+export interface AppendSource<V> {
   readonly home: BatchHome
   readonly format: KeylessFormat<V>
+}
+
+/** What a batch that reads asks of its database. */
+export interface KeylessSource<V> extends AppendSource<V> {
   readonly decode: (bytes: Uint8Array) => V
   /** Encoded value or metadata at a location of a state, which is not below its floor. */
   readonly read: (location: number, parent: Branch<Stated>) => Uint8Array | undefined
@@ -23,16 +28,55 @@ export interface KeylessSource<V> {
 }
 
 /** Appends staged over a parent state. Every method throws `StaleBatch` once the branch has lost or the batch is closed. */
-export class KeylessBatch<V> extends OpenBatch<V, Stated> {
+export class AppendBatch<V> extends OpenBatch<V, Stated> {
   /** @internal */
   readonly values = new StagedValues()
   /** @internal */
   floor: number | undefined
+  private readonly appends: AppendSource<V>
+
+  /** @internal */
+  constructor(appends: AppendSource<V>, parent: Branch<Stated>) {
+    super(appends.home, parent, appends.format.value)
+    this.appends = appends
+  }
+
+  /** Stages an append and returns where it will stand. The value is copied. Errors: `ValueTooLong`, `BatchTooLarge`, `OutsideType`. */
+  append(value: V): Location {
+    this.requireOpen("append")
+    const n = this.values.append(valueBytes(this.appends.format.value, value))
+    return Location(this.parent.content!.state.size + n)
+  }
+
+  /**
+   * Sets the location below which this batch's state needs no operation; that of the parent when not called. Marks do not
+   * cover it. Errors: `FloorRegressed`; sealing throws `FloorBeyondSize` for one above the batch's own commit.
+   */
+  withFloor(floor: Location): void {
+    this.requireOpen("withFloor")
+    this.floor = stageFloor(this.parent.content!.state, floor)
+  }
+
+  /** A point to which `revert` can return. Marks nest. */
+  mark(): number {
+    this.requireOpen("mark")
+    return this.values.mark()
+  }
+
+  /** Undoes every append since a mark, and voids those after it. Throws `RangeError` on a void or foreign mark. */
+  revert(mark: number): void {
+    this.requireOpen("revert")
+    this.values.revert(mark)
+  }
+}
+
+/** Appends staged over a parent state, with reads of both. */
+export class KeylessBatch<V> extends AppendBatch<V> {
   private readonly source: KeylessSource<V>
 
   /** @internal */
   constructor(source: KeylessSource<V>, parent: Branch<Stated>) {
-    super(source.home, parent, source.format.value)
+    super(source, parent)
     this.source = source
   }
 
@@ -54,37 +98,9 @@ export class KeylessBatch<V> extends OpenBatch<V, Stated> {
     return locations.map((location) => this.get(location))
   }
 
-  /** Stages an append and returns where it will stand. The value is copied. Errors: `ValueTooLong`, `BatchTooLarge`, `OutsideType`. */
-  append(value: V): Location {
-    this.requireOpen("append")
-    const n = this.values.append(valueBytes(this.source.format.value, value))
-    return Location(this.parent.content!.state.size + n)
-  }
-
-  /**
-   * Sets the location below which this batch's state needs no operation; that of the parent when not called. Marks do not
-   * cover it. Errors: `FloorRegressed`; sealing throws `FloorBeyondSize` for one above the batch's own commit.
-   */
-  withFloor(floor: Location): void {
-    this.requireOpen("withFloor")
-    this.floor = stageFloor(this.parent.content!.state, floor)
-  }
-
   /** Brings what `get` of these locations will read into memory, without blocking. Interruptible. */
   prefetch(locations: ReadonlyArray<Location>): Effect.Effect<void, StorageError> {
     this.requireOpen("prefetch")
     return this.source.prefetch(locations)
-  }
-
-  /** A point to which `revert` can return. Marks nest. */
-  mark(): number {
-    this.requireOpen("mark")
-    return this.values.mark()
-  }
-
-  /** Undoes every append since a mark, and voids those after it. Throws `RangeError` on a void or foreign mark. */
-  revert(mark: number): void {
-    this.requireOpen("revert")
-    this.values.revert(mark)
   }
 }

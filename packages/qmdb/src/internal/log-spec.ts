@@ -14,22 +14,13 @@ import { headChange, type LogState, MEMBER_VERSION } from "./log-state.ts"
 import type { BatchHandle } from "./open-batch.ts"
 import { Kind, ownerOf } from "./operation-log.ts"
 import { PackedRecords, PackedVariable, Space } from "./space.ts"
-
-const syncOnly = (hasher: Hasher): Hasher => ({
-  ...hasher,
-  run: (job) => {
-    for (let i = 0; i < job.count; i++) {
-      const preimage = job.input.subarray(job.inputOffsets[i]!, job.inputOffsets[i + 1]!)
-      job.output.set(hasher.hash(preimage), job.outputOffsets[i]!)
-    }
-  },
-})
+import { synchronous } from "./synchronous.ts"
 
 /** The first operation's Merkle nodes, and the state after it. */
 const genesis = <B, R, S extends LogState, D>(family: Family<B, R, S, D>, hasher: Hasher) => {
   const bytes = family.genesisCommit
   const source = { count: 1, bytes, offsets: Uint32Array.of(0, bytes.length) }
-  const { frontier, nodes } = runJobs(syncOnly(hasher), appendLeaves(emptyFrontier(family.merkle), source))
+  const { frontier, nodes } = runJobs(synchronous(hasher), appendLeaves(emptyFrontier(family.merkle), source))
   const root = treeRoot(hasher, frontier, 0, "backward")
   return { nodes, state: family.initial({ size: 1, floor: 0, root, frontier }, hasher) }
 }
