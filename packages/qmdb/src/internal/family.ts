@@ -13,10 +13,12 @@
 import type { Hasher } from "@coppice/crypto"
 import type { Family as MerkleFamily } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
+import type { OperationLayout } from "@coppice/verify"
+import { commitFloor, commitOperation } from "@coppice/verify/log"
 import type { SealStep, SyncTarget } from "../member.ts"
 import type { Branch, Branches } from "./branches.ts"
 import type { LogView } from "./log-proofs.ts"
-import type { Content, Head, LogState, RetainedCommit } from "./log-state.ts"
+import { type Content, type Head, type LogState, type RetainedCommit, targetOf } from "./log-state.ts"
 import type { OperationLog } from "./operation-log.ts"
 import type { Space } from "./space.ts"
 
@@ -53,6 +55,19 @@ export interface Family<B, R, S extends LogState, D> {
   readonly prunable: (state: S) => number
   readonly open: (core: LogCore<S, D>) => LogIndex<B, R, S, D>
 }
+
+/** What the families whose floor the caller sets share: one number of the log, the floor, says what may go. */
+export const flooredFamily = <V>(layout: OperationLayout<V>) => ({
+  merkle: layout.family,
+  operationBytes: layout.operationBytes,
+  owned: false,
+  genesisCommit: commitOperation(layout, undefined, 0),
+  commitFloor: (operation: Uint8Array) => commitFloor(layout, operation),
+  initial: (state: LogState) => state,
+  targetOf,
+  record: () => new Uint8Array(0),
+  prunable: ({ floor }: LogState) => floor,
+})
 
 /** What an index has done for a flush: from where it must be replayed, and what to do once the write is visible. */
 export interface IndexFlush {

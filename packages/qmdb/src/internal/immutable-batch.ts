@@ -4,7 +4,6 @@
  * Invariant: a batch reads its own sets first, then the state of its parent. Keys below the parent's floor count as never
  * set, on every node alike, whatever it has pruned.
  */
-import type { Location } from "@coppice/merkle"
 import type { StorageError } from "@coppice/storage"
 import type { ImmutableFormat } from "@coppice/verify"
 import type { Effect } from "effect"
@@ -13,10 +12,10 @@ import type { Branch } from "./branches.ts"
 import {
   type BatchHome,
   boundedIdentity,
+  FloorBatch,
   keyIdentity,
-  OpenBatch,
+  type Staged,
   type Stated,
-  stageFloor,
   valueBytes,
 } from "./open-batch.ts"
 import { Writes } from "./writes.ts"
@@ -37,11 +36,9 @@ export interface ImmutableSource<K, V> extends SetSource<K, V> {
 }
 
 /** Sets staged over a parent state. Every method throws `StaleBatch` once the branch has lost or the batch is closed. */
-export class SetBatch<K, V> extends OpenBatch<V, Stated> {
+export class SetBatch<K, V> extends FloorBatch<V> {
   /** @internal */
   readonly writes = new Writes()
-  /** @internal */
-  floor: number | undefined
   /** Whether a key may be set here that was set before, below the floor. @internal */
   replaces = false
   private readonly sets: SetSource<K, V>
@@ -71,25 +68,9 @@ export class SetBatch<K, V> extends OpenBatch<V, Stated> {
     this.writes.put(identity, bytes)
   }
 
-  /**
-   * Sets the location below which this batch's state needs no operation; that of the parent when not called. Marks do not
-   * cover it. Errors: `FloorRegressed`; sealing throws `FloorBeyondSize` for one above the batch's own commit.
-   */
-  withFloor(floor: Location): void {
-    this.requireOpen("withFloor")
-    this.floor = stageFloor(this.parent.content!.state, floor)
-  }
-
-  /** A point to which `revert` can return. Marks nest. */
-  mark(): number {
-    this.requireOpen("mark")
-    return this.writes.mark()
-  }
-
-  /** Undoes every set since a mark, and voids those after it. Throws `RangeError` on a void or foreign mark. */
-  revert(mark: number): void {
-    this.requireOpen("revert")
-    this.writes.revert(mark)
+  /** @internal */
+  protected get staged(): Staged {
+    return this.writes
   }
 }
 

@@ -12,16 +12,7 @@ import { decode } from "@coppice/codec"
 import { Location } from "@coppice/merkle"
 import type { Change, StorageError } from "@coppice/storage"
 import type { ImmutableFormat } from "@coppice/verify"
-import {
-  commitFloor,
-  commitOperation,
-  isCommit,
-  type KeyText,
-  operationKey,
-  operationValue,
-  setBytes,
-  writeSetHead,
-} from "@coppice/verify/log"
+import { isCommit, type KeyText, operationKey, operationValue, setBytes, writeSetHead } from "@coppice/verify/log"
 import { Effect } from "effect"
 import type { ImmutableReader } from "../immutable.ts"
 import type { SealStep } from "../member.ts"
@@ -29,11 +20,19 @@ import { authenticateFloored } from "./authenticate.ts"
 import { requireSealing } from "./base-member.ts"
 import type { Branch, Branches } from "./branches.ts"
 import { ClosedLayers } from "./closed-layers.ts"
-import type { Family, IndexFlush, LogCore, LogIndex, RewindPlan, Undo } from "./family.ts"
+import {
+  type Family,
+  flooredFamily,
+  type IndexFlush,
+  type LogCore,
+  type LogIndex,
+  type RewindPlan,
+  type Undo,
+} from "./family.ts"
 import { ImmutableBatch, type ImmutableSource } from "./immutable-batch.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
 import { LogProver } from "./log-proofs.ts"
-import { type Content, type Head, type LogState, readUndo, targetOf } from "./log-state.ts"
+import { type Content, type Head, type LogState, readUndo } from "./log-state.ts"
 import { keyIdentity, type Stated } from "./open-batch.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
 import { orderByBytes } from "./order.ts"
@@ -53,16 +52,8 @@ type ImmutableFamily<K, V> = Family<Batch<K, V>, ImmutableReader<K, V>, LogState
 
 /** The immutable family of a format. */
 export const immutableFamily = <K, V>(format: ImmutableFormat<K, V>): ImmutableFamily<K, V> => ({
-  merkle: format.family,
-  operationBytes: format.operationBytes,
-  owned: false,
-  genesisCommit: commitOperation(format, undefined, 0),
-  commitFloor: (operation) => commitFloor(format, operation),
-  initial: (state) => state,
-  targetOf,
-  record: () => new Uint8Array(0),
+  ...flooredFamily(format),
   needsFloor: true,
-  prunable: ({ floor }) => floor,
   open: (core) => new ImmutableIndex(format, core),
 })
 

@@ -9,7 +9,7 @@ import type { KeyedFormat } from "@coppice/verify"
 import type { Effect } from "effect"
 import type { Branch } from "./branches.ts"
 import type { KeyedContent } from "./keyed-state.ts"
-import { type BatchHome, boundedIdentity, OpenBatch, valueBytes } from "./open-batch.ts"
+import { type BatchHome, boundedIdentity, OpenBatch, type Staged, valueBytes } from "./open-batch.ts"
 import { REMOVED, Writes } from "./writes.ts"
 
 /** What a batch asks of its database. */
@@ -74,19 +74,9 @@ export class KeyedBatch<K, V> extends OpenBatch<V, KeyedContent> {
     return this.source.prefetch(own, this.parent)
   }
 
-  /** A point to which `revert` can return. Marks nest. */
-  mark(): number {
-    this.requireOpen("mark")
-    return this.writes.mark()
-  }
-
-  /**
-   * Undoes every write since a mark. The mark stays valid, those after it are void. Throws `RangeError` on a void mark or
-   * one that this batch did not give.
-   */
-  revert(mark: number): void {
-    this.requireOpen("revert")
-    this.writes.revert(mark)
+  /** @internal */
+  protected get staged(): Staged {
+    return this.writes
   }
 
   private read(identity: Uint8Array): V | undefined {

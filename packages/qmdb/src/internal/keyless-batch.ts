@@ -10,7 +10,7 @@ import type { StorageError } from "@coppice/storage"
 import type { KeylessFormat } from "@coppice/verify"
 import type { Effect } from "effect"
 import type { Branch } from "./branches.ts"
-import { type BatchHome, OpenBatch, type Stated, stageFloor, valueBytes } from "./open-batch.ts"
+import { type BatchHome, FloorBatch, type Staged, type Stated, valueBytes } from "./open-batch.ts"
 import { StagedValues } from "./staged-values.ts"
 
 /** What a batch asks of its database. */
@@ -28,11 +28,9 @@ export interface KeylessSource<V> extends AppendSource<V> {
 }
 
 /** Appends staged over a parent state. Every method throws `StaleBatch` once the branch has lost or the batch is closed. */
-export class AppendBatch<V> extends OpenBatch<V, Stated> {
+export class AppendBatch<V> extends FloorBatch<V> {
   /** @internal */
   readonly values = new StagedValues()
-  /** @internal */
-  floor: number | undefined
   private readonly appends: AppendSource<V>
 
   /** @internal */
@@ -48,25 +46,9 @@ export class AppendBatch<V> extends OpenBatch<V, Stated> {
     return Location(this.parent.content!.state.size + n)
   }
 
-  /**
-   * Sets the location below which this batch's state needs no operation; that of the parent when not called. Marks do not
-   * cover it. Errors: `FloorRegressed`; sealing throws `FloorBeyondSize` for one above the batch's own commit.
-   */
-  withFloor(floor: Location): void {
-    this.requireOpen("withFloor")
-    this.floor = stageFloor(this.parent.content!.state, floor)
-  }
-
-  /** A point to which `revert` can return. Marks nest. */
-  mark(): number {
-    this.requireOpen("mark")
-    return this.values.mark()
-  }
-
-  /** Undoes every append since a mark, and voids those after it. Throws `RangeError` on a void or foreign mark. */
-  revert(mark: number): void {
-    this.requireOpen("revert")
-    this.values.revert(mark)
+  /** @internal */
+  protected get staged(): Staged {
+    return this.values
   }
 }
 

@@ -9,15 +9,7 @@ import { decode } from "@coppice/codec"
 import type { Location } from "@coppice/merkle"
 import type { StorageError } from "@coppice/storage"
 import type { KeylessFormat } from "@coppice/verify"
-import {
-  appendBytes,
-  appendedValue,
-  commitFloor,
-  commitMetadata,
-  commitOperation,
-  isCommit,
-  writeAppendHead,
-} from "@coppice/verify/log"
+import { appendBytes, appendedValue, commitMetadata, isCommit, writeAppendHead } from "@coppice/verify/log"
 import { Effect } from "effect"
 import { LocationPruned } from "../errors.ts"
 import type { KeylessReader } from "../keyless.ts"
@@ -25,10 +17,18 @@ import type { SealStep } from "../member.ts"
 import { authenticateFloored } from "./authenticate.ts"
 import { requireSealing } from "./base-member.ts"
 import type { Branch, Branches } from "./branches.ts"
-import type { Family, IndexFlush, LogCore, LogIndex, RewindPlan, Undo } from "./family.ts"
+import {
+  type Family,
+  flooredFamily,
+  type IndexFlush,
+  type LogCore,
+  type LogIndex,
+  type RewindPlan,
+  type Undo,
+} from "./family.ts"
 import { KeylessBatch, type KeylessSource } from "./keyless-batch.ts"
 import { LogProver } from "./log-proofs.ts"
-import { type Content, type LogState, targetOf } from "./log-state.ts"
+import type { Content, LogState } from "./log-state.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
 import { inSlices } from "./slices.ts"
 import type { StagedValues } from "./staged-values.ts"
@@ -41,16 +41,8 @@ type KeylessFamily<V> = Family<Batch<V>, KeylessReader<V>, LogState, NoPart>
 
 /** The keyless family of a format. */
 export const keylessFamily = <V>(format: KeylessFormat<V>): KeylessFamily<V> => ({
-  merkle: format.family,
-  operationBytes: format.operationBytes,
-  owned: false,
-  genesisCommit: commitOperation(format, undefined, 0),
-  commitFloor: (operation) => commitFloor(format, operation),
-  initial: (state) => state,
-  targetOf,
-  record: () => new Uint8Array(0),
+  ...flooredFamily(format),
   needsFloor: false,
-  prunable: ({ floor }) => floor,
   open: (core) => new KeylessIndex(format, core),
 })
 

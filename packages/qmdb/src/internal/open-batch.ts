@@ -1,5 +1,5 @@
 /**
- * What every open batch has: a parent, metadata for its commit, and an end.
+ * What every open batch has: a parent, what is staged in it, metadata for its commit, and an end.
  *
  * Invariant: once the branch has lost or the batch is closed, every method throws `StaleBatch`. A call that throws has
  * changed nothing.
@@ -58,6 +58,12 @@ export interface BatchHandle {
   readonly requireOpen: (operation: string) => void
 }
 
+/** What a batch holds until it is sealed, with marks to which it can be taken back. */
+export interface Staged {
+  readonly mark: () => number
+  readonly revert: (mark: number) => void
+}
+
 /** A batch until it is sealed or closed. `C` is the content of its parent layer. */
 export abstract class OpenBatch<V, C> implements BatchHandle {
   /** @internal */
@@ -84,14 +90,43 @@ export abstract class OpenBatch<V, C> implements BatchHandle {
   }
 
   /** @internal */
+  protected abstract get staged(): Staged
+
+  /** A point to which `revert` can return. Marks nest. */
+  mark(): number {
+    this.requireOpen("mark")
+    return this.staged.mark()
+  }
+
+  /**
+   * Undoes everything staged since a mark. The mark stays valid, those after it are void. Throws `RangeError` on a void mark
+   * or one that this batch did not give.
+   */
+  revert(mark: number): void {
+    this.requireOpen("revert")
+    this.staged.revert(mark)
+  }
+
+  /** @internal */
   requireOpen(operation: string): void {
     if (!this.open) throw new StaleBatch(operation, this.parent.id)
     this.home.requireUsable(operation, this.parent)
   }
 }
 
-/** A floor that a caller sets over a state. Throws `FloorRegressed`, and `RangeError` on what is no location. */
-export const stageFloor = ({ floor: before }: LogState, floor: Location): number => {
-  if (Location(floor) < before) throw new FloorRegressed(before, floor)
-  return floor
+/** A batch of a family whose floor the caller sets. */
+export abstract class FloorBatch<V> extends OpenBatch<V, Stated> {
+  /** @internal */
+  floor: number | undefined
+
+  /**
+   * Sets the location below which this batch's state needs no operation; that of the parent when not called. Marks do not
+   * cover it. Errors: `FloorRegressed`; sealing throws `FloorBeyondSize` for one above the batch's own commit.
+   */
+  withFloor(floor: Location): void {
+    this.requireOpen("withFloor")
+    const before = this.parent.content!.state.floor
+    if (Location(floor) < before) throw new FloorRegressed(before, floor)
+    this.floor = floor
+  }
 }
