@@ -37,7 +37,7 @@ const batches = (seed: number): ReadonlyArray<(batch: Batch) => void> => {
   ]
 }
 
-/** `keyed/{any,current}/{unordered,ordered}/{mmr,mmb}/{fixed,variable}`; `current` unordered alone. */
+/** `keyed/{any,current}/{unordered,ordered}/{mmr,mmb}/{fixed,variable}`. */
 export const keyedWorkloads: Workloads = Object.fromEntries(
   (["mmr", "mmb"] as const).flatMap((family) =>
     (["fixed", "variable"] as const).flatMap((encoding) => {
@@ -46,6 +46,10 @@ export const keyedWorkloads: Workloads = Object.fromEntries(
         [`keyed/any/unordered/${family}/${encoding}`, databaseWorkload(Qmdb.any(options), batches)],
         [`keyed/any/ordered/${family}/${encoding}`, databaseWorkload(Qmdb.any({ ...options, ordered: true }), batches)],
         [`keyed/current/unordered/${family}/${encoding}`, databaseWorkload(Qmdb.current(options), batches)],
+        [
+          `keyed/current/ordered/${family}/${encoding}`,
+          databaseWorkload(Qmdb.current({ ...options, ordered: true }), batches),
+        ],
       ]
     }),
   ),

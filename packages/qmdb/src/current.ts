@@ -8,25 +8,25 @@
  *
  * Invariant: roots, operations and proofs equal Commonware's, byte for byte (spec qmdb §9, §10, §12).
  */
-import { DIGEST_BYTES } from "@coppice/crypto"
+import { CHUNK_BYTES } from "@coppice/verify"
 import type { AnyOptions } from "./any.ts"
-import type { CurrentReader } from "./current-reader.ts"
-import { currentSpec } from "./internal/current-spec.ts"
-import type { KeyedBatch } from "./internal/keyed-batch.ts"
+import { type CurrentSpec, currentSpec, type OrderedCurrentSpec } from "./internal/current-spec.ts"
 import { CHUNK_BYTES_MAX } from "./limits.ts"
-import type { MemberSpec } from "./member.ts"
 
 /** How a `current` database is declared. */
-export interface CurrentOptions<K, V> extends Omit<AnyOptions<K, V>, "ordered"> {
-  /** Bytes of a chunk of activity bits, a power of two from 32 to `CHUNK_BYTES_MAX`; 32 when not given. */
+export interface CurrentOptions<K, V> extends AnyOptions<K, V> {
+  /** Bytes of a chunk of activity bits, a power of two from `CHUNK_BYTES` to `CHUNK_BYTES_MAX`; `CHUNK_BYTES` when not given. */
   readonly chunkBytes?: number
 }
 
 /** Declares a `current` database. Throws `RangeError` on a chunk size that none may have. */
-export const current = <K, V>(options: CurrentOptions<K, V>): MemberSpec<KeyedBatch<K, V>, CurrentReader<K, V>> => {
-  const { chunkBytes = DIGEST_BYTES } = options
-  if (chunkBytes < DIGEST_BYTES || chunkBytes > CHUNK_BYTES_MAX) {
-    throw new RangeError(`chunks of ${chunkBytes} bytes: from ${DIGEST_BYTES} to ${CHUNK_BYTES_MAX}`)
+export function current<K, V>(options: CurrentOptions<K, V> & { readonly ordered: true }): OrderedCurrentSpec<K, V>
+/** Declares a `current` database. Throws `RangeError` on a chunk size that none may have. */
+export function current<K, V>(options: CurrentOptions<K, V>): CurrentSpec<K, V>
+export function current<K, V>(options: CurrentOptions<K, V>): CurrentSpec<K, V> | OrderedCurrentSpec<K, V> {
+  const { chunkBytes = CHUNK_BYTES } = options
+  if (chunkBytes < CHUNK_BYTES || chunkBytes > CHUNK_BYTES_MAX) {
+    throw new RangeError(`chunks of ${chunkBytes} bytes: from ${CHUNK_BYTES} to ${CHUNK_BYTES_MAX}`)
   }
-  return currentSpec(options, chunkBytes)
+  return currentSpec({ ...options, chunkBytes })
 }

@@ -11,6 +11,7 @@ import {
   type CurrentFormat,
   checkActive,
   checkCurrentRange,
+  checkExclusion,
   checkKeyValue,
   checkOpsRoot,
   currentFormat,
@@ -20,15 +21,17 @@ import {
 } from "@coppice/verify"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import type { CurrentReader } from "../src/current-reader.ts"
+import type { CurrentReader, OrderedCurrentReader } from "../src/current-reader.ts"
 import { currentSpec } from "../src/internal/current-spec.ts"
 import { createRig, finish, type KeyedBatch, Location, ProofUnavailable, type Rig } from "./support/api.ts"
 import { applyChanges } from "./support/harness.ts"
 
 type Key = Uint8Array
 type CurrentRig = Rig<KeyedBatch<Key, Uint8Array>, CurrentReader<Key, Uint8Array>>
+type OrderedRig = Rig<KeyedBatch<Key, Uint8Array>, OrderedCurrentReader<Key, Uint8Array>>
 
 interface Variant {
+  readonly ordered: boolean
   readonly family: "mmr" | "mmb"
   readonly encoding: "fixed" | "variable"
   readonly chunkBytes: number
@@ -37,7 +40,7 @@ interface Variant {
 const keyOf = (i: number): Key => Uint8Array.of(i >> 8, i)
 const valueOf = (n: number): Uint8Array => Uint8Array.of(n >> 16, n >> 8, n)
 
-const optionsOf = ({ family, encoding }: Variant) => ({ key: Bytes(2), value: Bytes(3), family, encoding })
+const optionsOf = (variant: Variant) => ({ key: Bytes(2), value: Bytes(3), ...variant })
 
 /** What a key's proof said, at the state whose root it was. */
 interface Said {
@@ -54,11 +57,12 @@ class Checked {
   values = new Map<number, Uint8Array>()
   private readonly states = new Map<number, Map<number, Uint8Array>>()
   private readonly said: Array<Said> = []
+  private readonly roots: Array<Digest> = []
   private written = 0
 
   constructor(variant: Variant) {
-    this.format = currentFormat({ ...optionsOf(variant), chunkBytes: variant.chunkBytes })
-    this.rig = createRig(currentSpec(optionsOf(variant), variant.chunkBytes))
+    this.format = currentFormat(optionsOf(variant))
+    this.rig = createRig(currentSpec(optionsOf(variant)))
     this.states.set(1, new Map())
   }
 
@@ -77,6 +81,7 @@ class Checked {
       }
     })
     this.states.set(this.rig.member.tip.target.end, this.values)
+    this.roots.push(this.root)
   }
 
   settle(how: number): void {
@@ -124,6 +129,7 @@ class Checked {
     const value = this.values.get(key)
     const found = this.rig.member.reader.proveKey(keyOf(key))
     expect(found === undefined, `key ${key} is active`).toBe(value === undefined)
+    if (this.format.ordered) this.checkAbsence(key, value === undefined)
     if (found === undefined || value === undefined) return
     const proof = decode(format.keyValueProof, encode(format.keyValueProof, found))
     expect(proof).toEqual(found)
@@ -132,6 +138,24 @@ class Checked {
     expect(checkKeyValue(hasher, format, { ...claim, value: valueOf(0) }, root)?._tag).toBe("RootMismatch")
     expect(checkKeyValue(hasher, format, { ...claim, key: keyOf(999) }, root)?._tag).toBe("RootMismatch")
     this.said.push({ key, value, proof, root })
+  }
+
+  private checkAbsence(key: number, absent: boolean): void {
+    const { format, root } = this
+    const { reader } = this.rig.member as OrderedRig["member"]
+    const found = reader.proveAbsence(keyOf(key))
+    expect(found !== undefined, `key ${key} is absent`).toBe(absent)
+    expect(found === undefined || found.tag === "empty").toBe(!absent || this.values.size === 0)
+    if (found === undefined) return
+    const proof = decode(format.exclusionProof, encode(format.exclusionProof, found))
+    expect(checkExclusion(hasher, format, { key: keyOf(key), proof }, root)).toBeUndefined()
+    for (const active of this.values.keys()) {
+      expect(checkExclusion(hasher, format, { key: keyOf(active), proof }, root), `key ${active}`).toBeDefined()
+    }
+    for (const other of this.roots.slice(-4)) {
+      if (Buffer.compare(other, root) === 0) continue
+      expect(checkExclusion(hasher, format, { key: keyOf(key), proof }, other)?._tag).toBe("RootMismatch")
+    }
   }
 
   private checkRange(start: Location, max: number): void {
@@ -178,13 +202,17 @@ const command = fc.record({
   at: fc.nat(1000),
 })
 
-const variants: ReadonlyArray<Variant> = (["mmr", "mmb"] as const).flatMap((family) => [
-  { family, encoding: "fixed", chunkBytes: 1 },
-  { family, encoding: "variable", chunkBytes: 2 },
-  { family, encoding: "fixed", chunkBytes: 32 },
-])
+const variants: ReadonlyArray<Variant> = (["mmr", "mmb"] as const).flatMap((family) =>
+  [false, true].flatMap(
+    (ordered): ReadonlyArray<Variant> => [
+      { ordered, family, encoding: "fixed", chunkBytes: 1 },
+      { ordered, family, encoding: "variable", chunkBytes: 2 },
+      { ordered, family, encoding: "fixed", chunkBytes: 32 },
+    ],
+  ),
+)
 
-describe.each(variants)("$family, $encoding, chunks of $chunkBytes", (variant) => {
+describe.each(variants)("ordered $ordered, $family, $encoding, chunks of $chunkBytes", (variant) => {
   it("proofs of every state hold against its canonical root, and what is not current has none", () => {
     fc.assert(
       fc.property(fc.array(command, { minLength: 1, maxLength: 25, size: "max" }), (commands) => {
@@ -203,7 +231,7 @@ describe.each(variants)("$family, $encoding, chunks of $chunkBytes", (variant) =
 })
 
 it("an old value is refused although its operation is still in the log", () => {
-  const checked = new Checked({ family: "mmb", encoding: "fixed", chunkBytes: 32 })
+  const checked = new Checked({ ordered: false, family: "mmb", encoding: "fixed", chunkBytes: 32 })
   checked.commit([[1, false]])
   const { reader } = checked.rig.member
   const old = reader.get(keyOf(1))!
@@ -220,7 +248,7 @@ it("an old value is refused although its operation is still in the log", () => {
 })
 
 it("what lies outside the log, or is pruned, has no proof", () => {
-  const checked = new Checked({ family: "mmr", encoding: "fixed", chunkBytes: 1 })
+  const checked = new Checked({ ordered: false, family: "mmr", encoding: "fixed", chunkBytes: 1 })
   for (let i = 0; i < 12; i++) checked.commit([[i % 3, false]])
   const { reader, tip } = checked.rig.member
   expect(() => reader.proveRange(tip.target.end, 1)).toThrow(ProofUnavailable)

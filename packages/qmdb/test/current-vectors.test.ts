@@ -1,12 +1,13 @@
 /**
  * Goal: operations, roots, bits and proofs of `current` databases equal the published vectors byte for byte.
- * Method: every case of current-unordered.json is run batch by batch, never flushed, flushed, reopened, and rewound and
+ * Method: every case of current-unordered.json and current-ordered.json is run batch by batch, never flushed, flushed, reopened, and rewound and
  * run again after each batch.
  */
 import { readFileSync } from "node:fs"
-import { Bytes, type Codec } from "@coppice/codec"
+import { Bytes, encode } from "@coppice/codec"
+import { currentFormat } from "@coppice/verify"
 import { describe, expect, it } from "vitest"
-import type { CurrentReader } from "../src/current-reader.ts"
+import type { CurrentReader, OrderedCurrentReader } from "../src/current-reader.ts"
 import { currentSpec } from "../src/internal/current-spec.ts"
 import { createRig, finish, type KeyedBatch, type Layer, Location, type Rig } from "./support/api.ts"
 import { applyChanges } from "./support/harness.ts"
@@ -23,25 +24,23 @@ interface After {
   readonly new_operations: ReadonlyArray<{ readonly location: number; readonly encoded: string }>
   readonly active: Record<string, number>
 }
-interface Proofs {
-  readonly sync_boundary: number
-  readonly range_proofs: ReadonlyArray<RangeProof>
-  readonly key_value_proofs: ReadonlyArray<KeyValueProof>
-}
 interface RangeProof {
   readonly start: number
   readonly operations: ReadonlyArray<string>
   readonly chunks: ReadonlyArray<string>
-  readonly inactive_peaks: number
-  readonly digests: ReadonlyArray<string>
+  readonly encoded: string
 }
-interface KeyValueProof {
+interface KeyProof {
   readonly key: string
   readonly value: string
-  readonly location: number
-  readonly chunk: string
-  readonly proof_inactive_peaks: number
-  readonly proof_digests: ReadonlyArray<string>
+  readonly encoded: string
+}
+interface Proofs {
+  readonly sync_boundary: number
+  readonly ops_root_witness: string
+  readonly range_proofs: ReadonlyArray<RangeProof>
+  readonly key_value_proofs: ReadonlyArray<KeyProof>
+  readonly exclusion_proofs: ReadonlyArray<Omit<KeyProof, "value">>
 }
 interface Step {
   readonly genesis?: After
@@ -51,26 +50,36 @@ interface Step {
   readonly proofs?: Proofs
 }
 interface Case {
+  readonly ordered: boolean
   readonly family: "mmr" | "mmb"
   readonly chunk_bytes: number
   readonly encoding: string
   readonly steps: ReadonlyArray<Step>
 }
 
-const file = new URL("../../../conformance/vectors/current-unordered.json", import.meta.url)
-const { cases } = JSON.parse(readFileSync(file, "utf8")) as { readonly cases: ReadonlyArray<Case> }
+const cases = ["current-unordered", "current-ordered"].flatMap((file) => {
+  const url = new URL(`../../../conformance/vectors/${file}.json`, import.meta.url)
+  const vectors = JSON.parse(readFileSync(url, "utf8")) as {
+    readonly ordered: boolean
+    readonly cases: ReadonlyArray<Omit<Case, "ordered">>
+  }
+  return vectors.cases.map((vector): Case => ({ ...vector, ordered: vectors.ordered }))
+})
 
 const hexToBytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "hex"))
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
 
 type Bytewise = Rig<KeyedBatch<Uint8Array, Uint8Array>, CurrentReader<Uint8Array, Uint8Array>>
 
-/** Raw: the reference's keys and values without lengths; ours are digests all the same. */
-const open = ({ family, encoding, chunk_bytes }: Case): Bytewise => {
-  const value: Codec<Uint8Array> = Bytes(32)
-  const kind = encoding === "fixed 32/32" ? "fixed" : "variable"
-  return createRig(currentSpec({ key: Bytes(32), value, family, encoding: kind }, chunk_bytes))
-}
+/** The variable encoding of the vectors has raw keys and values: bytes of one length have no length before them. */
+const optionsOf = ({ ordered, family, encoding, chunk_bytes }: Case) => ({
+  key: Bytes(32),
+  value: Bytes(32),
+  ordered,
+  family,
+  encoding: encoding === "fixed 32/32" ? ("fixed" as const) : ("variable" as const),
+  chunkBytes: chunk_bytes,
+})
 
 const commit = (rig: Bytewise, { mutations, metadata }: Step): Layer =>
   rig.commit((batch) => {
@@ -96,40 +105,34 @@ const check = (rig: Bytewise, after: After): void => {
   }
 }
 
-const checkProofs = ({ member }: Bytewise, { sync_boundary, range_proofs, key_value_proofs }: Proofs): void => {
-  const { reader } = member
-  expect(reader.target.start).toBe(sync_boundary)
-  for (const published of range_proofs) {
-    const found = reader.proveRange(Location(published.start), published.operations.length)
-    expect({
-      operations: found.operations.map(hex),
-      chunks: found.chunks.map(hex),
-      inactive_peaks: found.proof.proof.inactivePeaks,
-      digests: found.proof.proof.digests.map(hex),
-    }).toEqual({
-      operations: published.operations,
-      chunks: published.chunks,
-      inactive_peaks: published.inactive_peaks,
-      digests: published.digests.map((digest) => (typeof digest === "string" ? digest : (digest as never)["digest"])),
-    })
+const checkProofs = (vector: Case, { member }: Bytewise, published: Proofs): void => {
+  const reader = member.reader as OrderedCurrentReader<Uint8Array, Uint8Array>
+  const format = currentFormat(optionsOf(vector))
+  expect(reader.target.start).toBe(published.sync_boundary)
+  expect(hex(encode(format.opsRootWitness, reader.witness()))).toBe(published.ops_root_witness)
+  for (const { start, operations, chunks, encoded } of published.range_proofs) {
+    const found = reader.proveRange(Location(start), operations.length)
+    expect(found.operations.map(hex)).toEqual(operations)
+    expect(found.chunks.map(hex)).toEqual(chunks)
+    expect(hex(encode(format.rangeProof, found.proof))).toBe(encoded)
   }
-  for (const published of key_value_proofs) {
-    const { operation } = reader.proveKey(hexToBytes(published.key))!
-    expect(operation.location).toBe(published.location)
-    expect(hex(operation.chunk)).toBe(published.chunk)
-    expect(operation.range.proof.digests.map(hex)).toEqual(published.proof_digests)
-    expect(operation.range.proof.inactivePeaks).toBe(published.proof_inactive_peaks)
+  for (const { key, value, encoded } of published.key_value_proofs) {
+    expect(hex(reader.get(hexToBytes(key))!)).toBe(value)
+    expect(hex(encode(format.keyValueProof, reader.proveKey(hexToBytes(key))!))).toBe(encoded)
+  }
+  for (const { key, encoded } of published.exclusion_proofs) {
+    expect(hex(encode(format.exclusionProof, reader.proveAbsence(hexToBytes(key))!))).toBe(encoded)
   }
 }
 
 const flushings = ["never flushed", "flushed", "reopened", "rewound and sealed again"] as const
 
-describe.each(cases)("current-unordered.json, $family, chunks of $chunk_bytes, $encoding", (vector) => {
+describe.each(cases)("ordered $ordered, $family, chunks of $chunk_bytes, $encoding", (vector) => {
   it.each(flushings)("every batch equals its vector, %s", (flushing) => {
-    let rig = open(vector)
+    let rig: Bytewise = createRig(currentSpec(optionsOf(vector)))
     const after = (step: Step): void => {
       check(rig, (step.genesis ?? step.after)!)
-      if (step.proofs !== undefined) checkProofs(rig, step.proofs)
+      if (step.proofs !== undefined) checkProofs(vector, rig, step.proofs)
     }
     for (const step of vector.steps) {
       if (step.mutations !== undefined) commit(rig, step)

@@ -4,9 +4,8 @@
  * Invariant: pruning stops at the sync boundary, so that whoever syncs from there can compute the canonical root.
  */
 import { Location } from "@coppice/merkle"
-import type { KeyedFormat } from "@coppice/verify"
-import { type Grafting, syncBoundary } from "@coppice/verify/grafting"
-import type { CurrentReader } from "../current-reader.ts"
+import type { CurrentFormat } from "@coppice/verify"
+import { syncBoundary } from "@coppice/verify/grafting"
 import type { KeyedReader } from "../keyed-reader.ts"
 import { CurrentProver } from "./current-proofs.ts"
 import type { Family } from "./family.ts"
@@ -17,12 +16,13 @@ import type { IndexPart, KeyedState } from "./keyed-state.ts"
 import type { LogState } from "./log-state.ts"
 import { targetOf } from "./log-state.ts"
 
-/** The `current` family of a format. */
-export const currentFamily = <K, V, B extends KeyedBatch<K, V>, R extends KeyedReader<K, V>>(
-  format: KeyedFormat<K, V>,
+/** The `current` family of a format. `proofs` picks from a prover those that its reader has. */
+export const currentFamily = <K, V, B extends KeyedBatch<K, V>, R extends KeyedReader<K, V>, P extends object>(
+  format: CurrentFormat<K, V>,
   kind: KeyedKind<K, V, B, R>,
-  grafting: Grafting,
-): Family<B, R & CurrentReader<K, V>, KeyedState, IndexPart> => {
+  proofs: (prover: CurrentProver<K, V>, reader: R) => P,
+): Family<B, R & P, KeyedState, IndexPart> => {
+  const { grafting } = format
   const keyed = keyedFamily(format, kind, grafting)
   const boundary = ({ size, floor }: LogState): Location => syncBoundary(grafting, Location(size), Location(floor))
   return {
@@ -40,14 +40,9 @@ export const currentFamily = <K, V, B extends KeyedBatch<K, V>, R extends KeyedR
     prunable: boundary,
     open: (core) => {
       const index = keyed.open(core)
-      const { proveRange, proveOperation, witness } = new CurrentProver(core)
-      const proveKey: CurrentReader<K, V>["proveKey"] = (key) => {
-        const location = index.reader.locate(key)
-        const operation = location === undefined ? undefined : proveOperation(location)
-        return operation && { operation, nextKey: undefined }
-      }
+      const { reader } = index
       return Object.assign(index, {
-        reader: Object.assign(index.reader, { proveRange, proveOperation, proveKey, witness }),
+        reader: Object.assign(reader, proofs(new CurrentProver(core, format, reader), reader)),
       })
     },
   }

@@ -182,7 +182,10 @@ export class World {
     const key: Codec<Uint8Array> = fixed ? Bytes(2) : Blob(8)
     const value: Codec<Uint8Array> = fixed ? Bytes(3) : Blob(12)
     const declared = { key, value, family, encoding, ordered }
-    this.spec = options.chunkBytes === undefined ? Qmdb.any(declared) : currentSpec(declared, options.chunkBytes)
+    this.spec =
+      options.chunkBytes === undefined
+        ? Qmdb.any(declared)
+        : currentSpec({ ...declared, chunkBytes: options.chunkBytes })
     this.rig = withLateIds(createRig(this.spec, { rewindCommits: REWIND }))
     const state = ModelState.genesis(this.format)
     this.tip = this.stored = { layer: this.rig.member.tip, state, parent: undefined, closed: false }
