@@ -92,9 +92,9 @@ export class Pages {
   }
 
   /** A record, in a fresh array. */
-  read(record: number): Uint8Array<ArrayBuffer> {
-    const at = this.at(record)
-    return new Uint8Array(this.page(record).buffer.slice(at, at + this.recordBytes) as ArrayBuffer)
+  read(record: number): Uint8Array {
+    // A slice of the buffer itself would be memory outside the heap, at ten times the cost.
+    return new Uint8Array(this.page(record).buffer, this.at(record), this.recordBytes).slice()
   }
 
   /** Replaces a record. */
