@@ -93,7 +93,7 @@ export class Pages {
 
   /** A record, in a fresh array. */
   read(record: number): Uint8Array {
-    // A slice of the buffer itself would be memory outside the heap, at ten times the cost.
+    // A slice of the buffer itself would be memory outside the heap.
     return new Uint8Array(this.page(record).buffer, this.at(record), this.recordBytes).slice()
   }
 
