@@ -8,14 +8,14 @@
  *
  * Invariant: roots, operations and proofs equal Commonware's, byte for byte (spec qmdb §9, §10, §12).
  */
-import { CHUNK_BYTES } from "@coppice/verify"
+import { DIGEST_BYTES } from "@coppice/crypto"
 import type { AnyOptions } from "./any.ts"
 import { type CurrentSpec, currentSpec, type OrderedCurrentSpec } from "./internal/current-spec.ts"
 import { CHUNK_BYTES_MAX } from "./limits.ts"
 
 /** How a `current` database is declared. */
 export interface CurrentOptions<K, V> extends AnyOptions<K, V> {
-  /** Bytes of a chunk of activity bits, a power of two from `CHUNK_BYTES` to `CHUNK_BYTES_MAX`; `CHUNK_BYTES` when not given. */
+  /** Bytes of a chunk of activity bits, a power of two from 32 to `CHUNK_BYTES_MAX`; 32 when not given. */
   readonly chunkBytes?: number
 }
 
@@ -24,9 +24,9 @@ export function current<K, V>(options: CurrentOptions<K, V> & { readonly ordered
 /** Declares a `current` database. Throws `RangeError` on a chunk size that none may have. */
 export function current<K, V>(options: CurrentOptions<K, V>): CurrentSpec<K, V>
 export function current<K, V>(options: CurrentOptions<K, V>): CurrentSpec<K, V> | OrderedCurrentSpec<K, V> {
-  const { chunkBytes = CHUNK_BYTES } = options
-  if (chunkBytes < CHUNK_BYTES || chunkBytes > CHUNK_BYTES_MAX) {
-    throw new RangeError(`chunks of ${chunkBytes} bytes: from ${CHUNK_BYTES} to ${CHUNK_BYTES_MAX}`)
+  const { chunkBytes = DIGEST_BYTES } = options
+  if (chunkBytes < DIGEST_BYTES || chunkBytes > CHUNK_BYTES_MAX) {
+    throw new RangeError(`chunks of ${chunkBytes} bytes: from ${DIGEST_BYTES} to ${CHUNK_BYTES_MAX}`)
   }
   return currentSpec({ ...options, chunkBytes })
 }
