@@ -11,30 +11,43 @@ import {
   checkRangeWithPins,
   type Location,
   type ProofRejection,
+  type RangeClaim,
   type RangeProof,
 } from "@coppice/merkle"
 import { encodeOperation, type OperationFormat } from "./operation-format.ts"
 
-/** That operations stand from `start` on in a log; with `pins`, that the log before them has these peaks. */
+/** That operations stand from `start` on in a log. */
 export interface OperationsClaim<O> {
   readonly start: Location
   readonly operations: ReadonlyArray<O>
   readonly proof: RangeProof
-  readonly pins?: ReadonlyArray<Digest> | undefined
+}
+
+const rangeClaim = <V, O>(
+  format: OperationFormat<V, O>,
+  { start, operations, proof }: OperationsClaim<O>,
+): RangeClaim => {
+  const elements = operations.map((operation) => encodeOperation(format, operation))
+  return { family: format.family, bagging: "backward", proof, start, elements }
 }
 
 /**
- * Why operations, or the pins before them, do not belong to a log; undefined when they do.
+ * Why operations do not belong to a log; undefined when they do.
  *
  * Cost: at most two hashes an operation, and one per digest of the proof.
  */
 export const checkOperations = <V, O>(
   hasher: Hasher,
   format: OperationFormat<V, O>,
-  { start, operations, proof, pins }: OperationsClaim<O>,
+  claim: OperationsClaim<O>,
   root: Digest,
-): ProofRejection | undefined => {
-  const elements = operations.map((operation) => encodeOperation(format, operation))
-  const claim = { family: format.family, bagging: "backward", proof, start, elements } as const
-  return pins === undefined ? checkRangeProof(hasher, claim, root) : checkRangeWithPins(hasher, claim, pins, root)
-}
+): ProofRejection | undefined => checkRangeProof(hasher, rangeClaim(format, claim), root)
+
+/** Why operations, or the peaks of the log before them, do not belong to a log; undefined when they do. */
+export const checkOperationsWithPins = <V, O>(
+  hasher: Hasher,
+  format: OperationFormat<V, O>,
+  claim: OperationsClaim<O>,
+  pins: ReadonlyArray<Digest>,
+  root: Digest,
+): ProofRejection | undefined => checkRangeWithPins(hasher, rangeClaim(format, claim), pins, root)

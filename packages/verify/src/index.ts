@@ -13,7 +13,7 @@ export {
   type ExclusionClaim,
   type KeyValueClaim,
 } from "./check-current.ts"
-export { checkOperations, type OperationsClaim } from "./check-operations.ts"
+export { checkOperations, checkOperationsWithPins, type OperationsClaim } from "./check-operations.ts"
 export * from "./compact.ts"
 export * from "./current-proof.ts"
 export {

@@ -22,7 +22,7 @@ import {
   RANGE_PROOF_DIGESTS_MAX,
   safeIntegers,
 } from "@coppice/merkle"
-import { checkOperations } from "./check-operations.ts"
+import { checkOperations, checkOperationsWithPins } from "./check-operations.ts"
 import { PROOF_OPS_MAX } from "./limits.ts"
 import type { OperationFormat } from "./operation-format.ts"
 
@@ -155,7 +155,7 @@ export const checkSyncResponse = <V, O>(
   if (proof.leaves !== size) return { _tag: "SizeMismatch", expected: size, actual: proof.leaves }
   if (response.tag === "boundary") {
     const { operation, pins } = response
-    return checkOperations(hasher, format, { start, operations: [operation], proof, pins }, root)
+    return checkOperationsWithPins(hasher, format, { start, operations: [operation], proof }, pins, root)
   }
   const { operations } = response
   const max = request.tag === "operations" ? request.max : 1

@@ -24,6 +24,7 @@ import {
   checkCompactAnswer,
   checkCompactRecord,
   checkOperations,
+  checkOperationsWithPins,
   checkSyncResponse,
   compactRecordCodec,
   compactTargetCodec,
@@ -100,10 +101,11 @@ describe.each(ops_level)("sync-compact.json, operations of a log, $family", (pub
     const operations = typed(start, count)
     const pins = pins_at_floor.map(unhex)
     const check = (bytes: Uint8Array) =>
-      checkOperations(
+      checkOperationsWithPins(
         hasher,
         format,
-        { start: Location(start), operations, proof: decode(rangeProofCodec(format.family), bytes), pins },
+        { start: Location(start), operations, proof: decode(rangeProofCodec(format.family), bytes) },
+        pins,
         unhex(root),
       )
     expectBitsToMatter(check, unhex(encoded), "every bit", "boundary")
@@ -276,11 +278,12 @@ describe.each(logs)("%s", (_, cases, formatOf) => {
       const proof = rangeProof(hasher, family, shape, { start, end: leaves }, ({ position }) => at(position))
       const operations = encoded.slice(start).map((bytes) => decodeOperation(format, bytes))
       const pins = pinPositions(family, start).map(at)
-      const claim = { start, operations, proof, pins }
-      expect(checkOperations(hasher, format, claim, unhex(state.ops_root)), `${state.size}`).toBeUndefined()
+      const claim = { start, operations, proof }
+      const root = unhex(state.ops_root)
+      expect(checkOperationsWithPins(hasher, format, claim, pins, root), `${state.size}`).toBeUndefined()
       const wrong = { ...claim, operations: operations.toReversed() }
       const same = encoded.slice(start).every((bytes, i, all) => hex(bytes) === hex(all.at(-1 - i)!))
-      if (!same) expect(checkOperations(hasher, format, wrong, unhex(state.ops_root))?._tag).toBe("RootMismatch")
+      if (!same) expect(checkOperations(hasher, format, wrong, root)?._tag).toBe("RootMismatch")
     }
   })
 })
