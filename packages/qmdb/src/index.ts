@@ -1,4 +1,5 @@
 /** Public surface of the database package. */
+export { Location } from "@coppice/merkle"
 export {
   decodeOperation,
   type Encoding,

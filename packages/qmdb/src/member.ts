@@ -75,6 +75,8 @@ export interface Member<B, R> {
   readonly bytes: number
   /** Un-flushed and un-closed layers, the storage layer not counted. */
   readonly layers: number
+  /** Location below which nothing can be read or proven any more. */
+  readonly pruned: Location
   /** Opens a batch over a layer. Throws `StaleBatch`. */
   readonly openBatch: (parent: Layer) => B
   /**

@@ -15,7 +15,7 @@ import type { Anchor, Height } from "@coppice/consensus"
 import type { MemberSpec } from "@coppice/qmdb"
 import type { Effect } from "effect"
 import type { BatchOf, ReaderOf, Targets } from "./application.ts"
-import type { FlushError, SealError } from "./errors.ts"
+import type { FlushError, HeightNotRetained, SealError } from "./errors.ts"
 
 /** Named member descriptions, one to eight. */
 // biome-ignore lint/suspicious/noExplicitAny: a set holds members of any batch and reader type
@@ -79,6 +79,21 @@ export interface DatabaseSet<M extends Databases> {
    * set is dead.
    */
   readonly flush: Effect.Effect<Anchor, FlushError>
+  /**
+   * Forgets, in every member, what no state from a height on needs: from then on nothing below its targets' starts can be
+   * read, proven or synced from. The boundaries move in one write; rows go in slices after it, between flushes.
+   *
+   * Errors: `HeightNotRetained` unless the height is durable and has a row; like `flush` otherwise. Interruptible between slices.
+   */
+  readonly prune: (height: Height) => Effect.Effect<void, HeightNotRetained | FlushError>
+  /**
+   * Goes back to a durable height of the rewind window: databases, anchor and rows become what they were, in one write.
+   * For operators, on a set that nothing executes on: what is applied is flushed, what is pending closes.
+   *
+   * Errors: `HeightNotRetained`, also where more than that height allows has been pruned; like `flush` otherwise.
+   * Uninterruptible. Cost: in proportion to the blocks discarded.
+   */
+  readonly rewind: (height: Height) => Effect.Effect<Anchor, HeightNotRetained | FlushError>
   /** Row of a finalized height: inside the rewind window, or newer than what is durable. */
   readonly row: (height: Height) => AnchorRow<M> | undefined
   /** Every read outside the executor goes through here. `read` sees the applied tip for the length of `fn`, synchronously. */

@@ -69,6 +69,13 @@ export class RowMismatch extends Data.TaggedError("RowMismatch")<{
   readonly finalized: Digest
 }> {}
 
+/** A height outside the rewind window, or one whose state needs what has been pruned. Nothing was written. */
+export class HeightNotRetained extends Data.TaggedError("HeightNotRetained")<{
+  readonly height: Height
+  readonly oldest: Height
+  readonly newest: Height
+}> {}
+
 /** Why a sync plan refuses a transition. Nothing was written. */
 export type SyncPlanRefusal = SyncAfterComplete | FloorRegressed | FloorConflict | CompleteRegressed
 

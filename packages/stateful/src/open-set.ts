@@ -13,12 +13,20 @@
  */
 import type { Anchor, Height } from "@coppice/consensus"
 import type { Hasher } from "@coppice/crypto"
-import { type Flush, type Layer, type Member, type SealStep, StaleBatch, type SyncTarget } from "@coppice/qmdb"
+import {
+  type Flush,
+  type Layer,
+  type Member,
+  type MemberWrite,
+  type SealStep,
+  StaleBatch,
+  type SyncTarget,
+} from "@coppice/qmdb"
 import { type Change, StorageDead, type StorageShape } from "@coppice/storage"
-import { Effect } from "effect"
+import { Effect, Semaphore } from "effect"
 import type { Targets } from "./application.ts"
 import type { AnchorRow, Batches, DatabaseSet, Databases, Readers, SealedSet } from "./database-set.ts"
-import type { FlushError, SealError } from "./errors.ts"
+import { type FlushError, HeightNotRetained, type SealError } from "./errors.ts"
 import { putAnchor, putRow, removeRow } from "./root-record.ts"
 import { runInSlices } from "./slices.ts"
 import { targetsEqual } from "./targets.ts"
@@ -66,6 +74,8 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
   #durable: Anchor
   #nextId = 1
   #flushing = false
+  /** One write at a time, in order of asking: members plan one at a time, and a flush waits for one slice of a prune at most. */
+  readonly #writing = Semaphore.makeUnsafe(1)
   #dead: StorageDead | undefined
 
   constructor(parts: OpenSetParts<M>) {
@@ -251,12 +261,7 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     must(!this.#flushing, "one flush at a time")
     if (this.#applied.length === 0) return Effect.succeed(this.#durable)
     this.#flushing = true
-    return this.#flush(this.#applied.length, this.#anchor, this.#tip.targets).pipe(
-      Effect.tapCause((cause) =>
-        Effect.sync(() => {
-          this.#dead = new StorageDead({ environment: this.#parts.name, cause })
-        }),
-      ),
+    return this.#exclusive(() => this.#flush(this.#applied.length, this.#anchor, this.#tip.targets)).pipe(
       Effect.ensuring(
         Effect.sync(() => {
           this.#flushing = false
@@ -265,20 +270,46 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     )
   }).pipe(Effect.uninterruptible)
 
+  /** Runs one write alone. What fails in it is final: the set is dead. */
+  #exclusive<A>(write: () => Effect.Effect<A, FlushError>): Effect.Effect<A, FlushError> {
+    const alone = Effect.suspend(() => (this.#dead === undefined ? write() : Effect.fail(this.#dead))).pipe(
+      Effect.tapCause((cause) =>
+        Effect.sync(() => {
+          this.#dead ??= new StorageDead({ environment: this.#parts.name, cause })
+        }),
+      ),
+      Effect.uninterruptible,
+    )
+    return Semaphore.withPermits(this.#writing, 1)(alone)
+  }
+
   #flush(covered: number, anchor: Anchor, targets: Targets<M>): Effect.Effect<Anchor, FlushError> {
-    const { hasher, storage } = this.#parts
     const first = this.#durable.height + 1
-    return Effect.gen({ self: this }, function* () {
-      const flushes = yield* runInSlices<ReadonlyArray<Flush>, FlushError>(this.#collect(targets), hasher)
+    const plan = this.#collect(targets)
+    return Effect.map(
+      this.#write(plan, () => this.#moveWindow(first, anchor)),
+      () => {
+        this.#applied.splice(0, covered)
+        this.#durable = anchor
+        for (const height of this.#rows.keys()) if (!this.#inWindow(height, anchor)) this.#rows.delete(height)
+        return anchor
+      },
+    )
+  }
+
+  /** Writes what members have planned, with rows of the set, in one write, and settles it. */
+  #write(
+    plan: Generator<undefined, ReadonlyArray<MemberWrite>, void>,
+    rows: () => ReadonlyArray<Change>,
+  ): Effect.Effect<void, FlushError> {
+    const { hasher, storage } = this.#parts
+    return Effect.gen(function* () {
+      const writes = yield* runInSlices<ReadonlyArray<MemberWrite>, FlushError>(plan, hasher)
       const changes: Change[] = []
-      for (const flush of flushes) for (const change of flush.changes) changes.push(change)
-      changes.push(...this.#moveWindow(first, anchor))
+      for (const write of writes) for (const change of write.changes) changes.push(change)
+      for (const change of rows()) changes.push(change)
       yield* storage.write(changes)
-      for (const flush of flushes) flush.settled()
-      this.#applied.splice(0, covered)
-      this.#durable = anchor
-      for (const height of this.#rows.keys()) if (!this.#inWindow(height, anchor)) this.#rows.delete(height)
-      return anchor
+      for (const write of writes) write.settled()
     })
   }
 
@@ -319,4 +350,70 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     changes.push(putAnchor(anchor))
     return changes
   }
+
+  /** The row of a durable height whose state has not been pruned. */
+  #retained(height: Height): AnchorRow<M> | HeightNotRetained {
+    const row = this.#rows.get(height)
+    const { names, members } = this.#parts
+    const whole = members.every((member, i) => row === undefined || row.targets[names[i]!]!.start >= member.pruned)
+    if (row !== undefined && height <= this.#durable.height && whole) return row
+    const [oldest = this.#durable.height] = this.#rows.keys()
+    return new HeightNotRetained({ height, oldest: oldest as Height, newest: this.#durable.height })
+  }
+
+  readonly prune = (height: Height): Effect.Effect<void, HeightNotRetained | FlushError> =>
+    Effect.gen({ self: this }, function* () {
+      const row = this.#retained(height)
+      if (row instanceof HeightNotRetained) return yield* row
+      const { names } = this.#parts
+      yield* this.#forget((member, i) => member.prune(row.targets[names[i]!]!.start))
+      while (yield* this.#forget((member) => member.trim()));
+    })
+
+  /** One write in which every member that has something to forget forgets it; false when none has. */
+  #forget(
+    plan: (member: AnyMember, i: number) => Generator<undefined, MemberWrite, void> | undefined,
+  ): Effect.Effect<boolean, FlushError> {
+    return this.#exclusive(() => {
+      const planned = this.#parts.members.flatMap((member, i) => plan(member, i) ?? [])
+      if (planned.length === 0) return Effect.succeed(false)
+      return Effect.as(
+        this.#write(allOf(planned), () => []),
+        true,
+      )
+    })
+  }
+
+  readonly rewind = (height: Height): Effect.Effect<Anchor, HeightNotRetained | FlushError> =>
+    Effect.gen({ self: this }, function* () {
+      must(this.#applied.length === 0, "everything applied is flushed before a rewind")
+      const row = this.#retained(height)
+      if (row instanceof HeightNotRetained) return yield* row
+      if (height === this.#durable.height) return this.#durable
+      return yield* this.#exclusive(() => this.#rewind(row))
+    })
+
+  #rewind({ height, round, digest, targets }: AnchorRow<M>): Effect.Effect<Anchor, FlushError> {
+    const { names, members } = this.#parts
+    const anchor = { height, round, digest }
+    const gone = [...this.#rows.keys()].filter((known) => known > height)
+    const planned = members.flatMap((member, i) => member.rewind(targets[names[i]!]!.end) ?? [])
+    this.#pending.clear()
+    return Effect.map(
+      this.#write(allOf(planned), () => [...gone.map(removeRow), putAnchor(anchor)]),
+      () => {
+        for (const known of gone) this.#rows.delete(known)
+        this.#anchor = this.#durable = anchor
+        this.#tip = { id: this.#nextId++, parent: -1, targets, bytes: 0, layers: members.map(({ tip }) => tip) }
+        return anchor
+      },
+    )
+  }
+}
+
+/** The outcomes of several pieces of work, one after the other. */
+function* allOf<A>(work: ReadonlyArray<Generator<undefined, A, void>>): Generator<undefined, ReadonlyArray<A>, void> {
+  const outcomes: A[] = []
+  for (const piece of work) outcomes.push(yield* piece)
+  return outcomes
 }

@@ -36,6 +36,7 @@ export abstract class BaseMember<B extends BatchHandle, R, C extends { readonly 
   }
 
   abstract get reader(): R
+  abstract get pruned(): Location
   abstract prune(location: Location): Generator<undefined, MemberWrite, void> | undefined
   abstract trim(): Generator<undefined, MemberWrite, void> | undefined
   abstract rewind(size: Location): Generator<undefined, MemberWrite, void> | undefined

@@ -197,6 +197,10 @@ class CompactMember<B extends BatchHandle & FlooredBatch, V, O extends Tagged> e
     })
   }
 
+  get pruned(): Location {
+    return Location(0)
+  }
+
   /** There is no history to forget. */
   prune(location: Location): undefined {
     const { floor } = this.branches.stored.content!.state

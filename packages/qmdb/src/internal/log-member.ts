@@ -118,6 +118,10 @@ export class LogMember<B extends BatchHandle, R, S extends LogState, D> extends 
     return this.index.reader
   }
 
+  get pruned(): Location {
+    return Location(this.head.pruned)
+  }
+
   protected batchOver(parent: Branch<Content<S, D>>): B {
     return this.index.openBatch(parent)
   }

@@ -1,4 +1,3 @@
 /** What the tests of this package use, in one place. */
-export { Location } from "@coppice/merkle"
 export * from "../../src/index.ts"
 export { applyChanges, createRig, finish, openRig, type Rig, runSeal, stepSeal } from "./harness.ts"

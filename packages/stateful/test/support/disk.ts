@@ -56,15 +56,16 @@ export class Disk {
       },
       scan: (map, { start, end, reverse, limit }) => {
         alive()
+        // For a reverse scan start is the upper bound, inclusive, and end the lower one, exclusive.
+        const sign = reverse === true ? -1 : 1
         const entries = [...(this.maps.get(map) ?? [])]
           .map(([key, value]) => ({ key: keyBytes(key), value: value.slice() }))
           .filter(
             ({ key }) =>
-              (start === undefined || compareBytes(key, start) >= 0) &&
-              (end === undefined || compareBytes(key, end) < 0),
+              (start === undefined || sign * compareBytes(key, start) >= 0) &&
+              (end === undefined || sign * compareBytes(key, end) < 0),
           )
-          .sort((a, b) => compareBytes(a.key, b.key))
-        if (reverse === true) throw new Error("reverse scans are not built here")
+          .sort((a, b) => sign * compareBytes(a.key, b.key))
         return entries.slice(0, limit)
       },
       prefetch: () => Effect.void,

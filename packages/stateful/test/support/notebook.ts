@@ -160,6 +160,7 @@ class Notebook implements Member<NotebookBatch, NotebookReader> {
   }
 
   /** A notebook keeps no history. */
+  readonly pruned = Location(0)
   readonly prune = (): undefined => undefined
   readonly trim = (): undefined => undefined
   readonly rewind = (): undefined => undefined
