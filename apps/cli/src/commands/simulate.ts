@@ -1,5 +1,5 @@
 /**
- * `coppice simulate`: whole networks in virtual time, one schedule per seed.
+ * `coppice simulate`: whole networks in virtual time, one schedule per seed; and the crash sweep of the databases.
  *
  * Invariant: a failing seed is printed with the command that runs it again, the smallest schedule found that fails the
  * same way, and what consensus decided in it. A run in which what the scenario is named for never happened fails.
@@ -8,6 +8,7 @@ import { Clock, Console, Data, Effect, Option, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { SEEDS_MAX, SHOWN_SCHEDULE_MAX } from "../limits.ts"
 import { untilStopped } from "../signals.ts"
+import { CRASH_SWEEP, CRASH_SWEEP_ABOUT, summary, sweepCrashes } from "../simulate/crash-sweep.ts"
 import { runSeed, type SeedResult } from "../simulate/run.ts"
 import { SCENARIOS, type Scenario } from "../simulate/scenarios.ts"
 import { partWords, type ShrunkSeed, shrinkSeed } from "../simulate/shrunk.ts"
@@ -24,6 +25,7 @@ export class UnknownScenario extends Data.TaggedError("UnknownScenario")<{ reado
 const list = Effect.gen(function* () {
   yield* Console.log("Scenarios:")
   for (const { name, about } of SCENARIOS) yield* Console.log(`  ${name.padEnd(18)}${about}`)
+  yield* Console.log(`  ${CRASH_SWEEP.padEnd(18)}${CRASH_SWEEP_ABOUT}`)
   yield* Console.log("\nRun one with: npm run simulate -- --scenario NAME --seeds N [--from S] [--json]")
 })
 
@@ -79,6 +81,17 @@ const run = Effect.fnUntraced(function* (scenario: Scenario, from: number, seeds
   }
 })
 
+const sweep = Effect.fnUntraced(function* (from: number, seeds: number, json: boolean) {
+  const startMs = yield* Clock.currentTimeMillis
+  const result = yield* sweepCrashes(from, seeds, json ? Console.error : Console.log)
+  const seconds = ((yield* Clock.currentTimeMillis) - startMs) / 1000
+  if (json) yield* Console.log(JSON.stringify({ scenario: CRASH_SWEEP, seeds, from, ...result, seconds }))
+  else yield* Console.log(summary(result))
+  if (result.wrong.length > 0 || result.vacuous) {
+    return yield* new SimulationFailed({ scenario: CRASH_SWEEP, failed: result.failed })
+  }
+})
+
 /** The command. */
 export const simulate = Command.make(
   "simulate",
@@ -104,6 +117,7 @@ export const simulate = Command.make(
   },
   Effect.fnUntraced(function* ({ scenario, seeds, from, json }) {
     if (Option.isNone(scenario)) return yield* list
+    if (scenario.value === CRASH_SWEEP) return yield* untilStopped(sweep(from, seeds, json))
     const found = SCENARIOS.find(({ name }) => name === scenario.value)
     if (found === undefined) return yield* new UnknownScenario({ scenario: scenario.value })
     yield* untilStopped(run(found, from, seeds, json))
