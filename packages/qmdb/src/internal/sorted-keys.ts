@@ -26,17 +26,17 @@ const lowerBound = (count: number, key: KeyText, from: (index: number) => KeyTex
 /** See the head of this file. */
 export class SortedKeys {
   private readonly blocks: Array<Array<KeyText>> = []
+  /** Where `seek` has left off: a block and a place in it. */
+  private block = 0
+  private place = 0
 
-  /** Number of the block that holds a key or would, and the key's place in it, left in `block` and `place`. */
+  /** Finds the block that holds a key or would, and the key's place in it. */
   private seek(key: KeyText): void {
     const { blocks } = this
     this.block = lowerBound(blocks.length, key, (i) => blocks[i]!.at(-1)!)
     const block = blocks[this.block]
     this.place = block === undefined ? 0 : lowerBound(block.length, key, (i) => block[i]!)
   }
-
-  private block = 0
-  private place = 0
 
   /** Adds a key; adding it again changes nothing. */
   add(key: KeyText): void {
