@@ -32,8 +32,8 @@ import { ConfigUnreadable, DirectoryFailed, ForeignDirectory, SecretExposed, Sec
 import { fromHex, toHex } from "./hex.ts"
 import { CONFIG_BYTES_MAX } from "./limits.ts"
 
-/** Version of the layout above and of config.json. */
-export const DIRECTORY_FORMAT = 1
+/** Version of the layout above, of config.json, and of the blocks of standard applications that the node has stored. */
+export const DIRECTORY_FORMAT = 2
 
 const Digest = Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))
 

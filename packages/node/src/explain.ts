@@ -32,6 +32,18 @@ const BROKEN_APPLICATION =
 const BROKEN_CONSENSUS =
   "More validators than tolerated are faulty, or two chains are mixed: stop, and compare with the others."
 
+/** A format is refused as a whole: chains do not move from one to another. */
+const anotherFormat = (where: string, { expected, actual }: Formats): Explanation => ({
+  what: `${where} has format ${actual}, this program reads and writes format ${expected}`,
+  advice:
+    "Nothing was changed. Go on with the program that made it, or start a new chain in another --data directory: blocks and state of one format do not carry over to another.",
+})
+
+interface Formats {
+  readonly expected: string
+  readonly actual: string
+}
+
 /** Explains an error of a node. */
 export const explain = (error: NodeOpenError | NodeFailure | ListenFailed | NoNode): Explanation => {
   switch (error._tag) {
@@ -54,6 +66,7 @@ export const explain = (error: NodeOpenError | NodeFailure | ListenFailed | NoNo
     case "ConfigUnreadable":
       return { what: `${error.path} is unreadable: ${error.reason}`, advice: NOT_THIS_DIRECTORY }
     case "ForeignDirectory":
+      if (error.field === "format") return anotherFormat(error.directory, error)
       return {
         what: `${error.directory} belongs to another ${error.field}: expected ${error.expected}, found ${error.actual}`,
         advice: NOT_THIS_DIRECTORY,
@@ -67,6 +80,7 @@ export const explain = (error: NodeOpenError | NodeFailure | ListenFailed | NoNo
       return { what: `no secret key in ${error.path}: ${error.reason}`, advice: "Put the key back from your backup." }
     case "ForeignSet":
     case "ForeignEnvironment":
+      if (error.field === "format") return anotherFormat("the environment", error)
       return {
         what: `the environment belongs to another ${error.field}: expected ${error.expected}, found ${error.actual}`,
         advice: NOT_THIS_DIRECTORY,

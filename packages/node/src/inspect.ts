@@ -8,6 +8,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { describeMarshal, MARSHAL_MAPS } from "@coppice/consensus"
+import type { SyncTarget } from "@coppice/qmdb"
 import { describeSet, SET_MAPS, type SetDescription } from "@coppice/stateful"
 import type { StorageShape } from "@coppice/storage"
 import { openLmdb } from "@coppice/storage/lmdb"
@@ -27,13 +28,18 @@ const bytesIn = (directory: string) =>
 
 const roundView = ({ epoch, view }: { readonly epoch: number; readonly view: number }) => ({ epoch, view })
 
+const standsAt = ({ root, start, end, canonical }: SyncTarget) => ({
+  root: toHex(root),
+  floor: Number(start),
+  size: Number(end),
+  ...(canonical === undefined ? undefined : { canonical: toHex(canonical) }),
+})
+
 const membersOf = ({ identity, rows }: SetDescription) => {
   const targets = rows.at(-1)?.targets
   return identity.members.map(({ name, format, incarnation }) => {
     const target = targets?.[name]
-    const stands =
-      target === undefined ? null : { root: toHex(target.root), floor: Number(target.start), size: Number(target.end) }
-    return { name, format, incarnation, ...stands }
+    return { name, format, incarnation, ...(target === undefined ? undefined : standsAt(target)) }
   })
 }
 

@@ -16,7 +16,12 @@ interface WithHeader<B> {
   readonly blocks?: { readonly header: { readonly write: (writer: ByteWriter, block: B) => void } }
 }
 
-const targetView = ({ root, start, end }: SyncTarget) => ({ root: toHex(root), start: Number(start), end: Number(end) })
+const targetView = ({ root, start, end, canonical }: SyncTarget) => ({
+  root: toHex(root),
+  start: Number(start),
+  end: Number(end),
+  ...(canonical === undefined ? undefined : { canonical: toHex(canonical) }),
+})
 
 /** What chain a node is on: nothing here changes while it runs. */
 export const chainView = <B extends Block, M extends Databases>({

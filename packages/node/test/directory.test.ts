@@ -9,6 +9,7 @@ import { Effect } from "effect"
 import { describe, expect } from "vitest"
 import {
   CONFIG_BYTES_MAX,
+  DIRECTORY_FORMAT,
   keepSecret,
   type NodeConfig,
   nodePaths,
@@ -19,7 +20,13 @@ import {
 } from "../src/index.ts"
 import { imageOf, temporaryDirectory } from "./support/temporary.ts"
 
-const CONFIG: NodeConfig = { format: 1, chain: "test", genesis: "ab".repeat(32), application: "toy", validator: 2 }
+const CONFIG: NodeConfig = {
+  format: DIRECTORY_FORMAT,
+  chain: "test",
+  genesis: "ab".repeat(32),
+  application: "toy",
+  validator: 2,
+}
 const SEED = new Uint8Array(32).fill(7)
 
 describe("config.json", () => {
@@ -36,13 +43,13 @@ describe("config.json", () => {
   it.effect("of an unknown format is refused by its format alone", () =>
     Effect.gen(function* () {
       const paths = nodePaths(yield* temporaryDirectory)
-      writeFileSync(paths.config, '{ "format": 2, "of": "a later program" }')
+      writeFileSync(paths.config, '{ "format": 3, "of": "a later program" }')
       const before = imageOf(paths.root)
       expect(yield* Effect.flip(readConfig(paths))).toMatchObject({
         _tag: "ForeignDirectory",
         field: "format",
-        expected: "1",
-        actual: "2",
+        expected: "2",
+        actual: "3",
       })
       expect(imageOf(paths.root)).toEqual(before)
     }),
@@ -52,7 +59,7 @@ describe("config.json", () => {
     ["no JSON", "{"],
     ["an empty file", ""],
     ["no object", "1"],
-    ["a missing field", '{ "format": 1, "chain": "c" }'],
+    ["a missing field", '{ "format": 2, "chain": "c" }'],
     ["a negative index", JSON.stringify({ ...CONFIG, validator: -1 })],
     ["a digest in capitals", JSON.stringify({ ...CONFIG, genesis: "AB".repeat(32) })],
   ] as const) {

@@ -4,6 +4,7 @@
  * compared byte for byte.
  */
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { MARSHAL_MAPS } from "@coppice/consensus"
 import { SET_MAPS, targetsEqual } from "@coppice/stateful"
 import { type Change, StorageDead, StorageWriteFailed } from "@coppice/storage"
@@ -28,6 +29,15 @@ const refusalOf = Effect.fnUntraced(function* (options: Effect.Success<ReturnTyp
   expect(checked).toEqual(refused)
   return refused
 })
+
+const FORMAT_1: Readonly<Record<string, Readonly<Record<string, string>>>> = JSON.parse(
+  readFileSync(join(import.meta.dirname, "../../stateful/test/fixtures/set-format-1.json"), "utf8"),
+)
+const fromHex = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, "hex"))
+/** The databases of a chain as the program of format 1 left them. */
+const format1Rows: ReadonlyArray<Change> = Object.entries(FORMAT_1).flatMap(([map, rows]) =>
+  Object.entries(rows).map(([key, value]) => ({ tag: "put", map, key: fromHex(key), value: fromHex(value) }) as const),
+)
 
 const writeRaw = (directory: string, maps: ReadonlyArray<string>, changes: ReadonlyArray<Change>) =>
   Effect.scoped(Effect.flatMap(openLmdb({ directory, maps }), (storage) => storage.write(changes)))
@@ -164,6 +174,27 @@ describe("a foreign directory is refused and every byte of it stays", () => {
     }),
   )
 
+  it.live("a chain as format 1 wrote it, by config.json and by its databases alone, saying what to do", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const options = yield* toyOptions(directory)
+      const paths = nodePaths(directory)
+      const config = { format: 1, chain: "test", genesis: "ab".repeat(32), application: "toy", validator: 0 }
+      writeFileSync(paths.config, `${JSON.stringify(config, undefined, 2)}\n`)
+      writeFileSync(paths.lock, "")
+      yield* writeRaw(setPath(paths, "toy"), SET_MAPS, format1Rows)
+      yield* writeRaw(paths.marshal, MARSHAL_MAPS, [])
+      const refused = yield* refusalOf(options)
+      expect(refused).toMatchObject({ _tag: "ForeignDirectory", field: "format", expected: "2", actual: "1" })
+      expect(explain(refused).what).toBe(`${directory} has format 1, this program reads and writes format 2`)
+      expect(explain(refused).advice).toContain("start a new chain in another --data directory")
+      rmSync(paths.config)
+      const alone = yield* refusalOf(options)
+      expect(alone).toMatchObject({ _tag: "ForeignSet", field: "format", expected: "2", actual: "1" })
+      expect(explain(alone).advice).toBe(explain(refused).advice)
+    }),
+  )
+
   it.live("another chain id, by the environments alone", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
@@ -235,7 +266,7 @@ describe("inspect", () => {
       const before = imageOf(directory)
       const inspected = yield* inspectNode(directory)
       expect(imageOf(directory)).toEqual(before)
-      expect(inspected).toMatchObject({ chain: "test", application: "toy", validator: 0, format: 1 })
+      expect(inspected).toMatchObject({ chain: "test", application: "toy", validator: 0, format: 2 })
       const { set, marshal } = inspected
       expect(set!.anchor!.height).toBeGreaterThanOrEqual(4)
       expect(set!.window!.last).toBe(set!.anchor!.height)

@@ -135,6 +135,8 @@ export interface MemberHome {
 export interface MemberSpec<B, R> {
   /** Canonical text of everything that fixes the format: family, structure, codecs. Kept in the root record and compared at open. */
   readonly format: string
+  /** Whether targets have a canonical root: those of the `current` family do. */
+  readonly canonical: boolean
   /** Target of a freshly created database: it holds one commit. Genesis blocks commit to it (INV-39). */
   readonly initialTarget: (hasher: Hasher) => SyncTarget
   /** Changes that create the database in an empty place. Written with the set's root record. */

@@ -54,7 +54,10 @@ export const bindSet = <B extends Block, M extends Databases>(binding: SetBindin
       chainId,
       genesis: genesis.digest,
       application: application.name,
-      members: names.map((name) => ({ name, format: application.databases[name]!.format, incarnation: 0 })),
+      members: names.map((name) => {
+        const { format, canonical } = application.databases[name]!
+        return { name, format, canonical, incarnation: 0 }
+      }),
     },
   }
 }

@@ -8,7 +8,15 @@ import type { StorageShape } from "@coppice/storage"
 import type { Effect } from "effect"
 import type { AnchorRow, Databases } from "./database-set.ts"
 import type { ForeignSet, SetCorrupt, SyncPlanUnreadable } from "./errors.ts"
-import { readAnchor, readAnyIdentity, readPlan, readRows, SET_FORMAT_VERSION, type SetIdentity } from "./root-record.ts"
+import {
+  readAnchor,
+  readAnyIdentity,
+  readPlan,
+  readRows,
+  rowCodec,
+  SET_FORMAT_VERSION,
+  type SetIdentity,
+} from "./root-record.ts"
 import { attempt } from "./slices.ts"
 import { decodePlan, type PlanRecord } from "./sync-plan.ts"
 
@@ -35,7 +43,7 @@ export const describeSet = (
     const identity = readAnyIdentity(storage)
     if (identity === undefined) return undefined
     const anchor = readAnchor(storage)
-    const names = identity.members.map(({ name }) => name)
-    const rows = anchor === undefined ? [] : readRows<Databases>(storage, names, anchor)
+    const shapes = Object.fromEntries(identity.members.map((member) => [member.name, member]))
+    const rows = anchor === undefined ? [] : readRows(storage, rowCodec<Databases>(shapes), anchor)
     return { format: SET_FORMAT_VERSION, identity, plan: decodePlan(readPlan(storage)), anchor, rows }
   })

@@ -16,9 +16,17 @@ export {
   type StandardApplication,
 } from "./make.ts"
 export * from "./mempool.ts"
-export { SET_FORMAT_VERSION, SET_MAPS, type SetIdentity } from "./root-record.ts"
+export { type MemberIdentity, SET_FORMAT_VERSION, SET_MAPS, type SetIdentity } from "./root-record.ts"
 export { openDatabaseSet, type SetOptions } from "./set.ts"
 export * from "./standard-block.ts"
 export * from "./startup.ts"
 export * from "./sync-plan.ts"
-export { initialTargets, memberNames, targetCodec, targetsCodec, targetsEqual } from "./targets.ts"
+export {
+  initialTargets,
+  memberNames,
+  type TargetShape,
+  type TargetShapes,
+  targetCodec,
+  targetsCodec,
+  targetsEqual,
+} from "./targets.ts"

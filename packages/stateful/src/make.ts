@@ -189,7 +189,13 @@ export const make = <Tx, const M extends Databases>(
   const { bodyBytesMax = BLOCK_BODY_BYTES_MAX, transactionsMax = BLOCK_TRANSACTIONS_MAX } = limits
   const names = memberNames<M>(options.databases)
   const transition = new Transition<Tx, M>(options, names)
-  const blocks = standardBlocks<Tx, M>({ names, transaction, hasher, bodyBytesMax, transactionsMax })
+  const blocks = standardBlocks<Tx, M>({
+    databases: options.databases,
+    transaction,
+    hasher,
+    bodyBytesMax,
+    transactionsMax,
+  })
   const ids = inputs === undefined ? undefined : new BlockIds<Tx, M>(inputs)
 
   /** The un-finalized ancestors; undefined when they are too many, or not all can be seen. */

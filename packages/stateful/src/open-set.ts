@@ -11,6 +11,7 @@
  * and flushing take several turns; the first is invisible until its last one, the second captures all members in its
  * first. No sealed set refers to its parent: the registry names parents by id, so flushed layers are let go.
  */
+import type { Codec } from "@coppice/codec"
 import type { Anchor, Height } from "@coppice/consensus"
 import type { Hasher } from "@coppice/crypto"
 import {
@@ -41,6 +42,7 @@ export interface OpenSetParts<M extends Databases> {
   readonly members: ReadonlyArray<AnyMember>
   readonly storage: StorageShape
   readonly hasher: Hasher
+  readonly row: Codec<AnchorRow<M>>
   /** Rows in storage, oldest first, the last one at the anchor. */
   readonly rows: ReadonlyArray<AnchorRow<M>>
   readonly rewindHeights: number
@@ -345,7 +347,7 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     for (const [height, row] of this.#rows) {
       if (height > anchor.height) continue
       if (height < first && !this.#inWindow(height, anchor)) changes.push(removeRow(height))
-      if (height >= first && this.#inWindow(height, anchor)) changes.push(putRow<M>(this.#parts.names, row))
+      if (height >= first && this.#inWindow(height, anchor)) changes.push(putRow(this.#parts.row, row))
     }
     changes.push(putAnchor(anchor))
     return changes

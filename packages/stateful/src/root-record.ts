@@ -13,6 +13,7 @@
  * The format version comes first and is all that may be read of an unknown one.
  */
 import {
+  Bool,
   ByteReader,
   Bytes,
   ByteWriter,
@@ -33,7 +34,7 @@ import type { Change, StorageShape } from "@coppice/storage"
 import type { AnchorRow, Databases } from "./database-set.ts"
 import { ForeignSet, SetCorrupt } from "./errors.ts"
 import { CHAIN_ID_BYTES_MAX, FORMAT_BYTES_MAX, MEMBERS_MAX, NAME_BYTES_MAX, REWIND_HEIGHTS_MAX } from "./limits.ts"
-import { targetsCodec } from "./targets.ts"
+import { type TargetShape, type TargetShapes, targetsCodec } from "./targets.ts"
 
 const ROOT_MAP = "root"
 const ROWS_MAP = "rows"
@@ -42,14 +43,21 @@ const ROWS_MAP = "rows"
 export const SET_MAPS: ReadonlyArray<string> = [...MEMBER_MAPS, ROOT_MAP, ROWS_MAP]
 
 /** Version of everything in a set's environment that its members do not version themselves. */
-export const SET_FORMAT_VERSION = 1
+export const SET_FORMAT_VERSION = 2
 
 /** What an environment belongs to and how its members are stored. */
 export interface SetIdentity {
   readonly chainId: string
   readonly genesis: Digest
   readonly application: string
-  readonly members: ReadonlyArray<{ readonly name: string; readonly format: string; readonly incarnation: number }>
+  readonly members: ReadonlyArray<MemberIdentity>
+}
+
+/** What a set says of one member: enough to read its targets without the application. */
+export interface MemberIdentity extends TargetShape {
+  readonly name: string
+  readonly format: string
+  readonly incarnation: number
 }
 
 const KEY_IDENTITY = Uint8Array.of(0)
@@ -60,7 +68,10 @@ const identityCodec: Codec<SetIdentity> = Struct({
   chainId: Text(CHAIN_ID_BYTES_MAX),
   genesis: Bytes(DIGEST_BYTES),
   application: Text(NAME_BYTES_MAX),
-  members: List(Struct({ name: Text(NAME_BYTES_MAX), format: Text(FORMAT_BYTES_MAX), incarnation: U32 }), MEMBERS_MAX),
+  members: List(
+    Struct({ name: Text(NAME_BYTES_MAX), format: Text(FORMAT_BYTES_MAX), canonical: Bool, incarnation: U32 }),
+    MEMBERS_MAX,
+  ),
 })
 
 const digestCodec = Bytes(DIGEST_BYTES)
@@ -81,8 +92,9 @@ const anchorCodec: Codec<Anchor> = {
   }),
 }
 
-const rowCodec = <M extends Databases>(names: ReadonlyArray<keyof M & string>): Codec<AnchorRow<M>> => {
-  const targets = targetsCodec<M>(names)
+/** Encoding of an anchor row. */
+export const rowCodec = <M extends Databases>(shapes: TargetShapes<M>): Codec<AnchorRow<M>> => {
+  const targets = targetsCodec<M>(shapes)
   return {
     name: "anchor row",
     size: undefined,
@@ -117,11 +129,11 @@ export const putAnchor = ({ height, round, digest }: Anchor): Change => ({
 export const putPlan = (value: Uint8Array): Change => ({ tag: "put", map: ROOT_MAP, key: KEY_PLAN, value })
 
 /** The change that writes the row of a height. */
-export const putRow = <M extends Databases>(names: ReadonlyArray<keyof M & string>, row: AnchorRow<M>): Change => ({
+export const putRow = <M extends Databases>(codec: Codec<AnchorRow<M>>, row: AnchorRow<M>): Change => ({
   tag: "put",
   map: ROWS_MAP,
   key: heightKey(row.height),
-  value: encode(rowCodec<M>(names), row),
+  value: encode(codec, row),
 })
 
 /** The change that removes the row of a height. */
@@ -146,7 +158,10 @@ const membersText = (identity: SetIdentity): string =>
 
 const sameMembers = (a: SetIdentity, b: SetIdentity): boolean =>
   a.members.length === b.members.length &&
-  a.members.every(({ name, format }, i) => name === b.members[i]!.name && format === b.members[i]!.format)
+  a.members.every(({ name, format, canonical }, i) => {
+    const other = b.members[i]!
+    return name === other.name && format === other.format && canonical === other.canonical
+  })
 
 const refuseUnless = (same: boolean, field: ForeignSet["field"], expected: string, actual: string): void => {
   if (!same) throw new ForeignSet({ field, expected, actual })
@@ -207,10 +222,9 @@ export const readAnchor = (storage: StorageShape): Anchor | undefined => {
  */
 export const readRows = <M extends Databases>(
   storage: StorageShape,
-  names: ReadonlyArray<keyof M & string>,
+  codec: Codec<AnchorRow<M>>,
   anchor: Anchor,
 ): ReadonlyArray<AnchorRow<M>> => {
-  const codec = rowCodec<M>(names)
   const entries = storage.scan(ROWS_MAP, { limit: REWIND_HEIGHTS_MAX + 1 })
   const rows = entries.map(({ value }, i) => decodeRow(`row ${i}`, () => decode(codec, value)))
   const first = anchor.height - rows.length + 1

@@ -24,6 +24,7 @@ import {
   readIdentity,
   readPlan,
   readRows,
+  rowCodec,
   type SetIdentity,
 } from "./root-record.ts"
 import { attempt } from "./slices.ts"
@@ -64,7 +65,12 @@ const create = <B extends Block, M extends Databases>(
   const anchor = anchorOf(genesis)
   const members = homes(options, identity, rewindHeights).flatMap((home, i) => databases[names[i]!]!.create(home))
   const row: AnchorRow<M> = { ...anchor, targets: syncTargets(genesis) }
-  return options.storage.write([...members, putIdentity(identity), putAnchor(anchor), putRow<M>(names, row)])
+  return options.storage.write([
+    ...members,
+    putIdentity(identity),
+    putAnchor(anchor),
+    putRow(rowCodec<M>(databases), row),
+  ])
 }
 
 const load = <B extends Block, M extends Databases>(
@@ -75,14 +81,16 @@ const load = <B extends Block, M extends Databases>(
 ): DatabaseSet<M> => {
   const { databases, name } = options.application
   const names = memberNames(databases)
-  const rows = readRows<M>(options.storage, names, anchor)
+  const row = rowCodec<M>(databases)
+  const rows = readRows(options.storage, row, anchor)
   const { targets } = rows.at(-1)!
   const members = homes(options, identity, rewindHeights).map((home, i): AnyMember => databases[names[i]!]!.open(home))
   for (const [i, member] of members.entries()) {
     if (targetsEqual(member.tip.target, targets[names[i]!]!)) continue
     throw new SetCorrupt({ row: "anchor", reason: `member ${names[i]} is not at height ${anchor.height}` })
   }
-  return new OpenSet<M>({ name, names, members, storage: options.storage, hasher: options.hasher, rows, rewindHeights })
+  const { storage, hasher } = options
+  return new OpenSet<M>({ name, names, members, storage, hasher, row, rows, rewindHeights })
 }
 
 const windowOf = (pendingAcksMax: number, rewindHeights = pendingAcksMax + 1): number => {

@@ -8,7 +8,7 @@
  *   body digest = SHA-256(namespace "_COPPICE_STATEFUL_BODY"  || body)
  *   digest      = SHA-256(namespace "_COPPICE_STATEFUL_BLOCK" || header)
  *
- * Terms: *targets* are the members' sync targets in declared order; a *namespace* is varint(length) || name.
+ * Terms: *targets* are the members' targets in declared order, see targets.ts; a *namespace* is varint(length) || name.
  *
  * Invariant: the parent is the one that the context names, so it is written once and the two cannot disagree. Neither
  * digest travels with a block: both are recomputed on `read`, and an encoding that decodes is the only one of its block.
@@ -37,7 +37,7 @@ import {
 import { createNamespace, DIGEST_BYTES, type Digest, type Hasher, type Namespace, signedBytes } from "@coppice/crypto"
 import type { Targets } from "./application.ts"
 import type { Databases } from "./database-set.ts"
-import { targetsCodec } from "./targets.ts"
+import { type TargetShapes, targetsCodec } from "./targets.ts"
 
 const BLOCK = createNamespace("_COPPICE_STATEFUL_BLOCK")
 const BODY = createNamespace("_COPPICE_STATEFUL_BODY")
@@ -58,8 +58,8 @@ export interface StandardBlock<Tx, M extends Databases> extends StandardHeader<M
 
 /** What decides the encoding of an application's blocks. Part of the chain: all nodes have the same. */
 export interface StandardBlockOptions<Tx, M extends Databases> {
-  /** Members in declared order. */
-  readonly names: ReadonlyArray<keyof M & string>
+  /** The members in declared order. */
+  readonly databases: TargetShapes<M>
   readonly transaction: Codec<Tx>
   readonly hasher: Hasher
   /** Bytes of all transactions with their count. */
@@ -135,8 +135,8 @@ export interface StandardBlocks<Tx, M extends Databases> {
 
 const digestCodec = Bytes(DIGEST_BYTES)
 
-const partsCodec = <M extends Databases>(names: ReadonlyArray<keyof M & string>): Codec<StandardParts<M>> => {
-  const targets = targetsCodec<M>(names)
+const partsCodec = <M extends Databases>(databases: TargetShapes<M>): Codec<StandardParts<M>> => {
+  const targets = targetsCodec<M>(databases)
   return {
     name: "block parts",
     size: undefined,
@@ -181,7 +181,7 @@ export const standardBlocks = <Tx, M extends Databases>(
   options: StandardBlockOptions<Tx, M>,
 ): StandardBlocks<Tx, M> => {
   const { hasher, bodyBytesMax } = options
-  const parts = partsCodec<M>(options.names)
+  const parts = partsCodec<M>(options.databases)
   const header = headerCodec(parts)
   const transactions = List(options.transaction, options.transactionsMax)
   const body = Blob(bodyBytesMax)

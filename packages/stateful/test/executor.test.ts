@@ -16,6 +16,13 @@ import { ModelSet } from "./support/model-set.ts"
 import { never, path, quiet, started, stoppedBy } from "./support/running-executor.ts"
 import { execute, recordingAck, TOY_GENESIS, type ToyBlock, ToyChain } from "./support/toy-chain.ts"
 
+/** A false target of the second member for a header over the first block's state. */
+const right = (change: (target: ToyBlock["targets"]["right"]) => ToyBlock["targets"]["right"]) => {
+  const honest = new ToyChain().grow(TOY_GENESIS, 1)
+  return { right: change(honest.targets.right) }
+}
+const otherCanonical = right((target) => ({ ...target, canonical: target.root }))
+
 describe("answers", () => {
   it.effect("a chain of proposals is verified, finalized, made durable and acknowledged", () =>
     Effect.gen(function* () {
@@ -59,14 +66,35 @@ describe("answers", () => {
     }),
   )
 
-  const right = (change: (target: ToyBlock["targets"]["right"]) => ToyBlock["targets"]["right"]) => {
-    const honest = new ToyChain().grow(TOY_GENESIS, 1)
-    return { right: change(honest.targets.right) }
-  }
+  it.effect("F1 a proposal with the state's root and another canonical root is that mismatch, of that member", () =>
+    Effect.gen(function* () {
+      const chain = new ToyChain()
+      const { propose, executor, end } = yield* started({
+        chain,
+        hooks: {
+          propose: (context, _ancestry, batches, tools) =>
+            Effect.map(execute({ changes: [["n", 1]] }, batches, tools), (sealed) => ({
+              block: { ...chain.grow(TOY_GENESIS, context.round.view, [["n", 1]], otherCanonical), context },
+              sealed,
+            })),
+        },
+      })
+      yield* Effect.forkChild(propose(TOY_GENESIS, 1))
+      expect(yield* Effect.flip(executor.stopped)).toMatchObject({
+        _tag: "ProposalCommitmentMismatch",
+        height: 1,
+        member: "right",
+      })
+      yield* end
+    }),
+  )
+
   it.effect.each([
     ["root", right((target) => ({ ...target, root: new Uint8Array(32) }))],
     ["range start", right((target) => ({ ...target, start: Location(1) }))],
     ["range end", right((target) => ({ ...target, end: Location(target.end + 1) }))],
+    ["canonical root", otherCanonical],
+    ["canonical root, left out,", right(({ canonical: _, ...target }) => target)],
   ] as const)("F2 a header with a wrong %s of its second member is false and is not cached", ([, lie]) =>
     Effect.gen(function* () {
       const { chain, verify, status, end } = yield* started()
@@ -297,6 +325,11 @@ describe("finalization", () => {
       "F24 a block that replays to another state",
       "FinalizedCommitmentMismatch",
       (c) => [c.grow(TOY_GENESIS, 1, [["n", 1]], { left: TOY_GENESIS.targets.left })],
+    ],
+    [
+      "F24 a block with the root of its state and another canonical root",
+      "FinalizedCommitmentMismatch",
+      (c) => [c.grow(TOY_GENESIS, 1, [["n", 1]], otherCanonical)],
     ],
   ]
   it.effect.each(fatals)("%s is fatal: its ack is cancelled and callers fail with the same error", ([, tag, blocks]) =>

@@ -1,7 +1,8 @@
 /**
  * Goal: an environment that is not exactly ours is refused with evidence and left as it was.
  * Method: one environment is made and grown, one thing about it or about who opens it is changed, and the durable image
- * before and after the refused opening is compared byte for byte. The same on real files is in `set-lmdb.test.ts`.
+ * before and after the refused opening is compared byte for byte. `fixtures/` holds the rows that earlier programs wrote
+ * for the same application at height 1. The same on real files is in `set-lmdb.test.ts`.
  */
 import { Bytes, encode, Struct, Text, U32, U64 } from "@coppice/codec"
 import { nobleHasher } from "@coppice/crypto"
@@ -9,10 +10,22 @@ import { Qmdb } from "@coppice/qmdb"
 import { it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
 import { describe, expect } from "vitest"
-import { Application, initialTargets, openDatabaseSet, openSyncPlan, type SetOpenError } from "../src/index.ts"
+import {
+  Application,
+  describeSet,
+  initialTargets,
+  openDatabaseSet,
+  openSyncPlan,
+  SET_FORMAT_VERSION,
+  type SetOpenError,
+} from "../src/index.ts"
+import FORMAT_1 from "./fixtures/set-format-1.json" with { type: "json" }
 import { advance, application, CHAIN_ID, openSet } from "./support/chain.ts"
 import { Disk } from "./support/disk.ts"
 import { notebook } from "./support/notebook.ts"
+
+const latin1 = (hex: string): string => Buffer.from(hex, "hex").toString("latin1")
+const fromHex = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, "hex"))
 
 const grown = Effect.gen(function* () {
   const disk = new Disk()
@@ -108,14 +121,28 @@ describe("foreign environments", () => {
 
   it.effect("an unknown format version, whatever follows it", () =>
     Effect.gen(function* () {
-      for (const version of [0, 2, 0xffff_ffff]) {
+      for (const version of [0, SET_FORMAT_VERSION - 1, SET_FORMAT_VERSION + 1, 0xffff_ffff]) {
         const disk = yield* grown
         disk.maps.get("root")!.set("\0", Uint8Array.of(...encode(U32, version), 9, 9))
         for (const opening of [openSet(disk.open()), planOf(disk)]) {
           const error = yield* refused<unknown>(disk, opening)
-          expect(error).toMatchObject({ _tag: "ForeignSet", field: "format", expected: "1", actual: String(version) })
+          expect(error).toMatchObject({ _tag: "ForeignSet", field: "format", expected: "2", actual: String(version) })
         }
       }
+    }),
+  )
+
+  it.effect("rows as format 1 wrote them: headers without canonical roots", () =>
+    Effect.gen(function* () {
+      const disk = new Disk()
+      for (const [map, entries] of Object.entries(FORMAT_1)) {
+        const rows = Object.entries(entries).map(([key, value]) => [latin1(key), fromHex(value)] as const)
+        disk.maps.set(map, new Map(rows))
+      }
+      const foreign = { _tag: "ForeignSet", field: "format", expected: "2", actual: "1" }
+      expect(yield* refused<unknown>(disk, openSet(disk.open()))).toMatchObject(foreign)
+      expect(yield* refused<unknown>(disk, planOf(disk))).toMatchObject(foreign)
+      expect(yield* Effect.flip(describeSet(disk.open()))).toMatchObject(foreign)
     }),
   )
 

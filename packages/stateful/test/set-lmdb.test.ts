@@ -92,7 +92,7 @@ it.live("a foreign set is refused and its files are byte-identical afterwards", 
 it.live("an unknown format version, a damaged anchor and F38 an unreadable plan are refused, byte-identical", () =>
   Effect.gen(function* () {
     for (const [key, value, expectedError] of [
-      [0, [0, 0, 0, 2, 1, 2, 3], { _tag: "ForeignSet", field: "format", expected: "1", actual: "2" }],
+      [0, [0, 0, 0, 1, 1, 2, 3], { _tag: "ForeignSet", field: "format", expected: "2", actual: "1" }],
       [1, [9, 9], { _tag: "SetCorrupt", row: "anchor" }],
       [2, [7], { _tag: "SyncPlanUnreadable" }],
     ] as const) {

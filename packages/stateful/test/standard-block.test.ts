@@ -18,6 +18,7 @@ import {
 import { contextCodec, decodeBlock, encodeBlock, Height, Round, View } from "@coppice/consensus"
 import { nobleHasher } from "@coppice/crypto"
 import { Location } from "@coppice/merkle"
+import type { SyncTarget } from "@coppice/qmdb"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { type StandardBlock, type StandardParts, standardBlocks } from "../src/index.ts"
@@ -29,10 +30,16 @@ interface Tx {
 }
 
 const transaction: Codec<Tx> = Struct({ to: Bytes(4), note: Text(16) })
-const names = ["balances", "notes"] as const
+const databases = { balances: { canonical: true }, notes: { canonical: false } }
 
 const blocksOf = <T>(codec: Codec<T>, bodyBytesMax = 200, transactionsMax = 8) =>
-  standardBlocks<T, TestDatabases>({ names, transaction: codec, hasher: nobleHasher, bodyBytesMax, transactionsMax })
+  standardBlocks<T, TestDatabases>({
+    databases,
+    transaction: codec,
+    hasher: nobleHasher,
+    bodyBytesMax,
+    transactionsMax,
+  })
 const blocks = blocksOf(transaction)
 
 const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 })
@@ -40,6 +47,7 @@ const counter = fc.maxSafeNat()
 const target = fc
   .record({ root: bytes32, start: fc.nat(1000), length: fc.integer({ min: 1, max: 1000 }) })
   .map(({ root, start, length }) => ({ root, start: Location(start), end: Location(start + length) }))
+const withCanonical = ([given, canonical]: readonly [SyncTarget, Uint8Array]): SyncTarget => ({ ...given, canonical })
 const parts: fc.Arbitrary<StandardParts<TestDatabases>> = fc.record({
   height: counter.map(Height),
   context: fc.record({
@@ -47,7 +55,7 @@ const parts: fc.Arbitrary<StandardParts<TestDatabases>> = fc.record({
     leader: bytes32,
     parent: fc.record({ view: counter.map(View), digest: bytes32 }),
   }),
-  targets: fc.record({ balances: target, notes: target }),
+  targets: fc.record({ balances: fc.tuple(target, bytes32).map(withCanonical), notes: target }),
 })
 const transactions = fc.array(
   fc.record({ to: fc.uint8Array({ minLength: 4, maxLength: 4 }), note: fc.string({ maxLength: 4 }) }),
@@ -118,6 +126,10 @@ describe("encoding", () => {
           [{ ...a, height: b.height }, one],
           [{ ...a, targets: b.targets }, one],
           [{ ...a, targets: { ...a.targets, notes: b.targets.notes } }, one],
+          [
+            { ...a, targets: { ...a.targets, balances: withCanonical([a.targets.balances, b.targets.notes.root]) } },
+            one,
+          ],
           [{ ...a, context: { ...a.context, round: b.context.round } }, one],
           [{ ...a, context: { ...a.context, leader: b.context.leader } }, one],
           [{ ...a, context: { ...a.context, parent: { ...a.context.parent, view: b.context.parent.view } } }, one],
@@ -202,12 +214,38 @@ describe("hostile input", () => {
     const forged = (notesStart: number): Uint8Array => {
       const writer = new ByteWriter().varint(sample.height)
       contextCodec.write(writer, sample.context)
-      writer.raw(new Uint8Array(32)).varint(0).varint(1)
+      writer.raw(new Uint8Array(32)).varint(0).varint(1).raw(new Uint8Array(32))
       writer.raw(new Uint8Array(32)).varint(notesStart).varint(7)
       return writer.blob(Uint8Array.of(0)).finish()
     }
     expect(decodeBlock(blocks.codec, forged(6)).transactions).toEqual([])
     for (const start of [7, 8]) expect(() => decodeBlock(blocks.codec, forged(start))).toThrow("empty target range")
+  })
+
+  test("a canonical root is there exactly where a member is declared with one", () => {
+    const { balances, notes } = sample.targets
+    const { canonical: _, ...bare } = balances
+    for (const targets of [
+      { balances: bare, notes },
+      { balances, notes: withCanonical([notes, notes.root]) },
+    ]) {
+      expect(() => blocks.make({ ...sample, targets }, [])).toThrow(RangeError)
+    }
+    const swapped = standardBlocks<Tx, TestDatabases>({
+      databases: { balances: { canonical: false }, notes: { canonical: true } },
+      transaction,
+      hasher: nobleHasher,
+      bodyBytesMax: 200,
+      transactionsMax: 8,
+    })
+    const other = swapped.make(
+      { ...sample, targets: { balances: bare, notes: withCanonical([notes, notes.root]) } },
+      [],
+    )
+    // The same length, and a header that no bit marks: what it means follows from the declaration alone.
+    expect(encode(swapped.header, other).length).toBe(encode(blocks.header, sample).length)
+    const mistaken = (): unknown => decode(blocks.header, encode(swapped.header, other)).targets.balances
+    expect(mistaken).toThrow(DecodeError)
   })
 
   test("canary: a transaction codec with two encodings of one value breaks the law", () => {

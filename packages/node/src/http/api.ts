@@ -22,8 +22,11 @@ const Named = Schema.Struct({ height: Count, digest: DigestHex })
 /** What a block commits to for one database. */
 export const TargetSchema = Schema.Struct({
   root: DigestHex.annotate({ description: "Root over all operations" }),
-  start: Count.annotate({ description: "Inactivity floor: no operation before it is needed for the current state" }),
+  start: Count.annotate({ description: "Lowest location that a sync may begin at" }),
   end: Count.annotate({ description: "Number of operations" }),
+  canonical: Schema.optionalKey(DigestHex).annotate({
+    description: "Root that proofs of current values lead to, where the database has one",
+  }),
 })
 
 /** Answer of `/chain`: what a light client starts from, if it trusts who tells it. */

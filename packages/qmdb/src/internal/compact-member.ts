@@ -297,6 +297,7 @@ export const compactSpec = <B extends BatchHandle & FlooredBatch, V, O extends T
   family: CompactFamily<B, V, O>,
 ): MemberSpec<B, CompactReader<V>> => ({
   format: name,
+  canonical: false,
   initialTarget: (hasher) => initialTarget(family.format, hasher),
   create: (home) => createRows(family.format, home),
   open: (home) => new CompactMember(family, home),

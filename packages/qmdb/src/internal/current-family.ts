@@ -32,6 +32,7 @@ export const currentFamily = <K, V, B extends KeyedBatch<K, V>, R extends KeyedR
       const current = new Grafts(grafting, hasher).build(state, new Float64Array(0), () => state.frontier.peaks[0]!)
       return { ...keyed.initial(state, hasher), current }
     },
+    canonical: true,
     targetOf: (state) => ({
       ...targetOf(state),
       start: boundary(state),

@@ -45,6 +45,8 @@ export interface Family<B, R, S extends LogState, D> {
   readonly commitFloor: (operation: Uint8Array) => number | undefined
   /** The state of a database that was just created. */
   readonly initial: (state: LogState, hasher: Hasher) => S
+  /** Whether targets have a canonical root. */
+  readonly canonical: boolean
   /** What a header commits to for a state. */
   readonly targetOf: (state: S) => SyncTarget
   /** Index record of a state. */
@@ -64,6 +66,7 @@ export const flooredFamily = <V>(layout: OperationLayout<V>) => ({
   genesisCommit: commitOperation(layout, undefined, 0),
   commitFloor: (operation: Uint8Array) => commitFloor(layout, operation),
   initial: (state: LogState) => state,
+  canonical: false,
   targetOf,
   record: () => new Uint8Array(0),
   prunable: ({ floor }: LogState) => floor,

@@ -55,6 +55,7 @@ export const keyedFamily = <K, V, B extends KeyedBatch<K, V>, R>(
   genesisCommit: commitOperation(format, undefined, 0),
   commitFloor: (operation) => commitFloor(format, operation),
   initial: (state) => ({ ...state, slots: 0, freedUsed: 0, active: 0, current: undefined }),
+  canonical: false,
   targetOf,
   record: keyedRecord,
   needsFloor: true,

@@ -55,6 +55,7 @@ export const logSpec = <B extends BatchHandle, R, S extends LogState, D>(
   family: Family<B, R, S, D>,
 ): MemberSpec<B, R> => ({
   format,
+  canonical: family.canonical,
   initialTarget: (hasher) => family.targetOf(genesis(family, hasher).state),
   create: (home) => createRows(family, home),
   open: (home) => new LogMember(family, home),

@@ -8,13 +8,13 @@
  * Durability: `flush` captures the tip when it starts and passes `gate` before it counts. `crash` is a power loss.
  */
 import { createHash } from "node:crypto"
-import { bytesEqual } from "@coppice/codec"
 import { type Anchor, Height } from "@coppice/consensus"
 import { Location } from "@coppice/merkle"
 import { type MemberSpec, StaleBatch, type SyncTarget } from "@coppice/qmdb"
 import { Effect } from "effect"
 import type { AnchorRow, Batches, DatabaseSet, Readers, SealedSet } from "../../src/database-set.ts"
 import type { FlushError } from "../../src/errors.ts"
+import { targetsEqual } from "../../src/targets.ts"
 
 /** One member's batch: every read and write of a closed batch throws `StaleBatch`. */
 export interface ModelBatch {
@@ -50,11 +50,14 @@ const targetOf = (map: ReadonlyMap<string, number>): SyncTarget => ({
   end: Location(map.size + 1),
 })
 
-/** What headers commit to for a content. */
-export const targetsOf = (content: Content): ModelTargets => ({
-  left: targetOf(content.left),
-  right: targetOf(content.right),
-})
+/** What headers commit to for a content: the second member has a canonical root beside its root. */
+export const targetsOf = (content: Content): ModelTargets => {
+  const right = targetOf(content.right)
+  return {
+    left: targetOf(content.left),
+    right: { ...right, canonical: createHash("sha256").update("canonical").update(right.root).digest() },
+  }
+}
 
 /** Adds amounts to a content: what a toy block does. */
 export const added = (content: Content, changes: ReadonlyArray<readonly [string, number]>): Content => {
@@ -175,7 +178,7 @@ export class ModelSet implements DatabaseSet<ModelDatabases> {
   }
 
   matches(sealed: SealedSet<ModelDatabases>, targets: ModelTargets): boolean {
-    return SIDES.every((side) => bytesEqual(sealed.targets[side].root, targets[side].root))
+    return SIDES.every((side) => targetsEqual(sealed.targets[side], targets[side]))
   }
 
   apply(sealed: SealedSet<ModelDatabases>, anchor: Anchor) {

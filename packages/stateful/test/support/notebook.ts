@@ -210,6 +210,7 @@ const targetOf = (hasher: Hasher, size: number, contents: Contents) => ({
 /** Declares a notebook. */
 export const notebook = (options: NotebookOptions = {}): MemberSpec<NotebookBatch, NotebookReader> => ({
   format: "notebook/1",
+  canonical: false,
   initialTarget: (hasher) => targetOf(hasher, 1, new Map()),
   create: (home) => [put(home, 1, new Map())],
   open: (home) => new Notebook(home, options),

@@ -42,6 +42,7 @@ const seal = (fields: Omit<ToyBlock, "digest">): ToyBlock => {
     changes,
     [...targets.left.root],
     [...targets.right.root],
+    [...(targets.right.canonical ?? [])],
   ])
   return { ...fields, digest: createHash("sha256").update(text).digest() }
 }
