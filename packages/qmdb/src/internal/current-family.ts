@@ -23,7 +23,14 @@ export const currentFamily = <K, V, B extends KeyedBatch<K, V>, R extends KeyedR
   proofs: (prover: CurrentProver<K, V>, reader: R) => P,
 ): Family<B, R & P, KeyedState, IndexPart> => {
   const { grafting } = format
-  const keyed = keyedFamily(format, kind, grafting)
+  const proving: KeyedKind<K, V, B, R & P> = {
+    ...kind,
+    readerOf: (index) => {
+      const reader = kind.readerOf(index)
+      return Object.assign(reader, proofs(new CurrentProver(index.core, format, reader), reader))
+    },
+  }
+  const keyed = keyedFamily(format, proving, grafting)
   const boundary = ({ size, floor }: LogState): Location => syncBoundary(grafting, Location(size), Location(floor))
   return {
     ...keyed,
@@ -39,12 +46,5 @@ export const currentFamily = <K, V, B extends KeyedBatch<K, V>, R extends KeyedR
       canonical: state.current!.canonical.root,
     }),
     prunable: boundary,
-    open: (core) => {
-      const index = keyed.open(core)
-      const { reader } = index
-      return Object.assign(index, {
-        reader: Object.assign(reader, proofs(new CurrentProver(core, format, reader), reader)),
-      })
-    },
   }
 }

@@ -9,9 +9,9 @@
 import type { Hasher } from "@coppice/crypto"
 import { Location } from "@coppice/merkle"
 import type { Grafting } from "@coppice/verify/grafting"
-import { StaleBatch } from "../errors.ts"
 import type { SealStep } from "../member.ts"
 import { type Activity, type CurrentState, canonicalState, type NodeReader } from "./activity.ts"
+import { requireSealing } from "./base-member.ts"
 import type { Branch } from "./branches.ts"
 import type { KeyedContent } from "./keyed-state.ts"
 import { SLICE_ITEMS } from "./layout.ts"
@@ -19,6 +19,7 @@ import type { LogState } from "./log-state.ts"
 import type { LogPart, OperationLog } from "./operation-log.ts"
 import { graftAll, regraft } from "./regraft.ts"
 import type { SlotIndex } from "./slot-index.ts"
+import { synchronous } from "./synchronous.ts"
 
 const NONE = new Float64Array(0)
 
@@ -32,20 +33,13 @@ const nodesOver =
 
 /** Runs hash jobs on the spot, whatever the hasher, and pauses where the work may. */
 function* onTheSpot<A>(hasher: Hasher, work: Generator<SealStep, A, void>): Generator<undefined, A, void> {
+  const { run } = synchronous(hasher)
   for (;;) {
     const step = work.next()
     if (step.done === true) return step.value
-    const job = step.value
-    for (let i = 0; i < (job?.count ?? 0); i++) {
-      const { input, inputOffsets, output, outputOffsets } = job!
-      output.set(hasher.hash(input.subarray(inputOffsets[i]!, inputOffsets[i + 1]!)), outputOffsets[i]!)
-    }
+    if (step.value !== undefined) run(step.value)
     yield undefined
   }
-}
-
-const requireOpen = (branch: Branch<unknown>): void => {
-  if (branch.state === "closed") throw new StaleBatch("seal", branch.id)
 }
 
 const toTheEnd = <A>(work: Generator<undefined, A, void>): A => {
@@ -96,7 +90,7 @@ export class Grafts {
       const end = Math.min(touched.length, from + SLICE_ITEMS)
       for (let i = from; i < end; i++) set[i] = slots.locate(touched[i]!, branch)
       yield undefined
-      requireOpen(branch)
+      requireSealing(branch)
     }
     const change = { leaves: Location(state.size), floor: Location(state.floor), cleared: previous, set }
     const node = nodesOver(log, content.log!, parent)
@@ -105,7 +99,7 @@ export class Grafts {
       const step = work.next()
       if (step.done === true) return { ...content, state: { ...state, current: this.finish(state, step.value, node) } }
       yield step.value
-      requireOpen(branch)
+      requireSealing(branch)
     }
   }
 

@@ -19,7 +19,6 @@ import type { SealStep } from "../member.ts"
 import { authenticateFloored } from "./authenticate.ts"
 import { requireSealing } from "./base-member.ts"
 import type { Branch, Branches } from "./branches.ts"
-import { ClosedLayers } from "./closed-layers.ts"
 import {
   type Family,
   flooredFamily,
@@ -30,6 +29,7 @@ import {
   type Undo,
 } from "./family.ts"
 import { ImmutableBatch, type ImmutableSource } from "./immutable-batch.ts"
+import { IndexRows } from "./index-rows.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
 import { LogProver } from "./log-proofs.ts"
 import { type Content, type Head, type LogState, readUndo } from "./log-state.ts"
@@ -37,7 +37,6 @@ import { keyIdentity, type Stated } from "./open-batch.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
 import { orderByBytes } from "./order.ts"
 import { inSlices } from "./slices.ts"
-import { Sweep } from "./sweep.ts"
 import type { Writes } from "./writes.ts"
 
 /** What a layer changed in the index: the keys it set, in order, and where those stood that were set before. */
@@ -96,10 +95,7 @@ class ImmutableIndex<K, V>
   readonly home: Branches<SetContent>
   private readonly core: LogCore<LogState, SetPart>
   private readonly keys: KeyIndex
-  private readonly closed: ClosedLayers
-  private sweep = new Sweep(1)
-  /** Keys whose rows are visible and that the unswept changes still hold. */
-  private swept: ReadonlyArray<KeyText> = []
+  private readonly rows: IndexRows
   /** What layers that are being sealed have put into the index. */
   private readonly traces = new Map<Branch<SetContent>, Array<KeyText>>()
 
@@ -108,7 +104,7 @@ class ImmutableIndex<K, V>
     this.home = core.branches
     this.core = core
     this.keys = new KeyIndex(core.space, 8)
-    this.closed = new ClosedLayers(undefined, this.keys)
+    this.rows = new IndexRows(core.space, this.keys)
     this.reader = new ImmutableStateReader(this, core)
   }
 
@@ -117,7 +113,7 @@ class ImmutableIndex<K, V>
       const key = this.keyAt(location)
       if (key !== undefined) this.keys.replayCreate(key, location)
     }
-    this.sweep = new Sweep(checkpoint)
+    this.rows.startAt(checkpoint)
     return state
   }
 
@@ -201,7 +197,7 @@ class ImmutableIndex<K, V>
 
   forget(branch: Branch<SetContent>): void {
     const created = this.traces.get(branch) ?? branch.content?.index?.created ?? []
-    this.closed.add(branch, NO_SLOTS, created)
+    this.rows.closed.add(branch, NO_SLOTS, created)
     this.traces.delete(branch)
   }
 
@@ -213,12 +209,8 @@ class ImmutableIndex<K, V>
     return replaced
   }
 
-  /** What the last flush has swept leaves memory here: until then it says what the rows say. */
-  *tidy(): Generator<undefined, void, void> {
-    yield* this.closed.clear()
-    const { swept } = this
-    this.swept = []
-    yield* inSlices(swept.length, (i) => this.keys.swept(swept[i]!))
+  tidy(): Generator<undefined, void, void> {
+    return this.rows.tidy()
   }
 
   *flush(covered: ReadonlyArray<Branch<SetContent>>, changes: Array<Change>): Generator<undefined, IndexFlush, void> {
@@ -226,13 +218,7 @@ class ImmutableIndex<K, V>
       const { created } = branch.content!.index!
       yield* inSlices(created.length, (i) => this.keys.mergeCreate(created[i]!, branch))
     }
-    const { size } = covered.at(-1)!.content!.state
-    const { space, log } = this.core
-    const swept = yield* this.sweep.advance(space, undefined, this.keys, size, size - log.storedSize, changes)
-    const settled = (): void => {
-      this.swept = swept
-    }
-    return { checkpoint: this.sweep.checkpoint, settled }
+    return yield* this.rows.flush(this.core.log.storedSize, covered.at(-1)!.content!.state.size, changes)
   }
 
   *rewind(
@@ -249,11 +235,7 @@ class ImmutableIndex<K, V>
       })
     }
     for (const [key, location] of keys) this.keys.putRow(key, location, changes)
-    const settled = (): void => {
-      for (const key of keys.keys()) this.keys.swept(key)
-      this.sweep = new Sweep(checkpoint)
-    }
-    return { state: to, settled }
+    return { state: to, settled: () => this.rows.setBack(keys.keys(), checkpoint) }
   }
 
   *trim(from: number, to: number, changes: Array<Change>): Generator<undefined, void, void> {

@@ -18,9 +18,9 @@ import { Effect } from "effect"
 import type { SealStep } from "../member.ts"
 import { activityBytes, type CurrentState } from "./activity.ts"
 import type { Branch, Branches } from "./branches.ts"
-import { ClosedLayers } from "./closed-layers.ts"
 import type { Family, IndexFlush, LogCore, LogIndex, RewindPlan, Undo } from "./family.ts"
 import { Grafts } from "./grafts.ts"
+import { IndexRows } from "./index-rows.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
 import type { KeyedBatch } from "./keyed-batch.ts"
 import { type IndexPart, type KeyedContent, type KeyedState, keyedRecord, readKeyedRecord } from "./keyed-state.ts"
@@ -31,7 +31,6 @@ import { Kind, ownerKind, ownerSlot } from "./operation-log.ts"
 import { type SealHome, type SealInput, type SealTrace, Touched } from "./sealing.ts"
 import { inSlices } from "./slices.ts"
 import { INACTIVE, SLOTS_PER_PAGE, SlotIndex } from "./slot-index.ts"
-import { Sweep } from "./sweep.ts"
 
 /** Seals a batch of one order of keys: which operations its writes become. */
 export type Seal = <K, V>(home: SealHome<K, V>, input: SealInput) => Generator<SealStep, KeyedContent, void>
@@ -81,10 +80,7 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
   readonly keys: KeyIndex
   private readonly kind: KeyedKind<K, V, B, R>
   private readonly grafts: Grafts | undefined
-  private readonly closed: ClosedLayers
-  private sweep = new Sweep(1)
-  /** Keys whose rows are visible and that the unswept changes still hold. */
-  private swept: ReadonlyArray<KeyText> = []
+  private readonly rows: IndexRows
   /** What layers that are being sealed have put into the shared indexes. */
   private readonly traces = new Map<Branch<KeyedContent>, SealTrace>()
 
@@ -100,7 +96,7 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
     this.core = core
     this.home = core.branches
     this.keys = new KeyIndex(core.space, 4, format.ordered)
-    this.closed = new ClosedLayers(this.slots, this.keys)
+    this.rows = new IndexRows(core.space, this.keys, this.slots)
     this.reader = kind.readerOf(this)
   }
 
@@ -121,7 +117,7 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
     }
     const found = this.slots.rebuildFreed(slots)
     if (found !== active) throw space.corrupt(`${found} keys are active, the head row says ${active}`)
-    this.sweep = new Sweep(checkpoint)
+    this.rows.startAt(checkpoint)
     const node = (position: Position): Digest => log.node(position, branches.stored)
     const current = this.grafts?.build(state, this.slots.locations(active), node)
     return { ...state, slots, active, freedUsed: 0, current }
@@ -198,9 +194,9 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
 
   forget(branch: Branch<KeyedContent>): void {
     const trace = this.traces.get(branch)
-    if (trace !== undefined) this.closed.add(branch, trace.touched.slots, trace.created)
+    if (trace !== undefined) this.rows.closed.add(branch, trace.touched.slots, trace.created)
     const index = branch.content?.index
-    if (index !== undefined) this.closed.add(branch, index.touched, index.created)
+    if (index !== undefined) this.rows.closed.add(branch, index.touched, index.created)
     this.traces.delete(branch)
   }
 
@@ -215,24 +211,22 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
     return { numbers: touched, previous }
   }
 
-  /** What the last flush has swept leaves memory here: until then it says what the rows say. */
-  *tidy(): Generator<undefined, void, void> {
-    yield* this.closed.clear()
-    const { swept } = this
-    this.swept = []
-    yield* inSlices(swept.length, (i) => this.keys.swept(swept[i]!))
+  tidy(): Generator<undefined, void, void> {
+    return this.rows.tidy()
   }
 
   *flush(covered: ReadonlyArray<Branch<KeyedContent>>, changes: Array<Change>): Generator<undefined, IndexFlush, void> {
     for (const branch of covered) yield* this.merge(branch)
     const { size } = covered.at(-1)!.content!.state
-    const { space, log, branches } = this.core
-    const swept = yield* this.sweep.advance(space, this.slots, this.keys, size, size - log.storedSize, changes)
-    const settled = (): void => {
-      this.swept = swept
-      if (branches.count === 0 && this.closed.empty) this.slots.shrink()
+    const { log, branches } = this.core
+    const { checkpoint, settled } = yield* this.rows.flush(log.storedSize, size, changes)
+    return {
+      checkpoint,
+      settled: () => {
+        settled()
+        if (branches.count === 0 && this.rows.closed.empty) this.slots.shrink()
+      },
     }
-    return { checkpoint: this.sweep.checkpoint, settled }
   }
 
   private *merge(branch: Branch<KeyedContent>): Generator<undefined, void, void> {
@@ -270,8 +264,7 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
     const { slots, active } = readKeyedRecord(space, undone.at(-1)!.parentIndex)
     const settled = (): void => {
       this.slots.setBack(slots, locations)
-      for (const key of keys.keys()) this.keys.swept(key)
-      this.sweep = new Sweep(checkpoint)
+      this.rows.setBack(keys.keys(), checkpoint)
     }
     const current = yield* this.currentAt(to, locations.values())
     return { state: { ...to, slots, active, freedUsed: 0, current }, settled }
