@@ -23,7 +23,8 @@ import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import type { CurrentReader, OrderedCurrentReader } from "../src/current-reader.ts"
 import { currentSpec } from "../src/internal/current-spec.ts"
-import { createRig, finish, type KeyedBatch, Location, ProofUnavailable, type Rig } from "./support/api.ts"
+import { PAGE_BYTES } from "../src/internal/layout.ts"
+import { createRig, finish, type KeyedBatch, Location, ProofUnavailable, Qmdb, type Rig } from "./support/api.ts"
 import { applyChanges } from "./support/harness.ts"
 
 type Key = Uint8Array
@@ -258,4 +259,20 @@ it("what lies outside the log, or is pruned, has no proof", () => {
   expect(() => reader.proveRange(Location(reader.pruned - 1), 1)).toThrow(ProofUnavailable)
   expect(() => reader.proveOperation(Location(reader.pruned - 1))).toThrow(ProofUnavailable)
   checked.check(3)
+})
+
+it("a layer counts the pages of activity that it does not share with its parent, and no others", () => {
+  const declared = { key: Bytes(2), value: Bytes(3) }
+  const layers = [currentSpec({ ...declared, chunkBytes: 1 }), Qmdb.any(declared)].map((spec) => {
+    const rig = createRig(spec)
+    rig.commit((batch) => {
+      for (let i = 0; i < 30_000; i++) batch.put(keyOf(i), valueOf(i))
+    })
+    rig.flush()
+    return rig.seal((batch) => batch.put(keyOf(7), valueOf(0)))
+  })
+  const added = layers[0]!.bytes - layers[1]!.bytes
+  // About one page of each height: 14. The 60 pages of grafted chunks alone would be more than 20.
+  expect(added).toBeGreaterThan(8 * PAGE_BYTES)
+  expect(added).toBeLessThan(20 * PAGE_BYTES)
 })
