@@ -43,7 +43,7 @@ const farRows = (name: "mmr" | "mmb"): Rows => {
   put(new PackedRecords(space, "owners", 4), "owners", FLOOR, new Uint8Array(4))
   const frontier = { family, leaves: SIZE, peaks: pins.map(digest) }
   const rootDigest = root(opensslHasher, frontier, inactivePeaks(family, SIZE, FLOOR), "backward")
-  const index = keyedRecord({ slots: 0, active: 0 })
+  const index = keyedRecord({ slots: 0, active: 0, current: undefined })
   const rest = { pruned: 0, trimmed: 0, checkpoint: SIZE, index, commits: [] }
   applyChanges(rows, [
     headChange(space, { version: MEMBER_VERSION, size: SIZE, floor: FLOOR, root: rootDigest, ...rest }),

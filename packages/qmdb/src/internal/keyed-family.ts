@@ -23,7 +23,14 @@ import { Grafts } from "./grafts.ts"
 import { IndexRows } from "./index-rows.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
 import type { KeyedBatch } from "./keyed-batch.ts"
-import { type IndexPart, type KeyedContent, type KeyedState, keyedRecord, readKeyedRecord } from "./keyed-state.ts"
+import {
+  type IndexPart,
+  type KeyedContent,
+  type KeyedState,
+  keyedRecord,
+  readKeyedRecord,
+  requireCanonical,
+} from "./keyed-state.ts"
 import type { KeyedReads } from "./keyed-state-reader.ts"
 import { type Head, type LogState, readUndo, targetOf } from "./log-state.ts"
 import { keyIdentity } from "./open-batch.ts"
@@ -102,7 +109,8 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
 
   load(state: LogState, { index, checkpoint }: Head): KeyedState {
     const { space, log, branches } = this.core
-    const { slots, active } = readKeyedRecord(space, index)
+    const record = readKeyedRecord(space, index)
+    const { slots, active } = record
     this.loadPages(slots)
     for (let location = checkpoint; location < state.size; location++) {
       const owner = log.owner(location, branches.stored)
@@ -120,6 +128,7 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
     this.rows.startAt(checkpoint)
     const node = (position: Position): Digest => log.node(position, branches.stored)
     const current = this.grafts?.build(state, this.slots.locations(active), node)
+    requireCanonical(space, record, current)
     return { ...state, slots, active, freedUsed: 0, current }
   }
 
@@ -261,12 +270,14 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
       changes.push({ tag: "put", map: "slots", key: space.rowKey(page), value: new Uint8Array(row.buffer) })
     }
     for (const [key, slot] of keys) this.keys.putRow(key, slot, changes)
-    const { slots, active } = readKeyedRecord(space, undone.at(-1)!.parentIndex)
+    const record = readKeyedRecord(space, undone.at(-1)!.parentIndex)
+    const { slots, active } = record
     const settled = (): void => {
       this.slots.setBack(slots, locations)
       this.rows.setBack(keys.keys(), checkpoint)
     }
     const current = yield* this.currentAt(to, locations.values())
+    requireCanonical(space, record, current)
     return { state: { ...to, slots, active, freedUsed: 0, current }, settled }
   }
 

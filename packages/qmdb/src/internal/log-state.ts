@@ -69,7 +69,7 @@ export interface Head {
 /** Version of the rows of a member. */
 export const MEMBER_VERSION = 2
 
-const INDEX_RECORD_BYTES_MAX = 32
+const INDEX_RECORD_BYTES_MAX = 64
 
 const RetainedCommitCodec: Codec<RetainedCommit> = Struct({
   size: Varint,
