@@ -35,6 +35,7 @@ import type { KeyedReads } from "./keyed-state-reader.ts"
 import { type Head, type LogState, readUndo, targetOf } from "./log-state.ts"
 import { keyIdentity } from "./open-batch.ts"
 import { Kind, ownerKind, ownerSlot } from "./operation-log.ts"
+import { ActivityConflict } from "./regraft.ts"
 import { type SealHome, type SealInput, type SealTrace, Touched } from "./sealing.ts"
 import { inSlices } from "./slices.ts"
 import { INACTIVE, SLOTS_PER_PAGE, SlotIndex } from "./slot-index.ts"
@@ -127,9 +128,19 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
     if (found !== active) throw space.corrupt(`${found} keys are active, the head row says ${active}`)
     this.rows.startAt(checkpoint)
     const node = (position: Position): Digest => log.node(position, branches.stored)
-    const current = this.grafts?.build(state, this.slots.locations(active), node)
+    const current = this.derived(() => this.grafts?.build(state, this.slots.locations(active), node))
     requireCanonical(space, record, current)
     return { ...state, slots, active, freedUsed: 0, current }
+  }
+
+  /** What follows from the slots in storage: two that name one location are not this member's. */
+  private derived<A>(derive: () => A): A {
+    try {
+      return derive()
+    } catch (error) {
+      if (error instanceof ActivityConflict) throw this.core.space.corrupt(error.message)
+      throw error
+    }
   }
 
   /** Reads rows straight into their pages: what a scan returns would lie between them and stay resident. */

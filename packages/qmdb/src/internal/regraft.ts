@@ -32,6 +32,13 @@ export interface ActivityChange {
   readonly set: Float64Array
 }
 
+/** A bit has the value already that it is to get: the change is not one of that state. */
+export class ActivityConflict extends Error {
+  constructor(location: number, bit: number) {
+    super(`the bit of location ${location} is ${bit} already`)
+  }
+}
+
 const POSITION_BYTES = 8
 const PARENT_BYTES = POSITION_BYTES + 2 * DIGEST_BYTES
 
@@ -142,7 +149,7 @@ class Regraft {
     const at = chunks.at(chunk) + (index >>> 3)
     const byte = page.getUint8(at)
     const mask = 1 << (index & 7)
-    if (((byte & mask) === 0) === (bit === 0)) throw new Error(`bit ${location} is ${bit} already`)
+    if (((byte & mask) === 0) === (bit === 0)) throw new ActivityConflict(location, bit)
     page.setUint8(at, byte ^ mask)
     if (chunk - from < bytes.length) bytes[chunk - from] = 1
   }
