@@ -121,15 +121,16 @@ const multiProofs = <O extends { readonly tag: string }>(ground: Ground<O>): Sub
   const places = [...new Set([0, start, leaves - 1])].map(Location)
   const proofCodec = rangeProofCodec(family, MULTI_DIGESTS_MAX)
   const element = Struct({ location, element: Blob(ELEMENT_BYTES_MAX) })
-  const proof = multiProof(family, shape, places, ({ position }) => tree.at(position))
+  const proven = (of: ReadonlyArray<Location>) => multiProof(family, shape, of, ({ position }) => tree.at(position))
+  const proof = proven(places)
   return made({
     kind: `${name}/multi-proof`,
     claim: { proof, elements: places.map((place) => ({ location: place, element: log.operations[place]! })) },
     codec: Struct({ proof: proofCodec, elements: List(element, CLAIMED_MAX) }),
     check: (claim) => checkMultiProof(hasher, { family, bagging: "backward", ...claim }, root),
-    // The order of elements says nothing, nor does one that is said twice.
+    // The order of elements says nothing, nor does one that is said twice; fewer have another proof.
     alsoTrue: (claim) =>
-      same(proofCodec, claim.proof, proof) &&
+      same(proofCodec, claim.proof, proven(claim.elements.map((said) => said.location))) &&
       claim.elements.every((said) => {
         const own = log.operations[said.location]
         return own !== undefined && bytesEqual(own, said.element)

@@ -34,7 +34,7 @@ export const GRAPH: Readonly<Record<string, Member>> = {
   "packages/verify": { uses: [...BYTES, ...packages("merkle")], browser: true },
   "packages/storage": { uses: packages("codec") },
   "packages/qmdb": { uses: [...BYTES, ...packages("merkle", "verify", "storage")] },
-  "packages/consensus": { uses: [...BYTES, ...packages("storage")] },
+  "packages/consensus": { uses: [...BYTES, ...packages("verify", "storage")] },
   "packages/stateful": { uses: STATE },
   "packages/p2p": { uses: EXECUTOR },
   "packages/migration": { uses: EXECUTOR },

@@ -13,36 +13,38 @@
  * are refused. A receipt never changes, so of a receipt everything is shown.
  */
 import { Bytes, bytesEqual, DecodeError, decode } from "@coppice/codec"
-import { type Finalization, finalizationCodec, verifyFinalization } from "@coppice/consensus"
 import {
   createParticipants,
   DIGEST_BYTES,
   type Ed25519,
   type Hasher,
   nobleHasher,
-  type Participants,
   PUBLIC_KEY_BYTES,
   portableEd25519,
 } from "@coppice/crypto"
-import { Location, mmb, type RangeClaim, rangeProofCodec, verifyRangeProof } from "@coppice/merkle"
-import { decodeOperation, type KeyedFormat, keyedFormat } from "@coppice/qmdb"
-import type { StandardBlocks, StandardHeader } from "@coppice/stateful"
+import { Location, mmb, rangeProofCodec } from "@coppice/merkle"
+import type { Targets } from "@coppice/stateful"
+import { checkOperations, decodeOperation, type KeyedFormat, keyedFormat } from "@coppice/verify"
+import { checkHeaders, finalizationCodec, headerCodec, type TrustedParticipants } from "@coppice/verify/certificate"
 import { Option, Schema } from "effect"
-import { type Account, AccountCodec, type LedgerDatabases, makeLedger, type Receipt, ReceiptCodec } from "./ledger.ts"
-import type { Transfer } from "./transfer.ts"
+import {
+  type Account,
+  AccountCodec,
+  type LedgerDatabases,
+  ledgerDatabases,
+  type Receipt,
+  ReceiptCodec,
+} from "./ledger.ts"
 import { AccountSchema, BytesHex, type Proof, ReceiptSchema } from "./wire.ts"
 
 export { signTransfer, transferNamespace } from "./transfer.ts"
 export { transferToJson } from "./wire.ts"
 
 /** What a wallet knows of a chain beforehand. */
-export interface TrustedChain {
-  readonly chainId: string
-  readonly participants: Participants
-  readonly blocks: StandardBlocks<Transfer, LedgerDatabases>
-  readonly ed25519: Ed25519
-  readonly hasher: Hasher
-}
+export type TrustedChain = TrustedParticipants
+
+/** Headers of the ledger's blocks. */
+const headerOf = headerCodec<Targets<LedgerDatabases>>(ledgerDatabases)
 
 const ChainAnswer = Schema.Struct({ chain: Schema.String, validators: Schema.Array(BytesHex(PUBLIC_KEY_BYTES)) })
 
@@ -56,9 +58,7 @@ export const trustedChain = (
   { ed25519 = portableEd25519, hasher = nobleHasher }: { readonly ed25519?: Ed25519; readonly hasher?: Hasher } = {},
 ): TrustedChain => {
   const { chain: chainId, validators } = Schema.decodeUnknownSync(ChainAnswer)(answer)
-  // Allocations have no part in how blocks are encoded.
-  const { blocks } = makeLedger({ chainId, allocations: [], ed25519, hasher }).application
-  return { chainId, participants: createParticipants(validators), blocks, ed25519, hasher }
+  return { chainId, participants: createParticipants(validators), ed25519, hasher }
 }
 
 /** What an answer shows, or why it shows nothing. */
@@ -76,19 +76,6 @@ const wellFormed = <A>(judge: () => Verdict<A>): Verdict<A> => {
     if (error instanceof DecodeError) return nothing(`the proof is malformed: ${error.message}`)
     throw error
   }
-}
-
-const isCertified = (
-  { chainId, participants, blocks, ed25519 }: TrustedChain,
-  headers: ReadonlyArray<StandardHeader<LedgerDatabases>>,
-  finalization: Finalization,
-): boolean => {
-  const follow = headers.every((header, i) => {
-    const successor = headers[i + 1]
-    const named = successor === undefined ? finalization.proposal.payload : successor.context.parent.digest
-    return bytesEqual(blocks.digestOf(header), named)
-  })
-  return follow && verifyFinalization(ed25519, participants, chainId, finalization)
 }
 
 const proofCodec = rangeProofCodec(mmb)
@@ -113,22 +100,18 @@ const verifyUpdate = <V>(
   { member, format }: Pick<Kind<never, V>, "member" | "format">,
   { location, operation, proof, headers, finalization }: Proof,
 ): Verdict<Update<V>> => {
-  const witness = headers.map((header) => decode(chain.blocks.header, header))
-  if (!isCertified(chain, witness, decode(finalizationCodec, finalization))) {
+  const witness = headers.map((header) => decode(headerOf, header))
+  if (checkHeaders(chain, headerOf, witness, decode(finalizationCodec, finalization)) !== undefined) {
     return nothing("the headers do not lead to a certificate of the validators")
   }
   const { height, targets } = witness[0]!
   const { root, start: floor } = targets[member]
   if (location < floor) return nothing("the operation is below the inactivity floor")
-  const claim: RangeClaim = {
-    family: mmb,
-    bagging: "backward",
-    proof: decode(proofCodec, proof),
-    start: Location(location),
-    elements: [operation],
-  }
-  if (!verifyRangeProof(chain.hasher, claim, root)) return nothing("the operation is not in the certified state")
   const update = decodeOperation(format, operation)
+  const claim = { start: Location(location), operations: [update], proof: decode(proofCodec, proof) }
+  if (checkOperations(chain.hasher, format, claim, root) !== undefined) {
+    return nothing("the operation is not in the certified state")
+  }
   if (update.tag !== "update") return nothing("the operation gives no value")
   return { valid: true, shown: { key: update.key, value: update.value, height } }
 }

@@ -8,15 +8,7 @@
  */
 import { ByteReader, ByteWriter, DecodeError } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
-import type { Height, Round, View } from "./coordinates.ts"
-
-/** Consensus data of one attempt. `parent.digest` is the block this attempt builds on, certified or final. */
-export interface ConsensusContext {
-  readonly round: Round
-  /** Ed25519 identity key of the round's leader, 32 bytes. */
-  readonly leader: Uint8Array
-  readonly parent: { readonly view: View; readonly digest: Digest }
-}
+import type { ConsensusContext, Height, Round } from "@coppice/verify/certificate"
 
 /** The least a block must say. Applications add what they like, as long as the digest covers it. */
 export interface Block {

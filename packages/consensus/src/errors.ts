@@ -1,8 +1,8 @@
 /** Operating errors of the consensus package. Each carries what a person needs to act. */
 import type { Digest } from "@coppice/crypto"
 import type { StorageError } from "@coppice/storage"
+import type { Height, Round } from "@coppice/verify/certificate"
 import { Data } from "effect"
-import type { Height, Round } from "./coordinates.ts"
 
 /** The environment belongs to another chain, or to a format this program does not know. Nothing was written to it. */
 export class ForeignEnvironment extends Data.TaggedError("ForeignEnvironment")<{

@@ -1,9 +1,24 @@
-/** Public surface of the consensus package. `@coppice/consensus/finalization` is its browser-safe part. */
+/** Public surface of the consensus package. What a light client needs of it is `@coppice/verify/certificate`. */
+export {
+  attestFinalization,
+  type ConsensusContext,
+  compareRounds,
+  contextCodec,
+  Epoch,
+  type Finalization,
+  finalizationCodec,
+  Height,
+  IDENTITY_BYTES,
+  type Proposal,
+  proposalCodec,
+  Round,
+  roundCodec,
+  roundKey,
+  View,
+  verifyFinalization,
+} from "@coppice/verify/certificate"
 export * from "./block.ts"
-export * from "./coordinates.ts"
-export * from "./encoding.ts"
 export * from "./errors.ts"
-export * from "./finalization.ts"
 export { PENDING_ACKS_MAX } from "./limits.ts"
 export { makeMarshal } from "./marshal/actor.ts"
 export * from "./marshal/describe.ts"

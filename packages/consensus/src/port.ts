@@ -11,9 +11,9 @@
  * Missing data, overload, cancellation and shutdown never become `false`.
  */
 import type { Digest } from "@coppice/crypto"
+import type { ConsensusContext, Height, Round } from "@coppice/verify/certificate"
 import { Data, type Effect } from "effect"
-import type { Anchor, Block, ConsensusContext } from "./block.ts"
-import type { Height, Round } from "./coordinates.ts"
+import type { Anchor, Block } from "./block.ts"
 
 /**
  * A lazy walk towards genesis: for `verify` candidate, parent, grandparent ...; for `propose` parent, grandparent ...

@@ -10,9 +10,9 @@
  * sees only candidates whose embedded context is the engine's: it trusts that context when it replays.
  */
 import { bytesEqual } from "@coppice/codec"
+import { type ConsensusContext, compareRounds } from "@coppice/verify/certificate"
 import { Effect } from "effect"
-import type { Block, ConsensusContext } from "./block.ts"
-import { compareRounds } from "./coordinates.ts"
+import type { Block } from "./block.ts"
 import type { Marshal } from "./marshal/marshal.ts"
 import type { ExecutorPort } from "./port.ts"
 

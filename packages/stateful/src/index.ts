@@ -21,12 +21,4 @@ export { openDatabaseSet, type SetOptions } from "./set.ts"
 export * from "./standard-block.ts"
 export * from "./startup.ts"
 export * from "./sync-plan.ts"
-export {
-  initialTargets,
-  memberNames,
-  type TargetShape,
-  type TargetShapes,
-  targetCodec,
-  targetsCodec,
-  targetsEqual,
-} from "./targets.ts"
+export { initialTargets, memberNames, targetsEqual } from "./targets.ts"

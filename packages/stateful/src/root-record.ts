@@ -31,10 +31,11 @@ import { type Anchor, Height, roundCodec } from "@coppice/consensus"
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
 import { MEMBER_MAPS } from "@coppice/qmdb"
 import type { Change, StorageShape } from "@coppice/storage"
+import { type TargetShape, type TargetShapes, targetsCodec } from "@coppice/verify/certificate"
+import type { Targets } from "./application.ts"
 import type { AnchorRow, Databases } from "./database-set.ts"
 import { ForeignSet, SetCorrupt } from "./errors.ts"
 import { CHAIN_ID_BYTES_MAX, FORMAT_BYTES_MAX, MEMBERS_MAX, NAME_BYTES_MAX, REWIND_HEIGHTS_MAX } from "./limits.ts"
-import { type TargetShape, type TargetShapes, targetsCodec } from "./targets.ts"
 
 const ROOT_MAP = "root"
 const ROWS_MAP = "rows"
@@ -94,7 +95,7 @@ const anchorCodec: Codec<Anchor> = {
 
 /** Encoding of an anchor row. */
 export const rowCodec = <M extends Databases>(shapes: TargetShapes<M>): Codec<AnchorRow<M>> => {
-  const targets = targetsCodec<M>(shapes)
+  const targets = targetsCodec<Targets<M>>(shapes)
   return {
     name: "anchor row",
     size: undefined,

@@ -13,43 +13,24 @@
  * Invariant: the parent is the one that the context names, so it is written once and the two cannot disagree. Neither
  * digest travels with a block: both are recomputed on `read`, and an encoding that decodes is the only one of its block.
  */
-import {
-  Blob,
-  type ByteReader,
-  Bytes,
-  ByteWriter,
-  type Codec,
-  decode,
-  encode,
-  List,
-  Varint,
-  varintBytes,
-} from "@coppice/codec"
-import {
-  type Block,
-  type BlockCodec,
-  type ConsensusContext,
-  contextCodec,
-  Height,
-  Round,
-  View,
-} from "@coppice/consensus"
+import { Blob, type ByteReader, ByteWriter, type Codec, decode, encode, List, varintBytes } from "@coppice/codec"
+import { type Block, type BlockCodec, type ConsensusContext, Height, Round, View } from "@coppice/consensus"
 import { createNamespace, DIGEST_BYTES, type Digest, type Hasher, type Namespace, signedBytes } from "@coppice/crypto"
+import {
+  type Header,
+  type HeaderParts,
+  headerCodec,
+  headerDigest,
+  headerPartsCodec,
+  type TargetShapes,
+} from "@coppice/verify/certificate"
 import type { Targets } from "./application.ts"
 import type { Databases } from "./database-set.ts"
-import { type TargetShapes, targetsCodec } from "./targets.ts"
 
-const BLOCK = createNamespace("_COPPICE_STATEFUL_BLOCK")
 const BODY = createNamespace("_COPPICE_STATEFUL_BODY")
 
 /** What a standard block's digest covers. */
-export interface StandardHeader<M extends Databases> {
-  readonly height: Height
-  readonly context: ConsensusContext
-  readonly targets: Targets<M>
-  /** Digest of the body. */
-  readonly body: Digest
-}
+export type StandardHeader<M extends Databases> = Header<Targets<M>>
 
 /** A header with its transactions. */
 export interface StandardBlock<Tx, M extends Databases> extends StandardHeader<M>, Block {
@@ -68,11 +49,7 @@ export interface StandardBlockOptions<Tx, M extends Databases> {
 }
 
 /** Parts of a block that is about to be made. */
-export interface StandardParts<M extends Databases> {
-  readonly height: Height
-  readonly context: ConsensusContext
-  readonly targets: Targets<M>
-}
+export type StandardParts<M extends Databases> = HeaderParts<Targets<M>>
 
 /** Most bytes of the count in front of a body's transactions. */
 const COUNT_BYTES_MAX = 5
@@ -133,38 +110,6 @@ export interface StandardBlocks<Tx, M extends Databases> {
   readonly genesis: (targets: Targets<M>) => StandardBlock<Tx, M>
 }
 
-const digestCodec = Bytes(DIGEST_BYTES)
-
-const partsCodec = <M extends Databases>(databases: TargetShapes<M>): Codec<StandardParts<M>> => {
-  const targets = targetsCodec<M>(databases)
-  return {
-    name: "block parts",
-    size: undefined,
-    sizeMax: Varint.sizeMax + contextCodec.sizeMax + targets.sizeMax,
-    write: (writer, parts) => {
-      writer.varint(parts.height)
-      contextCodec.write(writer, parts.context)
-      targets.write(writer, parts.targets)
-    },
-    read: (reader) => ({
-      height: Height(reader.varintSafe()),
-      context: contextCodec.read(reader),
-      targets: targets.read(reader),
-    }),
-  }
-}
-
-const headerCodec = <M extends Databases>(parts: Codec<StandardParts<M>>): Codec<StandardHeader<M>> => ({
-  name: "block header",
-  size: undefined,
-  sizeMax: parts.sizeMax + DIGEST_BYTES,
-  write: (writer, header) => {
-    parts.write(writer, header)
-    digestCodec.write(writer, header.body)
-  },
-  read: (reader) => ({ ...parts.read(reader), body: digestCodec.read(reader) }),
-})
-
 const GENESIS_CONTEXT: ConsensusContext = {
   round: Round(0, 0),
   leader: new Uint8Array(32),
@@ -181,13 +126,13 @@ export const standardBlocks = <Tx, M extends Databases>(
   options: StandardBlockOptions<Tx, M>,
 ): StandardBlocks<Tx, M> => {
   const { hasher, bodyBytesMax } = options
-  const parts = partsCodec<M>(options.databases)
-  const header = headerCodec(parts)
+  const parts = headerPartsCodec<Targets<M>>(options.databases)
+  const header = headerCodec<Targets<M>>(options.databases)
   const transactions = List(options.transaction, options.transactionsMax)
   const body = Blob(bodyBytesMax)
   const bodies = new WeakMap<object, Uint8Array>()
   const hash = (namespace: Namespace, bytes: Uint8Array): Digest => hasher.hash(signedBytes(namespace, bytes))
-  const digestOf = (value: StandardHeader<M>): Digest => hash(BLOCK, encode(header, value))
+  const digestOf = (value: StandardHeader<M>): Digest => headerDigest(hasher, encode(header, value))
 
   const assemble = (given: StandardParts<M>, items: ReadonlyArray<Tx>, encoded: Uint8Array): StandardBlock<Tx, M> => {
     const { height, context, targets } = given

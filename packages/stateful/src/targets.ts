@@ -1,19 +1,14 @@
 /**
  * The targets of a set: what a block says of each member's state.
  *
- *   target    root || varint(start) || varint(end)                        of most members
- *             root || varint(start) || varint(end) || canonical root      of those that are declared with one
- *
  * Terms: *declared order* is the order of an application's `databases`; it is the order of targets on the wire and the
  * number of a member in storage.
  *
- * Invariant: one encoding per target; a range is never empty. Whether there is a canonical root follows from how the
- * member is declared, never from the bytes. Member names cannot be reordered by the language.
+ * Invariant: member names cannot be reordered by the language.
  */
-import { Bytes, bytesEqual, type Codec, DecodeError, Varint } from "@coppice/codec"
-import { DIGEST_BYTES, type Digest, type Hasher } from "@coppice/crypto"
-import { Location } from "@coppice/merkle"
-import type { MemberSpec, SyncTarget } from "@coppice/qmdb"
+import { bytesEqual } from "@coppice/codec"
+import type { Digest, Hasher } from "@coppice/crypto"
+import type { SyncTarget } from "@coppice/qmdb"
 import type { Targets } from "./application.ts"
 import type { Databases } from "./database-set.ts"
 import { MEMBERS_MAX } from "./limits.ts"
@@ -30,55 +25,6 @@ export const memberNames = <M extends Databases>(databases: M): ReadonlyArray<ke
   if (misnamed !== undefined)
     throw new RangeError(`member name ${JSON.stringify(misnamed)} does not match ${MEMBER_NAME}`)
   return names
-}
-
-const digest = Bytes(DIGEST_BYTES)
-
-/** What of a member decides the encoding of its targets. */
-export type TargetShape = Pick<MemberSpec<unknown, unknown>, "canonical">
-
-/** What of a set's members decides the encoding of its targets, in declared order. */
-export type TargetShapes<M extends Databases> = { readonly [K in keyof M]: TargetShape }
-
-/** Encoding of the targets of one member. */
-export const targetCodec = ({ canonical }: TargetShape): Codec<SyncTarget> => ({
-  name: canonical ? "target with a canonical root" : "target",
-  size: undefined,
-  sizeMax: DIGEST_BYTES + 2 * Varint.sizeMax + (canonical ? DIGEST_BYTES : 0),
-  write: (writer, target) => {
-    if (target.start >= target.end) throw new RangeError(`target: empty range ${target.start}..${target.end}`)
-    if ((target.canonical !== undefined) !== canonical) {
-      throw new RangeError(`target: ${canonical ? "without" : "with"} a canonical root`)
-    }
-    digest.write(writer, target.root)
-    writer.varint(target.start).varint(target.end)
-    if (target.canonical !== undefined) digest.write(writer, target.canonical)
-  },
-  read: (reader) => {
-    const at = reader.offset
-    const target = {
-      root: digest.read(reader),
-      start: Location(reader.varintSafe()),
-      end: Location(reader.varintSafe()),
-    }
-    if (target.start >= target.end) throw new DecodeError("empty target range", at)
-    return canonical ? { ...target, canonical: digest.read(reader) } : target
-  },
-})
-
-/** Encoding of the targets of a set: one after the other in declared order, without a count. */
-export const targetsCodec = <M extends Databases>(shapes: TargetShapes<M>): Codec<Targets<M>> => {
-  const codecs = Object.entries(shapes).map(([name, shape]) => [name, targetCodec(shape)] as const)
-  return {
-    name: `targets(${Object.keys(shapes).join(", ")})`,
-    size: undefined,
-    sizeMax: codecs.reduce((sum, [, { sizeMax }]) => sum + sizeMax, 0),
-    write: (writer, targets) => {
-      for (const [name, codec] of codecs) codec.write(writer, targets[name]!)
-    },
-    read: (reader) =>
-      Object.fromEntries(codecs.map(([name, codec]) => [name, codec.read(reader)])) as { [K in keyof M]: SyncTarget },
-  }
 }
 
 const digestsEqual = (a: Digest | undefined, b: Digest | undefined): boolean =>

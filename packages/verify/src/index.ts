@@ -2,6 +2,9 @@
  * Operations and proofs of the authenticated databases, from bytes that nobody vouches for: the public surface of
  * `@coppice/verify`. Pure and synchronous; runs in a browser.
  */
+
+export { nobleHasher } from "@coppice/crypto"
+export { checkMultiProof, Location, type MultiClaim, type RangeProof, rangeProofCodec } from "@coppice/merkle"
 export {
   type CurrentRangeClaim,
   type CurrentRejection,

@@ -15,10 +15,10 @@
  */
 import { bytesEqual, bytesKey } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
+import type { Finalization } from "@coppice/verify/certificate"
+import { compareRounds, Height, Round, roundKey } from "@coppice/verify/certificate"
 import { type Anchor, anchorOf, type Block } from "../block.ts"
-import { compareRounds, Height, Round, roundKey } from "../coordinates.ts"
 import { AnchorMismatch, ConflictingFinalized, DeliveryHole, type MarshalFailure } from "../errors.ts"
-import type { Finalization } from "../finalization.ts"
 import {
   AWAITED_FINALIZATIONS_MAX,
   EXPIRED_ROWS_MAX,

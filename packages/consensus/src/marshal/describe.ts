@@ -6,10 +6,9 @@
 import { ByteReader, DecodeError, decode } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
 import type { StorageShape } from "@coppice/storage"
+import { finalizationCodec, Height, type Round } from "@coppice/verify/certificate"
 import { Effect } from "effect"
-import { Height, type Round } from "../coordinates.ts"
 import { CorruptRow, ForeignEnvironment } from "../errors.ts"
-import { finalizationCodec } from "../finalization.ts"
 import { isReadFailure, MARSHAL_FORMAT, META, type ReadFailure } from "./store.ts"
 
 /** A marshal's environment as its rows describe it. */

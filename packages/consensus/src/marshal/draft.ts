@@ -6,8 +6,8 @@
  */
 import { bytesKey } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
+import { compareRounds, type Height, type Round, roundKey } from "@coppice/verify/certificate"
 import type { Block } from "../block.ts"
-import { compareRounds, type Height, type Round, roundKey } from "../coordinates.ts"
 import type { CachedRef, CacheKind, Row, RowReader } from "./rows.ts"
 
 /** A turn's overlay. Discarded with the turn, whether its rows were written or not. */

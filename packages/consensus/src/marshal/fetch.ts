@@ -7,9 +7,9 @@
  * an answer is worth depends on the request and the bytes alone (CONS-18).
  */
 import { ByteReader, bytesEqual, bytesKey, DecodeError } from "@coppice/codec"
+import { type Finalization, finalizationCodec } from "@coppice/verify/certificate"
 import { Effect, Metric, Option, Random } from "effect"
 import { type Block, type BlockCodec, decodeBlock } from "../block.ts"
-import { type Finalization, finalizationCodec } from "../finalization.ts"
 import { FETCH_PAUSE_MS, FETCH_PAUSE_MS_MAX, FETCH_TIMEOUT_MS } from "../limits.ts"
 import { answersRefused } from "./metrics.ts"
 import type { Answer } from "./state.ts"

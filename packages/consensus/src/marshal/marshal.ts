@@ -11,11 +11,10 @@
  * durable here, with at most `pendingAcksMax` acknowledgements outstanding (CONS-13, CONS-14, CONS-16).
  */
 import type { Digest } from "@coppice/crypto"
+import type { Finalization, Height, Round } from "@coppice/verify/certificate"
 import type { Effect } from "effect"
 import type { Anchor, Block, BlockCodec } from "../block.ts"
-import type { Height, Round } from "../coordinates.ts"
 import type { InvalidFinalization, MarshalFailure, MarshalStopped } from "../errors.ts"
-import type { Finalization } from "../finalization.ts"
 import type { Ancestry, BlockSource, ExecutorPort, TipUpdate } from "../port.ts"
 import type { BlockRequest, BlockTransport } from "./transport.ts"
 

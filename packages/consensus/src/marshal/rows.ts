@@ -12,9 +12,8 @@
  * reads it without looking for a certificate.
  */
 import type { Digest } from "@coppice/crypto"
+import type { Finalization, Height, Round } from "@coppice/verify/certificate"
 import type { Block } from "../block.ts"
-import type { Height, Round } from "../coordinates.ts"
-import type { Finalization } from "../finalization.ts"
 
 /** Why a block is cached: this node is about to vote for it, or a quorum did. An equivocating leader makes them differ. */
 export type CacheKind = "verified" | "notarized"

@@ -8,10 +8,10 @@
  */
 import { bytesKey } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
+import type { Finalization } from "@coppice/verify/certificate"
+import { compareRounds, Height, type Round, roundKey } from "@coppice/verify/certificate"
 import type { Anchor, Block } from "../block.ts"
-import { compareRounds, Height, type Round, roundKey } from "../coordinates.ts"
 import type { MarshalFailure } from "../errors.ts"
-import type { Finalization } from "../finalization.ts"
 import type { TipUpdate } from "../port.ts"
 import type { CacheKind, Row } from "./rows.ts"
 import type { BlockRequest } from "./transport.ts"

@@ -18,11 +18,18 @@
 import { ByteReader, ByteWriter, bytesEqual, bytesKey, DecodeError, decode, encode } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
 import { type Change, StorageDead, type StorageError, StorageReadFailed, type StorageShape } from "@coppice/storage"
+import {
+  compareRounds,
+  Epoch,
+  type Finalization,
+  finalizationCodec,
+  Height,
+  type Round,
+  View,
+} from "@coppice/verify/certificate"
 import { Effect } from "effect"
 import { type Block, type BlockCodec, decodeBlock, encodeBlock } from "../block.ts"
-import { compareRounds, Epoch, Height, type Round, View } from "../coordinates.ts"
 import { CorruptRow, ForeignEnvironment } from "../errors.ts"
-import { type Finalization, finalizationCodec } from "../finalization.ts"
 import { RECENT_BLOCKS_MAX } from "../limits.ts"
 import type { CachedRef, CacheKind, Row, RowReader } from "./rows.ts"
 

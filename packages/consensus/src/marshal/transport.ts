@@ -13,8 +13,8 @@
 import type { ByteReader, ByteWriter, Codec } from "@coppice/codec"
 import { DecodeError } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
+import { Height } from "@coppice/verify/certificate"
 import { Data, type Effect } from "effect"
-import { Height } from "../coordinates.ts"
 
 /** What a peer can be asked for. */
 export type BlockRequest =

@@ -1,5 +1,5 @@
 /**
- * Proposals and finalizations: the evidence that a block is final. Browser-safe.
+ * Proposals and finalizations: the evidence that a block is final.
  *
  *   proposal      round || parent view varint || payload (32)      the payload is the block's digest
  *   finalization  proposal || certificate                          spec consensus §4.11
@@ -22,8 +22,8 @@ import {
   type Participants,
   verifyCertificate,
 } from "@coppice/crypto"
+import { roundCodec } from "./context.ts"
 import { type Round, View } from "./coordinates.ts"
-import { roundCodec } from "./encoding.ts"
 
 /** What a vote is about. The parent is named by its view alone; the payload's embedded context names it by digest. */
 export interface Proposal {

@@ -1,5 +1,5 @@
 /**
- * Wire form of consensus coordinates. Browser-safe.
+ * The context that a block embeds, and the wire form of rounds.
  *
  *   round    epoch varint || view varint
  *   context  round || leader (32) || parent view varint || parent digest (32)
@@ -7,12 +7,19 @@
  * Invariant: canonical, as every codec: minimal varints, nothing above 2^53 - 1. Source: spec consensus §4.11.
  */
 import { Bytes, type Codec, Varint } from "@coppice/codec"
-import { DIGEST_BYTES } from "@coppice/crypto"
-import type { ConsensusContext } from "./block.ts"
+import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
 import { Epoch, type Round, View } from "./coordinates.ts"
 
 /** Bytes of a validator's identity key. */
 export const IDENTITY_BYTES = 32
+
+/** Consensus data of one attempt. `parent.digest` is the block this attempt builds on, certified or final. */
+export interface ConsensusContext {
+  readonly round: Round
+  /** Ed25519 identity key of the round's leader, 32 bytes. */
+  readonly leader: Uint8Array
+  readonly parent: { readonly view: View; readonly digest: Digest }
+}
 
 const identity = Bytes(IDENTITY_BYTES)
 const digest = Bytes(DIGEST_BYTES)

@@ -7,17 +7,18 @@
  *
  * Invariant: every coordinate is a whole number in 0 .. 2^53 - 1; one type is never passed for another.
  */
-import type { Brand } from "effect"
+
+declare const kind: unique symbol
 
 /** Place of a block in the chain. Genesis is 0. */
-export type Height = number & Brand.Brand<"Height">
+export type Height = number & { readonly [kind]: "Height" }
 /** One attempt to agree inside an epoch. View 0 is the epoch's genesis; voting starts at 1. */
-export type View = number & Brand.Brand<"View">
+export type View = number & { readonly [kind]: "View" }
 /** A period with one validator set. */
-export type Epoch = number & Brand.Brand<"Epoch">
+export type Epoch = number & { readonly [kind]: "Epoch" }
 
-const checked = (kind: string, n: number): number => {
-  if (!Number.isSafeInteger(n) || n < 0) throw new RangeError(`${kind} must be in 0 .. 2^53 - 1, got ${n}`)
+const checked = (what: string, n: number): number => {
+  if (!Number.isSafeInteger(n) || n < 0) throw new RangeError(`${what} must be in 0 .. 2^53 - 1, got ${n}`)
   return n
 }
 
