@@ -25,9 +25,9 @@ export const Kind = { commit: 0, update: 1, create: 2, delete: 3 } as const
 /** Owner record of an operation. */
 export const ownerOf = (slot: number, kind: number): number => slot * 4 + kind
 /** Slot of an owner record. */
-export const ownerSlot = (owner: number): number => Math.floor(owner / 4)
+export const ownerSlot = (owner: number): number => owner >>> 2
 /** Kind of an owner record. */
-export const ownerKind = (owner: number): number => owner % 4
+export const ownerKind = (owner: number): number => owner & 3
 
 /** What one layer adds to the log. */
 export interface LogPart {

@@ -1,7 +1,7 @@
 /**
  * Where every key lives now: slot -> location, for every branch at once.
  *
- *   pages    per slot its location in the newest flushed state, or, while un-flushed layers touch it, a negative number:
+ *   slabs    per slot its location in the newest flushed state, or, while un-flushed layers touch it, a negative number:
  *            the newest entry of its list                                          one float64 a slot
  *   entries  (layer, depth, next older entry, location), the oldest with the flushed location      a pool
  *
@@ -19,8 +19,15 @@ import { ROW_BYTES } from "./layout.ts"
 /** Slots of one page, which is also one stored row. */
 export const SLOTS_PER_PAGE = ROW_BYTES / 8
 
-/** Pages of one piece of memory: single ones would lie all over the heap and keep what is free between them resident. */
-const PAGES_PER_SLAB = 128
+/**
+ * Slots of one piece of memory, whole pages. Slots are met in no order: through few large pieces each costs one miss of the
+ * cache, where an array for each page would cost two more, and would keep what is free between them resident.
+ */
+const SLOTS_PER_SLAB = 128 * SLOTS_PER_PAGE
+
+// A slot has 30 bits, so that integers do for both.
+const pageOf = (slot: number): number => (slot / SLOTS_PER_PAGE) | 0
+const slabOf = (slot: number): number => (slot / SLOTS_PER_SLAB) | 0
 
 const NO_ENTRY = -1
 
@@ -42,9 +49,9 @@ export const INACTIVE = 0
 
 /** The slot table of one member. */
 export class SlotIndex {
-  private readonly pages: Array<Float64Array> = []
+  private readonly slabs: Array<Float64Array> = []
   /** Pages changed since they were last written: 1. */
-  private dirty = new Uint8Array(64)
+  private dirty = new Uint8Array(0)
   private entries = new Int32Array(0)
   private entriesUsed = 0
   private freeEntry = NO_ENTRY
@@ -56,9 +63,13 @@ export class SlotIndex {
 
   /** Location of a slot as a layer sees it; `INACTIVE` when its key is not active. */
   locate(slot: number, branch: Branch<unknown>): number {
-    const page = Math.floor(slot / SLOTS_PER_PAGE)
-    const held = this.pages[page]?.[slot - page * SLOTS_PER_PAGE] ?? INACTIVE
+    const held = this.held(slot)
     return held >= 0 ? held : this.locateIn(-held - 1, branch)
+  }
+
+  private held(slot: number): number {
+    const slab = slabOf(slot)
+    return slab < this.slabs.length ? this.slabs[slab]![slot - slab * SLOTS_PER_SLAB]! : INACTIVE
   }
 
   /** The same by the newest entry of the slot's list. */
@@ -75,16 +86,17 @@ export class SlotIndex {
   }
 
   private setNumber(at: number, value: number): void {
-    this.entries[at] = value % WORD
+    // Storing keeps the low 32 bits; a remainder of doubles is a call.
+    this.entries[at] = value
     this.entries[at + 1] = Math.floor(value / WORD)
   }
 
   /** Gives a slot a location in a layer that is being sealed. Returns true the first time that layer touches the slot. */
   set(slot: number, branch: Branch<unknown>, location: number): boolean {
-    const number = Math.floor(slot / SLOTS_PER_PAGE)
-    const page = this.page(number)
-    const at = slot - number * SLOTS_PER_PAGE
-    const held = page[at]!
+    const number = slabOf(slot)
+    const slab = this.slab(number)
+    const at = slot - number * SLOTS_PER_SLAB
+    const held = slab[at]!
     const newest = held >= 0 ? NO_ENTRY : -held - 1
     for (let e = newest; e !== NO_ENTRY; e = this.entries[e + NEXT]!) {
       if (this.entries[e + LAYER] !== branch.id) continue
@@ -97,7 +109,7 @@ export class SlotIndex {
     this.entries[e + NEXT] = newest
     this.setNumber(e + LOCATION, location)
     if (newest === NO_ENTRY) this.setNumber(e + BASE, held)
-    page[at] = -e - 1
+    slab[at] = -e - 1
     return true
   }
 
@@ -110,29 +122,32 @@ export class SlotIndex {
   merge(slot: number, branch: Branch<unknown>): void {
     const location = this.unlink(slot, branch, true)
     if (location === undefined) return
-    this.dirty[Math.floor(slot / SLOTS_PER_PAGE)] = 1
+    this.dirty[pageOf(slot)] = 1
     if (location === INACTIVE) this.freed.push(slot)
   }
 
   /** Sets the flushed location of a slot that no layer touches, and marks its page as changed. */
   store(slot: number, location: number): void {
-    const page = Math.floor(slot / SLOTS_PER_PAGE)
-    this.page(page)[slot - page * SLOTS_PER_PAGE] = location
-    this.dirty[page] = 1
+    const slab = slabOf(slot)
+    this.slab(slab)[slot - slab * SLOTS_PER_SLAB] = location
+    this.dirty[pageOf(slot)] = 1
   }
 
-  private page(page: number): Float64Array {
-    while (this.pages.length <= page) {
-      const slab = new Float64Array(SLOTS_PER_PAGE * PAGES_PER_SLAB)
-      for (let i = 0; i < PAGES_PER_SLAB; i++)
-        this.pages.push(slab.subarray(i * SLOTS_PER_PAGE, (i + 1) * SLOTS_PER_PAGE))
-    }
-    if (this.dirty.length < this.pages.length) {
-      const dirty = new Uint8Array(this.pages.length * 2)
+  private slab(number: number): Float64Array {
+    while (this.slabs.length <= number) {
+      this.slabs.push(new Float64Array(SLOTS_PER_SLAB))
+      const dirty = new Uint8Array((this.slabs.length * SLOTS_PER_SLAB) / SLOTS_PER_PAGE)
       dirty.set(this.dirty)
       this.dirty = dirty
     }
-    return this.pages[page]!
+    return this.slabs[number]!
+  }
+
+  private page(page: number): Float64Array {
+    const slot = page * SLOTS_PER_PAGE
+    const number = slabOf(slot)
+    const at = slot - number * SLOTS_PER_SLAB
+    return this.slab(number).subarray(at, at + SLOTS_PER_PAGE)
   }
 
   /**
@@ -140,13 +155,13 @@ export class SlotIndex {
    * that is the oldest then, or to the page: the base as it was, or the entry's location when that is flushed.
    */
   private unlink(slot: number, branch: Branch<unknown>, flushed: boolean): number | undefined {
-    const number = Math.floor(slot / SLOTS_PER_PAGE)
-    const page = this.page(number)
-    const at = slot - number * SLOTS_PER_PAGE
+    const number = slabOf(slot)
+    const slab = this.slab(number)
+    const at = slot - number * SLOTS_PER_SLAB
     const { entries } = this
-    if (page[at]! >= 0) return undefined
+    if (slab[at]! >= 0) return undefined
     let newer = NO_ENTRY
-    let e = -page[at]! - 1
+    let e = -slab[at]! - 1
     while (entries[e + LAYER] !== branch.id) {
       newer = e
       e = entries[e + NEXT]!
@@ -156,11 +171,11 @@ export class SlotIndex {
     const location = this.number(e + LOCATION)
     if (older !== NO_ENTRY) {
       if (flushed) throw new Error(`slot ${slot}: layer ${branch.id} is flushed before an older one`)
-      if (newer === NO_ENTRY) page[at] = -older - 1
+      if (newer === NO_ENTRY) slab[at] = -older - 1
       else entries[newer + NEXT] = older
     } else {
       const base = flushed ? location : this.number(e + BASE)
-      if (newer === NO_ENTRY) page[at] = base
+      if (newer === NO_ENTRY) slab[at] = base
       else {
         entries[newer + NEXT] = NO_ENTRY
         this.setNumber(newer + BASE, base)
@@ -223,8 +238,7 @@ export class SlotIndex {
     this.freedFrom = 0
     this.freedSkip = 0
     for (let slot = 0; slot < slots; slot++) {
-      const page = Math.floor(slot / SLOTS_PER_PAGE)
-      if ((this.pages[page]?.[slot - page * SLOTS_PER_PAGE] ?? INACTIVE) === INACTIVE) this.freed.push(slot)
+      if (this.held(slot) === INACTIVE) this.freed.push(slot)
     }
     return slots - this.freed.length
   }
@@ -251,8 +265,8 @@ export class SlotIndex {
   locations(active: number): Float64Array {
     const locations = new Float64Array(active)
     let count = 0
-    for (const page of this.pages) {
-      for (let at = 0; at < page.length; at++) if (page[at]! > INACTIVE) locations[count++] = page[at]!
+    for (const slab of this.slabs) {
+      for (let at = 0; at < slab.length; at++) if (slab[at]! > INACTIVE) locations[count++] = slab[at]!
     }
     return locations
   }
@@ -260,7 +274,7 @@ export class SlotIndex {
   /** Pages changed since they were last written, in order. */
   dirtyPages(): Array<number> {
     const pages: Array<number> = []
-    for (let page = 0; page < this.pages.length; page++) if (this.dirty[page] === 1) pages.push(page)
+    for (let page = 0; page < this.dirty.length; page++) if (this.dirty[page] === 1) pages.push(page)
     return pages
   }
 
