@@ -115,6 +115,7 @@ const immutableSubject = (
     },
     withFloor: (batch, floor) => batch.withFloor(Location(floor)),
     checkBatch: (batch, parent) => {
+      expect(batch.size).toBe(parent.length)
       for (let n = 0; n < KEYS; n++) expect(batch.get(key(n)), `key ${n}`).toEqual(valueAt(parent, liveAt(parent, n)))
     },
     checkReader: (reader, state) => {

@@ -16,7 +16,7 @@
 import type { Codec } from "@coppice/codec"
 import { type Ancestry, type ConsensusContext, Height } from "@coppice/consensus"
 import { type Hasher, nobleHasher } from "@coppice/crypto"
-import { BatchTooLarge, KeyTooLong, OutsideType, ValueTooLong } from "@coppice/qmdb"
+import { BatchTooLarge, KeyAlreadySet, KeyTooLong, OutsideType, ValueTooLong } from "@coppice/qmdb"
 import { Effect } from "effect"
 import type { Application, BatchOf, Hook, HookTools, Proposal } from "./application.ts"
 import type { Batches, Databases, Readers, SealedSet } from "./database-set.ts"
@@ -63,7 +63,8 @@ export interface ApplicationOptions<Tx, M extends Databases> {
   readonly transaction: Codec<Tx>
   /**
    * Executes one transaction, or returns `reject(reason)`. Synchronous and deterministic: no clock, no chance, all state
-   * in the batches. A key, value or batch that its database refuses is a rejection; anything else it throws stops the node.
+   * in the batches. A key, value or batch that its database refuses is a rejection, and so is a key that is set again where
+   * keys are set once; anything else it throws stops the node.
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: a transition that rejects nothing needs no return statement
   readonly execute: (batches: Batches<M>, transaction: Tx, block: BlockInfo) => void | Rejection
@@ -73,6 +74,11 @@ export interface ApplicationOptions<Tx, M extends Databases> {
   readonly finalized?: (block: StandardBlock<Tx, M>, readers: Readers<M>) => Hook<void>
   /** Where proposals get transactions from; without one they are empty. One per node. */
   readonly inputs?: InputProvider<Tx>
+  /**
+   * What the chain begins with beside empty databases, as bytes: what `begin` writes at height 1, say. The first block
+   * commits to it, so another beginning is another chain; nothing when not given.
+   */
+  readonly origin?: Uint8Array
   /** Bounds of a block. Part of the chain: all nodes have the same. */
   readonly limits?: { readonly bodyBytesMax?: number; readonly transactionsMax?: number }
   /** Hashes blocks; the portable one when not given. */
@@ -88,7 +94,7 @@ export interface StandardApplication<Tx, M extends Databases> extends Applicatio
 }
 
 /** What a database refuses to hold. A transaction may bring any bytes, so these reject it and stop nothing. */
-const UNWRITABLE = [KeyTooLong, ValueTooLong, OutsideType, BatchTooLarge] as const
+const UNWRITABLE = [KeyTooLong, ValueTooLong, OutsideType, BatchTooLarge, KeyAlreadySet] as const
 
 class Transition<Tx, M extends Databases> {
   readonly #options: ApplicationOptions<Tx, M>
@@ -259,7 +265,7 @@ export const make = <Tx, const M extends Databases>(
     transaction,
     blocks,
     codec: blocks.codec,
-    genesis: blocks.genesis,
+    genesis: (targets) => blocks.genesis(targets, options.origin),
     syncTargets: (block) => block.targets,
     propose,
     verify: (_context, ancestry, batches, tools) =>

@@ -7,8 +7,9 @@
  *
  *   body digest = SHA-256(namespace "_COPPICE_STATEFUL_BODY"  || body)
  *   digest      = SHA-256(namespace "_COPPICE_STATEFUL_BLOCK" || header)
+ *   parent      = SHA-256(namespace "_COPPICE_STATEFUL_ORIGIN" || origin) of the first block, zeros when it has no origin
  *
- * Terms: *targets* are the members' targets in declared order, see targets.ts; a *namespace* is varint(length) || name.
+ * Terms: the *origin* is what a chain begins with beside empty databases. *Targets* are the members' targets in declared order, see targets.ts; a *namespace* is varint(length) || name.
  *
  * Invariant: the parent is the one that the context names, so it is written once and the two cannot disagree. Neither
  * digest travels with a block: both are recomputed on `read`, and an encoding that decodes is the only one of its block.
@@ -27,6 +28,7 @@ import {
 import type { Targets } from "./application.ts"
 import type { Databases } from "./database-set.ts"
 
+const ORIGIN = createNamespace("_COPPICE_STATEFUL_ORIGIN")
 const BODY = createNamespace("_COPPICE_STATEFUL_BODY")
 
 /** What a standard block's digest covers. */
@@ -106,15 +108,15 @@ export interface StandardBlocks<Tx, M extends Databases> {
   readonly draft: () => BodyDraft<Tx>
   /** Makes a block of a filled body. */
   readonly finish: (parts: StandardParts<M>, draft: BodyDraft<Tx>) => StandardBlock<Tx, M>
-  /** The first block: height 0, round 0/0, no leader, no transactions. */
-  readonly genesis: (targets: Targets<M>) => StandardBlock<Tx, M>
+  /** The first block: height 0, round 0/0, no leader, no transactions, and the digest of its origin for a parent. */
+  readonly genesis: (targets: Targets<M>, origin?: Uint8Array) => StandardBlock<Tx, M>
 }
 
-const GENESIS_CONTEXT: ConsensusContext = {
+const genesisContext = (digest: Digest): ConsensusContext => ({
   round: Round(0, 0),
   leader: new Uint8Array(32),
-  parent: { view: View(0), digest: new Uint8Array(DIGEST_BYTES) },
-}
+  parent: { view: View(0), digest },
+})
 
 /**
  * The standard blocks of an application.
@@ -165,6 +167,9 @@ export const standardBlocks = <Tx, M extends Databases>(
     make,
     draft: () => new BodyDraft(options.transaction, bodyBytesMax, options.transactionsMax),
     finish: (given, draft) => assemble(given, draft.transactions, draft.encoded()),
-    genesis: (targets) => make({ height: Height(0), context: GENESIS_CONTEXT, targets }, []),
+    genesis: (targets, origin) => {
+      const parent = origin === undefined ? new Uint8Array(DIGEST_BYTES) : hash(ORIGIN, origin)
+      return make({ height: Height(0), context: genesisContext(parent), targets }, [])
+    },
   }
 }

@@ -3,7 +3,7 @@
  * Method: three sets in a row play leader, validator and recovering node; random transactions, rejected ones among them.
  * Canary: a transition that depends on something outside its batches must make the three disagree.
  */
-import { Blob, Struct, Text, U64 } from "@coppice/codec"
+import { Blob, Bytes, Struct, Text, U64 } from "@coppice/codec"
 import { type Ancestry, type ConsensusContext, decodeBlock, encodeBlock, Height, Round, View } from "@coppice/consensus"
 import { nobleHasher } from "@coppice/crypto"
 import { Qmdb } from "@coppice/qmdb"
@@ -247,6 +247,44 @@ describe("rejection", () => {
         expect(Exit.isFailure(yield* Effect.exit<unknown, unknown, never>(attempt))).toBe(true)
       }
     }),
+  )
+
+  it.effect(
+    "F13 a key that is set again, where keys are set once, is a rejection: in its block and in a later one",
+    () =>
+      Effect.gen(function* () {
+        const application = Application.make({
+          name: "once",
+          databases: { names: Qmdb.immutable({ key: Bytes(2), value: U64 }) },
+          transaction,
+          execute: ({ names }, { key: name, nonce }) => names.set(name, nonce),
+        })
+        const again = { ...tx(1), nonce: 9n }
+        const pool = poolOf([tx(1), again, tx(2)])
+        const leader = application.withInputs(pool)
+        const set = yield* openDatabaseSet({
+          application,
+          chainId: "test",
+          hasher: nobleHasher,
+          storage: new Disk().open(),
+          pendingAcksMax: 3,
+        })
+        const tools = { seal: set.seal, signal: new AbortController().signal }
+        const genesis = application.genesis(set.tip.targets)
+        const over = (parent: typeof genesis) => ({
+          context: { ...contextOf(genesis as never), parent: { view: View(parent.height), digest: parent.digest } },
+          ancestry: { next: Effect.succeed(parent) },
+        })
+        const first = over(genesis)
+        const proposal = yield* run(leader.propose(first.context, first.ancestry, set.openBatches(set.tip), tools))
+        expect(proposal!.block.transactions).toEqual([tx(1), tx(2)])
+        const repeated = application.blocks.make({ ...proposal!.block, height: Height(1) }, [tx(1), again])
+        expect(yield* run(application.apply(repeated, set.openBatches(set.tip), tools))).toBeUndefined()
+        set.apply(proposal!.sealed, { height: Height(1), round: Round(0, 1), digest: proposal!.block.digest })
+        const second = over(proposal!.block)
+        const later = yield* run(leader.propose(second.context, second.ancestry, set.openBatches(set.tip), tools))
+        expect(later!.block.transactions).toEqual([])
+      }),
   )
 
   it.effect("a transaction that keeps being rejected leaves the pool", () =>

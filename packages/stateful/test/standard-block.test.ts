@@ -170,6 +170,18 @@ describe("encoding", () => {
   })
 })
 
+test("another origin is another genesis, and so is none", () => {
+  const { targets } = fc.sample(parts, { seed: 1, numRuns: 1 })[0]!
+  const made = [undefined, new Uint8Array(0), Uint8Array.of(0), Uint8Array.of(1)].map((origin) =>
+    blocks.genesis(targets, origin),
+  )
+  expect(new Set(made.map(({ digest }) => bytesKey(digest))).size).toBe(4)
+  for (const genesis of made) {
+    expect(genesis).toMatchObject({ height: 0, transactions: [], targets })
+    expect(decodeBlock(blocks.codec, encodeBlock(blocks.codec, genesis))).toEqual(genesis)
+  }
+})
+
 describe("hostile input", () => {
   const sample = blocks.make(fc.sample(parts, { seed: 1, numRuns: 1 })[0]!, [
     { to: Uint8Array.of(1, 2, 3, 4), note: "one" },

@@ -119,6 +119,12 @@ export abstract class FloorBatch<V> extends OpenBatch<V, Stated> {
   /** @internal */
   floor: number | undefined
 
+  /** Operations in the log of the parent state: where this batch's own begin. */
+  get size(): Location {
+    this.requireOpen("size")
+    return Location(this.parent.content!.state.size)
+  }
+
   /**
    * Sets the location below which this batch's state needs no operation; that of the parent when not called. Marks do not
    * cover it. Errors: `FloorRegressed`; sealing throws `FloorBeyondSize` for one above the batch's own commit.
