@@ -49,8 +49,14 @@ describe("a bounded run", () => {
       for (const [index, { set, validator }] of nodes.entries()) {
         expect(validator).toBe(index)
         expect(set.anchor).toMatchObject({ height: result.height, digest: result.digest })
-        expect(set.members[0]).toMatchObject({ name: "accounts", root: result.roots[index], active: 80 })
-        expect(set.members[1]).toMatchObject({ name: "receipts", active: result.transfers })
+        expect(set.members[0]).toMatchObject({ name: "accounts", canonical: result.roots[index], active: 80 })
+        const [, receipts, transfers] = set.members
+        // One operation a transfer, one a block, and the one that the database began with.
+        const size = result.transfers + result.blocks + 1
+        expect([receipts, transfers]).toMatchObject([
+          { name: "receipts", size },
+          { name: "transfers", size },
+        ])
       }
       const second = yield* bounded(data, 5, "--load", "0")
       expect(second.code, second.err).toBe(0)
@@ -81,8 +87,18 @@ describe("a devnet that runs", () => {
       const headers = { "content-type": "application/json" }
       const submitted = yield* get(`${url}/transfers`, { method: "POST", body: signed.out, headers })
       const { id } = submitted.body
-      const receipt = yield* eventually(get(`${url}/receipts/${id}`), ({ status }) => status === 200)
-      expect(receipt.body).toMatchObject({ amount: "77", nonce: "0", to })
+      const receipt = yield* eventually(get(`${url}/transfers/${id}/receipt`), ({ status }) => status === 200)
+      expect(receipt.body).toMatchObject({
+        transfer: id,
+        senderBalance: "999999999923",
+        receiverBalance: "1000000000077",
+      })
+      expect((yield* get(`${url}/transfers/${id}`)).body).toMatchObject({
+        amount: "77",
+        nonce: "0",
+        to,
+        receipt: receipt.body.location,
+      })
       expect((yield* get(`${url}/accounts/${to}`)).body.balance).toBe("1000000000077")
       const again = yield* get(`${url}/transfers`, { method: "POST", body: signed.out, headers })
       expect(again.status).toBe(409)
@@ -92,7 +108,7 @@ describe("a devnet that runs", () => {
 
       const after = yield* start("devnet", "--data", data, "--port", "0", "--load", "0")
       const second = (yield* after.until(URL_LINE))[1]!
-      expect((yield* get(`${second}/receipts/${id}`)).body).toEqual(receipt.body)
+      expect((yield* get(`${second}/transfers/${id}/receipt`)).body).toEqual(receipt.body)
       expect((yield* get(`${second}/accounts/${to}`)).body.balance).toBe("1000000000077")
       const { height } = (yield* get(`${second}/status`)).body
       yield* eventually(get(`${second}/status`), ({ body }) => body.height > height)

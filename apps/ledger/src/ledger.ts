@@ -1,14 +1,17 @@
 /**
  * The ledger: accounts that send each other amounts.
  *
- *   accounts   address -> { balance, nonce }         receipts   transfer id -> { height, from, to, amount, nonce }
+ *   transfer --> accounts: sender, receiver      receipts: what it left, appended      transfers: id -> it and its receipt
  *
- * Terms: an *allocation* is a balance that exists from height 1 on; allocations are part of what a chain is.
+ * Terms: an *allocation* is a balance that exists from height 1 on; allocations are part of what a chain is. Receipts and
+ * transfers are *kept* as long as they are among the newest operations of their log; those below its floor are forgotten.
  *
- * Invariant: the sum of all balances is the sum of all allocations; each executed transfer leaves one receipt.
+ * Invariant: the sum of all balances is the sum of all allocations; each executed transfer leaves one receipt. A transfer
+ * happens once, also after it was forgotten: its nonce is used up.
  */
-import { Bytes, bytesKey, type Codec, Struct, U64 } from "@coppice/codec"
+import { Bytes, bytesEqual, bytesKey, compareBytes, encode, List, Struct, U64, Varint } from "@coppice/codec"
 import { type Digest, type Ed25519, type Hasher, nobleHasher, PUBLIC_KEY_BYTES, portableEd25519 } from "@coppice/crypto"
+import { Location } from "@coppice/merkle"
 import { Qmdb } from "@coppice/qmdb"
 import {
   Application,
@@ -19,40 +22,15 @@ import {
   type StandardApplication,
   type StandardBlock,
 } from "@coppice/stateful"
-import { ALLOCATIONS_MAX, SIGNATURES_KNOWN_MAX } from "./limits.ts"
+import { ALLOCATIONS_MAX, LOG_OPERATIONS_KEPT, SIGNATURES_KNOWN_MAX } from "./limits.ts"
+import { ACCOUNTS, type Account, EMPTY_ACCOUNT, RECEIPTS, TRANSFERS } from "./state.ts"
 import { isSigned, type Transfer, TransferCodec, transferId, transferNamespace } from "./transfer.ts"
-
-/** An account. One that was never paid has balance 0 and nonce 0 and is not stored. */
-export interface Account {
-  readonly balance: bigint
-  readonly nonce: bigint
-}
-
-/** What an executed transfer leaves behind. */
-export interface Receipt {
-  readonly height: bigint
-  readonly from: Uint8Array
-  readonly to: Uint8Array
-  readonly amount: bigint
-  readonly nonce: bigint
-}
-
-/** Stored form of an account. */
-export const AccountCodec: Codec<Account> = Struct({ balance: U64, nonce: U64 })
-
-/** Stored form of a receipt. */
-export const ReceiptCodec: Codec<Receipt> = Struct({
-  height: U64,
-  from: Bytes(PUBLIC_KEY_BYTES),
-  to: Bytes(PUBLIC_KEY_BYTES),
-  amount: U64,
-  nonce: U64,
-})
 
 /** The members of the ledger's set, in the order that block headers have them. */
 export const ledgerDatabases = {
-  accounts: Qmdb.any({ key: Bytes(PUBLIC_KEY_BYTES), value: AccountCodec }),
-  receipts: Qmdb.any({ key: Bytes(32), value: ReceiptCodec }),
+  accounts: Qmdb.current(ACCOUNTS),
+  receipts: Qmdb.keyless(RECEIPTS),
+  transfers: Qmdb.immutable(TRANSFERS),
 } as const
 
 /** The members by name. */
@@ -72,12 +50,11 @@ export interface LedgerOptions {
   readonly chainId: string
   /** At most `ALLOCATIONS_MAX`, each address once; their sum is below 2^64. */
   readonly allocations: ReadonlyArray<Allocation>
+  /** Newest operations of receipts and of transfers that are kept; part of the chain. `LOG_OPERATIONS_KEPT` when not given. */
+  readonly logOperationsKept?: number
   readonly ed25519?: Ed25519
   readonly hasher?: Hasher
 }
-
-/** The account that nothing was ever stored for. */
-export const EMPTY_ACCOUNT: Account = { balance: 0n, nonce: 0n }
 
 /** How a mempool names the sender of a transfer. */
 export const senderKey = (address: Uint8Array): string => bytesKey(address)
@@ -142,8 +119,20 @@ const checkAllocations = (allocations: ReadonlyArray<Allocation>): void => {
   if (sum >= 1n << 64n) throw new RangeError(`allocations sum to ${sum}, at most 2^64 - 1 is allowed`)
 }
 
+const originCodec = Struct({
+  logOperationsKept: Varint,
+  allocations: List(Struct({ address: Bytes(PUBLIC_KEY_BYTES), balance: U64 }), ALLOCATIONS_MAX),
+})
+
+/** What a chain begins with: the same for allocations in any order. */
+const originOf = (allocations: ReadonlyArray<Allocation>, logOperationsKept: number): Uint8Array =>
+  encode(originCodec, {
+    logOperationsKept,
+    allocations: allocations.toSorted((a, b) => compareBytes(a.address, b.address)),
+  })
+
 const execute = (
-  { accounts, receipts }: Batches<LedgerDatabases>,
+  { accounts, receipts, transfers }: Batches<LedgerDatabases>,
   transfer: Transfer,
   height: bigint,
   { idOf, isSigned }: TransferChecks,
@@ -153,17 +142,23 @@ const execute = (
   const sender = accounts.get(from) ?? EMPTY_ACCOUNT
   const refused = refusal(transfer, sender)
   if (refused !== undefined) return reject(refused.message)
-  accounts.put(from, { balance: sender.balance - amount, nonce: nonce + 1n })
+  const left = { balance: sender.balance - amount, nonce: nonce + 1n }
+  accounts.put(from, left)
   // Read after the sender was written: it may be the same account.
   const receiver = accounts.get(to) ?? EMPTY_ACCOUNT
-  accounts.put(to, { ...receiver, balance: receiver.balance + amount })
-  receipts.put(idOf(transfer), { height, from, to, amount, nonce })
+  const paid = { ...receiver, balance: receiver.balance + amount }
+  accounts.put(to, paid)
+  const senderBalance = bytesEqual(from, to) ? paid.balance : left.balance
+  const id = idOf(transfer)
+  const receipt = receipts.append({ transfer: id, height, senderBalance, receiverBalance: paid.balance })
+  transfers.set(id, { transfer, receipt })
   return undefined
 }
 
 /** Makes a ledger chain. Errors: RangeError for allocations outside their bounds. */
 export const makeLedger = (options: LedgerOptions): Ledger => {
   const { chainId, allocations, ed25519 = portableEd25519, hasher = nobleHasher } = options
+  const { logOperationsKept = LOG_OPERATIONS_KEPT } = options
   checkAllocations(allocations)
   const namespace = transferNamespace(chainId)
   const known = new KnownSignatures()
@@ -177,7 +172,9 @@ export const makeLedger = (options: LedgerOptions): Ledger => {
     databases: ledgerDatabases,
     transaction: TransferCodec,
     hasher,
-    begin: ({ accounts }, { height }) => {
+    origin: originOf(allocations, logOperationsKept),
+    begin: ({ accounts, receipts, transfers }, { height }) => {
+      for (const log of [receipts, transfers]) log.withFloor(Location(Math.max(0, log.size - logOperationsKept)))
       if (height !== 1) return
       for (const { address, balance } of allocations) accounts.put(address, { balance, nonce: 0n })
     },

@@ -1,7 +1,7 @@
 /**
- * Proofs for light clients: from a certificate, through headers, to one operation of one database.
+ * Proofs for light clients: from a certificate, through headers, to what one database holds.
  *
- *   finalization --certifies--> header n -- parent --> ... --> header 0 -- target --> root <-- range proof -- operation
+ *   finalization --certifies--> header n -- parent --> ... --> header 0 -- target --> root <-- proof -- account, receipt, ...
  *
  * Terms: the *witness* of a height is the certificate of the first block at or above it that has one of its own, and the
  * headers from the height up to that block: a block can become final through a descendant.
@@ -11,25 +11,28 @@
  */
 import { encode } from "@coppice/codec"
 import { finalizationCodec, Height, type Marshal } from "@coppice/consensus"
-import { mmb, rangeProofCodec } from "@coppice/merkle"
-import type { KeyedReader } from "@coppice/qmdb"
+import { type Location, mmb, rangeProofCodec } from "@coppice/merkle"
+import type { LogReader, OrderedCurrentReader } from "@coppice/qmdb"
+import { currentFormat } from "@coppice/verify"
 import { Effect } from "effect"
 import type { Ledger, LedgerBlock } from "./ledger.ts"
 import { WITNESS_HEADERS_MAX } from "./limits.ts"
-import type { Proof } from "./wire.ts"
+import { ACCOUNTS, type Account } from "./state.ts"
 
-const proofCodec = rangeProofCodec(mmb)
+const { keyValueProof, exclusionProof } = currentFormat(ACCOUNTS)
+const operationProof = rangeProofCodec(mmb)
 
-/** Proof of the operation that gave a key its value, in the newest applied state; undefined when the key has none. */
-export const proveKey = <V>(
-  reader: KeyedReader<Uint8Array, V>,
-  key: Uint8Array,
-): Pick<Proof, "location" | "operation" | "proof"> | undefined => {
-  const location = reader.locate(key)
-  if (location === undefined) return undefined
-  const { operations, proof } = reader.prove(location, 1)
-  return { location, operation: operations[0]!, proof: encode(proofCodec, proof) }
+/** Proof of what an account has in the newest applied state, or that it does not exist there. */
+export const proveAccount = (accounts: OrderedCurrentReader<Uint8Array, Account>, address: Uint8Array): Uint8Array => {
+  const present = accounts.proveKey(address)
+  return present === undefined
+    ? encode(exclusionProof, accounts.proveAbsence(address)!)
+    : encode(keyValueProof, present)
 }
+
+/** Proof of the operation at a location of the newest applied state. */
+export const proveOperation = (reader: LogReader, location: Location): Uint8Array =>
+  encode(operationProof, reader.prove(location, 1).proof)
 
 /** The witness of a final height; undefined while there is none. */
 export const witnessOf = Effect.fnUntraced(function* (ledger: Ledger, marshal: Marshal<LedgerBlock>, height: Height) {

@@ -9,7 +9,8 @@
 import { bytesEqual, bytesKey } from "@coppice/codec"
 import type { Mempool } from "@coppice/stateful"
 import type { SubmissionRefused } from "./api.ts"
-import { type Account, type Ledger, refusal, senderKey } from "./ledger.ts"
+import { type Ledger, refusal, senderKey } from "./ledger.ts"
+import type { Account } from "./state.ts"
 import type { Transfer } from "./transfer.ts"
 
 /** What submitting needs of a node. */
@@ -18,7 +19,7 @@ export interface SubmissionDesk {
   readonly mempool: Mempool<Transfer>
   /** The account in the newest applied state. */
   readonly account: (address: Uint8Array) => Account
-  /** Whether a transfer has a receipt in the newest applied state. */
+  /** Whether a transfer stands in the newest applied state. */
   readonly isExecuted: (id: Uint8Array) => boolean
   /** Called for each transfer that was accepted here: hands it on to the other validators. */
   readonly gossip: (transfer: Transfer) => void

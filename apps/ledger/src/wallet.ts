@@ -1,18 +1,16 @@
 /**
  * What a wallet does: it signs transfers, and believes an answer of a node only as far as it is proven.
  *
- *   headers follow one another, a quorum certified the last --> the operation stands in the state of the first
- *                                                           --> it says what the answer says
+ *   headers follow one another, a quorum certified the last --> the first commits to what the answer says
  *
  * Terms: a *trusted chain* is what a wallet holds beforehand: the chain id and the validators' public keys.
  *
  * Invariant: nothing of an answer is trusted, each step is recomputed; whatever an answer is, a verdict never throws.
  *
- * Of an account it is shown that a block up to the certified height gave it this value, not that no later one replaced it:
- * databases of the kind `any` prove that a key had a value. Only values below the inactivity floor are known to be old and
- * are refused. A receipt never changes, so of a receipt everything is shown.
+ * Of an account it is shown what it has in the state of a certified block: no later value of that state is left out. A
+ * receipt and a transfer never change, so of them everything is shown.
  */
-import { Bytes, bytesEqual, DecodeError, decode } from "@coppice/codec"
+import { DecodeError, decode } from "@coppice/codec"
 import {
   createParticipants,
   DIGEST_BYTES,
@@ -22,29 +20,17 @@ import {
   PUBLIC_KEY_BYTES,
   portableEd25519,
 } from "@coppice/crypto"
-import { Location, mmb, rangeProofCodec } from "@coppice/merkle"
-import type { Targets } from "@coppice/stateful"
-import { checkOperations, decodeOperation, type KeyedFormat, keyedFormat } from "@coppice/verify"
-import { checkHeaders, finalizationCodec, headerCodec, type TrustedParticipants } from "@coppice/verify/certificate"
+import { checkHeaders, finalizationCodec, type TrustedParticipants } from "@coppice/verify/certificate"
 import { Option, Schema } from "effect"
-import {
-  type Account,
-  AccountCodec,
-  type LedgerDatabases,
-  ledgerDatabases,
-  type Receipt,
-  ReceiptCodec,
-} from "./ledger.ts"
-import { AccountSchema, BytesHex, type Proof, ReceiptSchema } from "./wire.ts"
+import { checkAccount, checkReceipt, checkTransfer, type LedgerHeader, ledgerHeader } from "./light.ts"
+import type { Account, ExecutedTransfer, Receipt } from "./state.ts"
+import { AccountSchema, BytesHex, ExecutedTransferSchema, type Proof, ReceiptSchema } from "./wire.ts"
 
 export { signTransfer, transferNamespace } from "./transfer.ts"
 export { transferToJson } from "./wire.ts"
 
 /** What a wallet knows of a chain beforehand. */
 export type TrustedChain = TrustedParticipants
-
-/** Headers of the ledger's blocks. */
-const headerOf = headerCodec<Targets<LedgerDatabases>>(ledgerDatabases)
 
 const ChainAnswer = Schema.Struct({ chain: Schema.String, validators: Schema.Array(BytesHex(PUBLIC_KEY_BYTES)) })
 
@@ -68,107 +54,122 @@ export type Verdict<A> =
 
 const nothing = (reason: string) => ({ valid: false, reason }) as const
 
-/** The verdict, or that there is nothing to judge: bytes that do not decode. */
-const wellFormed = <A>(judge: () => Verdict<A>): Verdict<A> => {
+/** The certified header of the state that a proof is of, or why there is none. Throws `DecodeError`. */
+const certifiedHeader = (chain: TrustedChain, { height, headers, finalization }: Proof): LedgerHeader | string => {
+  const decoded = headers.map((header) => decode(ledgerHeader, header))
+  const rejection = checkHeaders(chain, ledgerHeader, decoded, decode(finalizationCodec, finalization))
+  if (rejection !== undefined) {
+    return `the headers do not lead to a certificate of the validators (${rejection._tag})`
+  }
+  return decoded[0]!.height === height ? decoded[0]! : "the proof is of another height than it says"
+}
+
+/** A kind of answer: how it is read, whether it answers the question, what is wrong with its proof, and what it shows. */
+interface Kind<A, S> {
+  readonly read: (answer: unknown) => Option.Option<A>
+  readonly answers: (answer: A) => boolean
+  readonly check: (
+    hasher: Hasher,
+    header: LedgerHeader,
+    answer: A,
+    proof: Uint8Array,
+  ) => { readonly _tag: string } | undefined
+  readonly shown: (answer: A) => S
+}
+
+const judge = <A extends { readonly proof?: Proof }, S>(
+  chain: TrustedChain,
+  { read, answers, check, shown }: Kind<A, S>,
+  given: unknown,
+): Verdict<S> => {
+  const answer = Option.getOrUndefined(read(given))
+  if (answer === undefined) return nothing("the answer is malformed")
+  if (answer.proof === undefined) return nothing("the answer has no proof")
+  if (!answers(answer)) return nothing("the answer is about something else than was asked for")
   try {
-    return judge()
+    const header = certifiedHeader(chain, answer.proof)
+    if (typeof header === "string") return nothing(header)
+    const rejection = check(chain.hasher, header, answer, answer.proof.proof)
+    if (rejection === undefined) return { valid: true, shown: shown(answer) }
+    return nothing(`the proof does not show what the answer says (${rejection._tag})`)
   } catch (error) {
     if (error instanceof DecodeError) return nothing(`the proof is malformed: ${error.message}`)
     throw error
   }
 }
 
-const proofCodec = rangeProofCodec(mmb)
+const hexOf = Schema.encodeSync(BytesHex(DIGEST_BYTES))
 
-interface Update<V> {
-  readonly key: Uint8Array
-  readonly value: V
-  /** Height of the certified state that the operation stands in. */
+const readAccount = Schema.decodeUnknownOption(AccountSchema)
+const readReceipt = Schema.decodeUnknownOption(ReceiptSchema)
+const readTransfer = Schema.decodeUnknownOption(ExecutedTransferSchema)
+
+/** What a certified state says of an account. */
+export interface ShownAccount extends Account {
+  /** False when nothing is stored for it. */
+  readonly exists: boolean
   readonly height: number
 }
 
-/** A kind of answer: which member proves it, how it is read, and whether it says what an operation says. */
-interface Kind<A, V> {
-  readonly member: keyof LedgerDatabases
-  readonly format: KeyedFormat<Uint8Array, V>
-  readonly read: (answer: unknown) => Option.Option<A>
-  readonly agrees: (answer: A, update: Update<V>) => boolean
-}
+const accountOf = (address: string): Kind<typeof AccountSchema.Type, ShownAccount> => ({
+  read: readAccount,
+  answers: (answer) => hexOf(answer.address) === address,
+  check: (hasher, header, { address: key, exists, balance, nonce, height }, proof) => {
+    if (height !== header.height) return { _tag: "HeightMismatch" }
+    if (!exists && (balance !== 0n || nonce !== 0n)) return { _tag: "AbsentWithBalance" }
+    return checkAccount(hasher, header, { address: key, account: exists ? { balance, nonce } : undefined, proof })
+  },
+  shown: ({ exists, balance, nonce, height }) => ({ exists, balance, nonce, height }),
+})
 
-const verifyUpdate = <V>(
-  chain: TrustedChain,
-  { member, format }: Pick<Kind<never, V>, "member" | "format">,
-  { location, operation, proof, headers, finalization }: Proof,
-): Verdict<Update<V>> => {
-  const witness = headers.map((header) => decode(headerOf, header))
-  if (checkHeaders(chain, headerOf, witness, decode(finalizationCodec, finalization)) !== undefined) {
-    return nothing("the headers do not lead to a certificate of the validators")
+/** Verifies the answer of `GET /accounts/{address}?proof=true`: what the account has at `height`, or that it does not exist. */
+export const verifyAccount = (chain: TrustedChain, address: string, answer: unknown): Verdict<ShownAccount> =>
+  judge(chain, accountOf(address), answer)
+
+const receiptOf = (
+  answers: (answer: typeof ReceiptSchema.Type) => boolean,
+): Kind<typeof ReceiptSchema.Type, Receipt> => {
+  const shown = ({ transfer, height, senderBalance, receiverBalance }: typeof ReceiptSchema.Type): Receipt => {
+    return { transfer, height: BigInt(height), senderBalance, receiverBalance }
   }
-  const { height, targets } = witness[0]!
-  const { root, start: floor } = targets[member]
-  if (location < floor) return nothing("the operation is below the inactivity floor")
-  const update = decodeOperation(format, operation)
-  const claim = { start: Location(location), operations: [update], proof: decode(proofCodec, proof) }
-  if (checkOperations(chain.hasher, format, claim, root) !== undefined) {
-    return nothing("the operation is not in the certified state")
+  return {
+    read: readReceipt,
+    answers,
+    check: (hasher, header, answer, proof) =>
+      checkReceipt(hasher, header, { location: answer.location, value: shown(answer), proof }),
+    shown,
   }
-  if (update.tag !== "update") return nothing("the operation gives no value")
-  return { valid: true, shown: { key: update.key, value: update.value, height } }
 }
 
-const accounts: Kind<typeof AccountSchema.Type, Account> = {
-  member: "accounts",
-  format: keyedFormat({ key: Bytes(PUBLIC_KEY_BYTES), value: AccountCodec }),
-  read: Schema.decodeUnknownOption(AccountSchema),
-  agrees: ({ address, balance, nonce, height }, { key, value, height: certified }) =>
-    bytesEqual(address, key) && balance === value.balance && nonce === value.nonce && height === certified,
+/** Verifies the answer of `GET /receipts/{location}?proof=true`. */
+export const verifyReceipt = (chain: TrustedChain, location: number, answer: unknown): Verdict<Receipt> =>
+  judge(
+    chain,
+    receiptOf((receipt) => receipt.location === location),
+    answer,
+  )
+
+/** Verifies the answer of `GET /transfers/{id}/receipt?proof=true`. */
+export const verifyReceiptOf = (chain: TrustedChain, id: string, answer: unknown): Verdict<Receipt> =>
+  judge(
+    chain,
+    receiptOf((receipt) => hexOf(receipt.transfer) === id),
+    answer,
+  )
+
+const transferOf = (id: string): Kind<typeof ExecutedTransferSchema.Type, ExecutedTransfer> => {
+  const shown = ({ from, to, amount, nonce, signature, receipt }: typeof ExecutedTransferSchema.Type) => {
+    return { transfer: { from, to, amount, nonce, signature }, receipt }
+  }
+  return {
+    read: readTransfer,
+    answers: (answer) => hexOf(answer.id) === id,
+    check: (hasher, header, answer, proof) =>
+      checkTransfer(hasher, header, answer.id, { location: answer.location, value: shown(answer), proof }),
+    shown,
+  }
 }
 
-const receipts: Kind<typeof ReceiptSchema.Type, Receipt> = {
-  member: "receipts",
-  format: keyedFormat({ key: Bytes(DIGEST_BYTES), value: ReceiptCodec }),
-  read: Schema.decodeUnknownOption(ReceiptSchema),
-  agrees: ({ id, from, to, amount, nonce, height }, { key, value }) =>
-    bytesEqual(id, key) &&
-    bytesEqual(from, value.from) &&
-    bytesEqual(to, value.to) &&
-    amount === value.amount &&
-    nonce === value.nonce &&
-    BigInt(height) === value.height,
-}
-
-const keyText = Schema.encodeSync(BytesHex(DIGEST_BYTES))
-
-const verifyAnswer = <A extends { readonly proof?: Proof }, V>(
-  chain: TrustedChain,
-  kind: Kind<A, V>,
-  key: string,
-  given: unknown,
-): Verdict<Update<V>> => {
-  const answer = Option.getOrUndefined(kind.read(given))
-  if (answer === undefined) return nothing("the answer is malformed")
-  if (answer.proof === undefined) return nothing("the answer has no proof")
-  const { proof } = answer
-  const verdict = wellFormed(() => verifyUpdate(chain, kind, proof))
-  if (!verdict.valid) return verdict
-  if (keyText(verdict.shown.key) !== key) return nothing("the proof is of something else than was asked for")
-  return kind.agrees(answer, verdict.shown) ? verdict : nothing("the proof does not say what the answer says")
-}
-
-/** Verifies the answer of `GET /accounts/{address}?proof=true`; shows what the account had at `height` or before. */
-export const verifyAccount = (
-  chain: TrustedChain,
-  address: string,
-  answer: unknown,
-): Verdict<Account & { readonly height: number }> => {
-  const verdict = verifyAnswer(chain, accounts, address, answer)
-  if (!verdict.valid) return verdict
-  const { value, height } = verdict.shown
-  return { valid: true, shown: { ...value, height } }
-}
-
-/** Verifies the answer of `GET /receipts/{id}?proof=true`; shows the executed transfer and its height. */
-export const verifyReceipt = (chain: TrustedChain, id: string, answer: unknown): Verdict<Receipt> => {
-  const verdict = verifyAnswer(chain, receipts, id, answer)
-  return verdict.valid ? { valid: true, shown: verdict.shown.value } : verdict
-}
+/** Verifies the answer of `GET /transfers/{id}?proof=true`: that the transfer was executed, and where its receipt stands. */
+export const verifyTransfer = (chain: TrustedChain, id: string, answer: unknown): Verdict<ExecutedTransfer> =>
+  judge(chain, transferOf(id), answer)

@@ -7,7 +7,7 @@
  */
 import { DIGEST_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from "@coppice/crypto"
 import { Schema, SchemaGetter } from "effect"
-import { PROOF_PART_BYTES_MAX, WITNESS_HEADERS_MAX } from "./limits.ts"
+import { ACCOUNTS_PAGE_MAX, PROOF_PART_BYTES_MAX, WITNESS_HEADERS_MAX } from "./limits.ts"
 
 const hex = (pattern: RegExp, charactersMax: number, form: string, meaning = form) =>
   Schema.String.annotate({ description: meaning })
@@ -51,41 +51,62 @@ export const transferToJson = Schema.encodeSync(TransferSchema)
 
 /** An accepted submission: it waits for a block. */
 export const SubmittedSchema = Schema.Struct({
-  id: BytesHex(DIGEST_BYTES, "Ask /receipts/{id} for the outcome"),
+  id: BytesHex(DIGEST_BYTES, "Ask /transfers/{id} for the outcome"),
 }).annotate({ identifier: "Submitted" })
 
 /**
- * Proof of one operation. Headers ascend from the block whose state is proven to the one that `finalization` certifies,
- * each the parent of the next.
+ * Proof of what an answer says in the state after a block. Headers ascend from that block to the one that `finalization`
+ * certifies, each the parent of the next.
  */
 export const ProofSchema = Schema.Struct({
-  location: Whole,
-  operation: PartHex,
+  height: Whole.annotate({ description: "Height of the state that the proof is of: that of the first header" }),
   proof: PartHex,
   headers: Schema.Array(PartHex).check(Schema.isMinLength(1), Schema.isMaxLength(WITNESS_HEADERS_MAX)),
   finalization: PartHex,
 }).annotate({ identifier: "Proof" })
 
-/** Proof of one operation. */
+/** Proof of what an answer says. */
 export type Proof = typeof ProofSchema.Type
 
-/** An account in the state after a block. */
-export const AccountSchema = Schema.Struct({
+const holding = {
   address: BytesHex(PUBLIC_KEY_BYTES),
   balance: U64Text(),
   nonce: U64Text("Transfers that the account has sent"),
+}
+
+/** An account in the state after a block. */
+export const AccountSchema = Schema.Struct({
+  ...holding,
+  exists: Schema.Boolean.annotate({ description: "False for an account that was never paid: it is not stored" }),
   nextNonce: U64Text("Nonce for the next transfer: those that wait at this node are counted"),
   height: Whole.annotate({ description: "Height of the state that balance and nonce are from" }),
-  proof: Schema.optionalKey(ProofSchema),
+  proof: Schema.optionalKey(ProofSchema.annotate({ description: "That it has this now, or that it does not exist" })),
 }).annotate({ identifier: "Account" })
 
-/** An executed transfer. */
-export const ReceiptSchema = Schema.Struct({
+/** Accounts in the order of their addresses, in the state after a block. */
+export const AccountsSchema = Schema.Struct({
+  height: Whole,
+  accounts: Schema.Array(Schema.Struct(holding)).check(Schema.isMaxLength(ACCOUNTS_PAGE_MAX)),
+  next: Schema.NullOr(BytesHex(PUBLIC_KEY_BYTES)).annotate({
+    description: "Where the next page starts; null at the end",
+  }),
+}).annotate({ identifier: "Accounts" })
+
+/** A transfer that was executed. */
+export const ExecutedTransferSchema = Schema.Struct({
   id: BytesHex(DIGEST_BYTES),
-  from: BytesHex(PUBLIC_KEY_BYTES),
-  to: BytesHex(PUBLIC_KEY_BYTES),
-  amount: U64Text(),
-  nonce: U64Text(),
+  ...TransferSchema.fields,
+  receipt: Whole.annotate({ description: "Location of its receipt: ask /receipts/{location}" }),
+  location: Whole.annotate({ description: "Location of the transfer itself, among the transfers" }),
+  proof: Schema.optionalKey(ProofSchema),
+}).annotate({ identifier: "ExecutedTransfer" })
+
+/** What a transfer left behind. */
+export const ReceiptSchema = Schema.Struct({
+  location: Whole.annotate({ description: "Names the receipt" }),
+  transfer: BytesHex(DIGEST_BYTES, "Id of the transfer"),
   height: Whole.annotate({ description: "Height of the block that executed it" }),
+  senderBalance: U64Text("What the sender had afterwards"),
+  receiverBalance: U64Text("What the receiver had afterwards"),
   proof: Schema.optionalKey(ProofSchema),
 }).annotate({ identifier: "Receipt" })

@@ -7,63 +7,72 @@ import { HTTP_BODY_BYTES_MAX } from "@coppice/node"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { describe, expect } from "vitest"
-import { type Transfer, transferToJson } from "../src/index.ts"
-import { trustedChain, verifyAccount, verifyReceipt } from "../src/wallet.ts"
+import { ACCOUNTS_PAGE_MAX, type Transfer, transferToJson } from "../src/index.ts"
+import { trustedChain, verifyAccount, verifyReceipt, verifyReceiptOf, verifyTransfer } from "../src/wallet.ts"
 import { alice, bob, CHAIN, carol, dave, ledgerWith, people, transfer } from "./support/chain.ts"
 import { type Answer, eventually, post, request, start, temporaryDirectory } from "./support/server.ts"
 
 const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex")
-const [ALICE, BOB] = [alice, bob].map(({ publicKey }) => toHex(publicKey)) as [string, string]
+const [ALICE, BOB, DAVE] = [alice, bob, dave].map(({ publicKey }) => toHex(publicKey)) as [string, string, string]
 const ledger = () => ledgerWith([100n, 5n])
 const json = (given: Transfer): string => JSON.stringify(transferToJson(given))
 
-it.live("a transfer submitted over HTTP is in balance and receipt, provably, and still there after a restart", () =>
-  Effect.gen(function* () {
-    const directory = yield* temporaryDirectory
-    const given = transfer(alice, bob, { amount: 30n })
-    const id = toHex(ledger().idOf(given))
+it.live(
+  "a transfer submitted over HTTP is there, in balance and receipt, provably, and still there after a restart",
+  () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const given = transfer(alice, bob, { amount: 30n })
+      const id = toHex(ledger().idOf(given))
 
-    /** What a wallet that trusts only `/chain` believes of the node behind a URL. */
-    const believed = Effect.fnUntraced(function* (url: string) {
-      const chain = trustedChain((yield* request(`${url}/chain`)).body)
-      const isFinal = ({ status }: Answer): boolean => status === 200
-      const receipt = yield* eventually(`${url}/receipts/${id}?proof=true`, isFinal)
-      const accounts = yield* Effect.forEach([ALICE, BOB], (address) =>
-        Effect.map(eventually(`${url}/accounts/${address}?proof=true`, isFinal), ({ body }) =>
-          verifyAccount(chain, address, body),
-        ),
+      /** What a wallet that trusts only `/chain` believes of the node behind a URL. */
+      const believed = Effect.fnUntraced(function* (url: string) {
+        const chain = trustedChain((yield* request(`${url}/chain`)).body)
+        const isFinal = ({ status }: Answer): boolean => status === 200
+        const executed = yield* eventually(`${url}/transfers/${id}?proof=true`, isFinal)
+        const receiptOf = yield* eventually(`${url}/transfers/${id}/receipt?proof=true`, isFinal)
+        const { receipt: location } = executed.body as { readonly receipt: number }
+        const receipt = yield* eventually(`${url}/receipts/${location}?proof=true`, isFinal)
+        const accounts = yield* Effect.forEach([ALICE, BOB, DAVE], (address) =>
+          Effect.map(eventually(`${url}/accounts/${address}?proof=true`, isFinal), ({ body }) =>
+            verifyAccount(chain, address, body),
+          ),
+        )
+        return {
+          executed: verifyTransfer(chain, id, executed.body),
+          receipts: [verifyReceiptOf(chain, id, receiptOf.body), verifyReceipt(chain, location, receipt.body)],
+          accounts,
+        }
+      })
+
+      const before = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { url } = yield* start(ledger(), directory)
+          yield* eventually(`${url}/accounts/${ALICE}`, ({ body }) => (body as { balance: string }).balance === "100")
+          expect(yield* post(url, json(given))).toEqual({ status: 202, body: { id } })
+          return yield* believed(url)
+        }),
       )
-      return { receipt: verifyReceipt(chain, id, receipt.body), accounts }
-    })
+      const balances = [
+        { valid: true, shown: { exists: true, balance: 70n, nonce: 1n } },
+        { valid: true, shown: { exists: true, balance: 35n, nonce: 0n } },
+        { valid: true, shown: { exists: false } },
+      ]
+      const left = { valid: true, shown: { senderBalance: 70n, receiverBalance: 35n } }
+      expect(before.executed).toMatchObject({ valid: true, shown: { transfer: given } })
+      expect(before.receipts).toMatchObject([left, left])
+      expect(before.accounts).toMatchObject(balances)
 
-    const before = yield* Effect.scoped(
-      Effect.gen(function* () {
-        const { url } = yield* start(ledger(), directory)
-        yield* eventually(`${url}/accounts/${ALICE}`, ({ body }) => (body as { balance: string }).balance === "100")
-        expect(yield* post(url, json(given))).toEqual({ status: 202, body: { id } })
-        return yield* believed(url)
-      }),
-    )
-    const { from, to, amount, nonce } = given
-    expect(before.receipt).toMatchObject({ valid: true, shown: { from, to, amount, nonce } })
-    expect(before.accounts).toMatchObject([
-      { valid: true, shown: { balance: 70n, nonce: 1n } },
-      { valid: true, shown: { balance: 35n, nonce: 0n } },
-    ])
-
-    const { after, again } = yield* Effect.scoped(
-      Effect.gen(function* () {
-        const { url } = yield* start(ledger(), directory)
-        return { after: yield* believed(url), again: yield* post(url, json(given)) }
-      }),
-    )
-    expect(after.receipt).toEqual(before.receipt)
-    expect(after.accounts).toMatchObject([
-      { valid: true, shown: { balance: 70n, nonce: 1n } },
-      { valid: true, shown: { balance: 35n, nonce: 0n } },
-    ])
-    expect(again).toMatchObject({ status: 409, body: { error: "DuplicateTransfer", state: "finalized" } })
-  }).pipe(Effect.scoped),
+      const { after, again } = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { url } = yield* start(ledger(), directory)
+          return { after: yield* believed(url), again: yield* post(url, json(given)) }
+        }),
+      )
+      expect([after.executed, after.receipts]).toEqual([before.executed, before.receipts])
+      expect(after.accounts).toMatchObject(balances)
+      expect(again).toMatchObject({ status: 409, body: { error: "DuplicateTransfer", state: "finalized" } })
+    }).pipe(Effect.scoped),
 )
 
 it.live("several transfers of one account wait in a row and happen in order", () =>
@@ -95,8 +104,9 @@ const standing = Effect.gen(function* () {
     const answers = yield* Effect.forEach(people, ({ publicKey }) => request(`${url}/accounts/${toHex(publicKey)}`))
     // Blocks that were final before consensus ended may still be executed: the height may rise.
     const accounts = answers.map(({ body }) => ({ ...(body as object), height: undefined }))
+    const given = ledger().idOf(transfer(alice, bob, { amount: 30n }))
     const waiting = mempool.take(1e9, 1e9).map(({ transaction }) => transferToJson(transaction))
-    return { accounts, waiting, receipts: node.set.use("read", ({ receipts }) => receipts.active) }
+    return { accounts, waiting, transfers: node.set.use("read", ({ transfers }) => transfers.locate(given)) }
   })
   return { url, mempool, image }
 })
@@ -179,7 +189,17 @@ describe("refused with a reason, changing nothing", () => {
       "a short address": [asks("/accounts/00"), blames("address")],
       "an upper-case address": [asks(`/accounts/${ALICE.toUpperCase()}`), blames("address")],
       "an address that is no hex": [asks(`/accounts/${"zz".repeat(32)}`), blames("address")],
-      "a short id": [asks("/receipts/00"), blames("id")],
+      "a short id": [asks("/transfers/00"), blames("id")],
+      "a short id of a receipt": [asks("/transfers/00/receipt"), blames("id")],
+      "a location that is none": [asks("/receipts/one"), blames("location")],
+      "a location below 0": [asks("/receipts/-1"), blames("location")],
+      "a location between two": [asks("/receipts/1.5"), blames("location")],
+      "a location beyond 2^53": [asks(`/receipts/${2 ** 53}`), blames("location")],
+      "a start that is no address": [asks("/accounts?start=00"), blames("start")],
+      "an end that is no address": [asks("/accounts?end=zz"), blames("end")],
+      "a page of none": [asks("/accounts?limit=0"), blames("limit")],
+      "a page too long": [asks(`/accounts?limit=${ACCOUNTS_PAGE_MAX + 1}`), blames("limit")],
+      "a range with a proof": [asks("/accounts?proof=true"), blames("proof")],
       "a proof that is neither": [asks(`/accounts/${ALICE}?proof=yes`), blames("proof")],
       "a parameter that does not exist": [asks(`/accounts/${ALICE}?prof=true`), blames("prof")],
       "transfers, asked for": [asks("/transfers"), [404, "NoSuchEndpoint"]],
@@ -208,12 +228,11 @@ describe("refused with a reason, changing nothing", () => {
   it.live("what is not there", () => {
     const id = "00".repeat(32)
     return refuses({
-      "a receipt": [asks(`/receipts/${id}`), [404, "ReceiptNotFound", { id, state: "unknown" }]],
-      "a receipt to prove": [asks(`/receipts/${id}?proof=true`), [404, "ReceiptNotFound", { id, state: "unknown" }]],
-      "an account to prove": [
-        asks(`/accounts/${toHex(dave.publicKey)}?proof=true`),
-        [409, "ProofNotReady", { reason: "absent" }],
-      ],
+      "a transfer": [asks(`/transfers/${id}`), [404, "TransferNotFound", { id, state: "unknown" }]],
+      "a transfer to prove": [asks(`/transfers/${id}?proof=true`), [404, "TransferNotFound", { id, state: "unknown" }]],
+      "its receipt": [asks(`/transfers/${id}/receipt`), [404, "TransferNotFound", { id, state: "unknown" }]],
+      "a receipt where a block ends": [asks("/receipts/0"), [404, "ReceiptNotFound", { location: 0 }]],
+      "a receipt beyond the log": [asks("/receipts/9007?proof=true"), [404, "ReceiptNotFound", { location: 9007 }]],
     })
   })
 
@@ -232,9 +251,9 @@ describe("refused with a reason, changing nothing", () => {
         status: 409,
         body: { error: "DuplicateTransfer", id, state: "waiting" },
       })
-      expect(yield* request(`${url}/receipts/${id}`)).toMatchObject({
+      expect(yield* request(`${url}/transfers/${id}`)).toMatchObject({
         status: 404,
-        body: { error: "ReceiptNotFound", id, state: "waiting" },
+        body: { error: "TransferNotFound", id, state: "waiting" },
       })
       expect(yield* post(url, json(transfer(alice, bob, { nonce })))).toMatchObject({
         status: 429,
@@ -254,6 +273,53 @@ describe("refused with a reason, changing nothing", () => {
   )
 })
 
+it.live("accounts come in the order of their addresses, a page at a time, within bounds", () =>
+  Effect.gen(function* () {
+    const { url } = yield* standing
+    const page = Effect.fnUntraced(function* (query: string) {
+      const { status, body } = yield* request(`${url}/accounts${query}`)
+      expect(status).toBe(200)
+      const { accounts, next } = body as { accounts: ReadonlyArray<{ address: string; balance: string }>; next: string }
+      return {
+        addresses: accounts.map(({ address }) => address),
+        balances: accounts.map(({ balance }) => balance),
+        next,
+      }
+    })
+    const both = [ALICE, BOB].sort() as [string, string]
+    const whole = yield* page("")
+    expect(whole).toMatchObject({ addresses: both, next: null })
+    expect(whole.balances).toEqual(both.map((address) => (address === ALICE ? "100" : "5")))
+    const first = yield* page("?limit=1")
+    expect(first).toMatchObject({ addresses: [both[0]], next: both[1] })
+    expect(yield* page(`?limit=1&start=${first.next}`)).toMatchObject({ addresses: [both[1]], next: null })
+    expect(yield* page(`?end=${both[1]}`)).toMatchObject({ addresses: [both[0]], next: null })
+    expect(yield* page(`?start=${both[1]}&end=${both[1]}`)).toMatchObject({ addresses: [], next: null })
+  }).pipe(Effect.scoped),
+)
+
+it.live("a receipt that is not kept any more is gone, and says so", () =>
+  Effect.gen(function* () {
+    const kept = ledgerWith([100n], { logOperationsKept: 4 })
+    const { url, node, halt } = yield* start(kept, yield* temporaryDirectory)
+    const given = transfer(alice, bob)
+    yield* eventually(`${url}/accounts/${ALICE}`, ({ body }) => (body as { balance: string }).balance === "100")
+    yield* post(url, json(given))
+    const isThere = ({ status }: Answer): boolean => status === 200
+    const { body } = yield* eventually(`${url}/transfers/${toHex(kept.idOf(given))}`, isThere)
+    const { receipt } = body as { readonly receipt: number }
+    yield* eventually(`${url}/status`, () => node.set.tip.targets.receipts.start > receipt)
+    yield* halt
+    while (node.set.durable.height < node.set.anchor.height) yield* Effect.sleep(1)
+    yield* node.set.prune(node.set.durable.height)
+    expect(yield* request(`${url}/receipts/${receipt}?proof=true`)).toMatchObject({
+      status: 410,
+      body: { error: "ReceiptPruned", location: receipt },
+    })
+    expect(yield* request(`${url}/transfers/${toHex(kept.idOf(given))}`)).toMatchObject({ status: 404 })
+  }).pipe(Effect.scoped),
+)
+
 it.live("the API describes itself: every endpoint with its refusals, and the form of every field", () =>
   Effect.gen(function* () {
     const { url } = yield* standing
@@ -265,7 +331,10 @@ it.live("the API describes itself: every endpoint with its refusals, and the for
     const statuses = (path: string, method: string) => Object.keys(paths[path]![method]!.responses)
     expect(statuses("/transfers", "post")).toEqual(expect.arrayContaining(["202", "409", "422", "429"]))
     expect(statuses("/accounts/{address}", "get")).toEqual(expect.arrayContaining(["200", "409"]))
-    expect(statuses("/receipts/{id}", "get")).toEqual(expect.arrayContaining(["200", "404", "409"]))
+    expect(statuses("/accounts", "get")).toEqual(["200"])
+    expect(statuses("/transfers/{id}", "get")).toEqual(expect.arrayContaining(["200", "404", "409"]))
+    expect(statuses("/transfers/{id}/receipt", "get")).toEqual(expect.arrayContaining(["200", "404", "409", "410"]))
+    expect(statuses("/receipts/{location}", "get")).toEqual(expect.arrayContaining(["200", "404", "409", "410"]))
     expect(components.schemas["Transfer"]!.properties).toMatchObject({
       from: { type: "string", pattern: "^[0-9a-f]{64}$" },
       amount: { type: "string", pattern: "^(0|[1-9][0-9]{0,19})$" },

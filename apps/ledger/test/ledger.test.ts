@@ -6,11 +6,12 @@
  */
 import { Height } from "@coppice/consensus"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
+import { bindSet } from "@coppice/stateful"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { ALLOCATIONS_MAX, type Ledger, makeLedger, type Transfer } from "../src/index.ts"
+import { ALLOCATIONS_MAX, type Ledger, LOG_OPERATIONS_KEPT, makeLedger, type Transfer } from "../src/index.ts"
 import { alice, bob, CHAIN, type Chain, carol, dave, ledgerWith, openChain, people, transfer } from "./support/chain.ts"
 
 const U64_MAX = (1n << 64n) - 1n
@@ -79,10 +80,11 @@ describe("laws", () => {
       const { chain, model } = await Effect.runPromise(play(blocks))
       expect(accounts(chain)).toEqual(model.balances.map((balance, i) => ({ balance, nonce: model.nonces[i] })))
       expect(accounts(chain).reduce((sum, { balance }) => sum + balance, 0n)).toBe(SUM)
-      expect(chain.receipts()).toBe(model.executed.length)
+      expect(chain.receipts().map(({ transfer: id }) => id)).toEqual(model.executed.map(chain.ledger.idOf))
       for (const given of model.executed) {
-        const { from, to, amount, nonce } = given
-        expect(chain.receipt(given)).toMatchObject({ from, to, amount, nonce })
+        const { transfer: stored, left } = chain.executed(given)!
+        expect(stored).toEqual(given)
+        expect(left.transfer).toEqual(chain.ledger.idOf(given))
       }
     })
     await fc.assert(property, runs)
@@ -95,17 +97,43 @@ describe("laws", () => {
     }),
   )
 
-  it.effect("a receipt says in which block its transfer was executed, and there is one per transfer", () =>
+  it.effect(
+    "a receipt says in which block its transfer was executed and what both had then; there is one per transfer",
+    () =>
+      Effect.gen(function* () {
+        const chain = yield* openChain(ledgerWith(BALANCES))
+        yield* chain.append()
+        const first = transfer(alice, bob, { amount: 3n })
+        const others = [transfer(alice, carol, { amount: 4n, nonce: 1n }), transfer(bob, bob, { amount: 5n })]
+        yield* chain.execute(first)
+        yield* chain.execute(...others)
+        expect(chain.executed(first)!.left).toMatchObject({ height: 2n, senderBalance: 97n, receiverBalance: 53n })
+        expect(chain.executed(others[0]!)!.left).toMatchObject({ height: 3n, senderBalance: 93n, receiverBalance: 4n })
+        expect(chain.executed(others[1]!)!.left).toMatchObject({ height: 3n, senderBalance: 53n, receiverBalance: 53n })
+        expect(chain.receipts().length).toBe(3)
+      }),
+  )
+
+  it.effect("as many operations are kept of receipts and of transfers as the chain says, the newest", () =>
     Effect.gen(function* () {
-      const chain = yield* openChain(ledgerWith(BALANCES))
+      const kept = 8
+      const chain = yield* openChain(ledgerWith(BALANCES, { logOperationsKept: kept }))
       yield* chain.append()
-      const [first, second] = [transfer(alice, bob, { amount: 3n }), transfer(alice, carol, { amount: 4n, nonce: 1n })]
-      yield* chain.execute(first)
-      yield* chain.execute(second)
-      const of = (at: bigint, { from, to, amount, nonce }: Transfer) => ({ height: at, from, to, amount, nonce })
-      expect(chain.receipt(first)).toEqual(of(2n, first))
-      expect(chain.receipt(second)).toEqual(of(3n, second))
-      expect(chain.receipts()).toBe(2)
+      const given = Array.from({ length: 12 }, (_, nonce) => transfer(alice, bob, { nonce: BigInt(nonce) }))
+      for (const each of given) {
+        const { receipts: before } = chain.tip.targets
+        const { targets } = yield* chain.execute(each)
+        for (const log of [targets.receipts, targets.transfers]) {
+          expect(log.start).toBe(Math.max(0, before.end - kept))
+        }
+      }
+      const isKept = given.map((each) => chain.executed(each) !== undefined)
+      // A block of one transfer is two operations; the newest block is not counted yet.
+      expect(isKept).toEqual(given.map((_, i) => i >= given.length - kept / 2 - 1))
+      expect(chain.receipts().length).toBe(kept / 2 + 1)
+      // What is forgotten does not happen again: its nonce is used up.
+      const { transactions } = yield* chain.execute(given[0]!)
+      expect([transactions, chain.account(alice)]).toEqual([[], { balance: 88n, nonce: 12n }])
     }),
   )
 
@@ -167,6 +195,20 @@ describe("blocks", () => {
     )
   }
 
+  it.effect("one with the roots of its state is not accepted under another canonical root of the accounts", () =>
+    Effect.gen(function* () {
+      const chain = yield* openChain(ledgerWith(BALANCES))
+      yield* chain.append()
+      const { height, context, targets } = yield* chain.propose(good)
+      const { make } = chain.ledger.application.blocks
+      const accounts = { ...targets.accounts, canonical: targets.accounts.root }
+      expect(yield* chain.judge(make({ height, context, targets: { ...targets, accounts } }, [good]))).toBe(
+        "another state",
+      )
+      expect(yield* chain.judge(make({ height, context, targets }, [good]))).toBe("accepted")
+    }),
+  )
+
   it.effect("one of good transfers is not accepted under a header of another state", () =>
     Effect.map(judge([good]), (verdict) => expect(verdict).toBe("another state")),
   )
@@ -217,6 +259,26 @@ describe("allocations", () => {
     })
     expect(() => makeLedger({ chainId: CHAIN, allocations })).toThrow(RangeError)
     expect(() => makeLedger({ chainId: CHAIN, allocations: allocations.slice(1) })).not.toThrow()
+  })
+
+  test("other allocations, and other rules of what is kept, are another chain; their order is none", () => {
+    const genesisOf = (...[balances, options]: Parameters<typeof ledgerWith>) => {
+      const { application, chainId } = ledgerWith(balances, options)
+      return Buffer.from(bindSet({ application, chainId, hasher: nodeHasher }).genesis.digest).toString("hex")
+    }
+    const base = genesisOf([1n, 2n])
+    const [one, two] = [1n, 2n].map((balance, i) => ({ address: people[i]!.publicKey, balance }))
+    expect(genesisOf([], { allocations: [two!, one!] })).toBe(base)
+    expect(genesisOf([], { logOperationsKept: LOG_OPERATIONS_KEPT, allocations: [one!, two!] })).toBe(base)
+    const others = [
+      genesisOf([]),
+      genesisOf([1n]),
+      genesisOf([2n, 1n]),
+      genesisOf([1n, 3n]),
+      genesisOf([1n, 2n, 0n]),
+      genesisOf([1n, 2n], { logOperationsKept: 7 }),
+    ]
+    expect(new Set([base, ...others]).size).toBe(7)
   })
 
   it.effect("they exist from height 1 on, and are given once", () =>

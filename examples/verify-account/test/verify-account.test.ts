@@ -1,5 +1,6 @@
 /**
- * Goal: what the README says works: a transfer is sent, its effect is proven by a script of ten lines, and a lie is not.
+ * Goal: what the README says works: a transfer is sent, its effect is proven by a script of ten lines, and so is the absence of an
+ * account; a lie is not.
  * Method: the commands themselves, as processes: a devnet on free ports, `transfer`, the script; a node that lies is a
  * proxy that changes the answers of a true one.
  */
@@ -17,6 +18,14 @@ const at = (path: string): string => join(import.meta.dirname, "..", path)
 const COPPICE = at("../../apps/cli/src/main.ts")
 const SCRIPT = at("src/verify-account.ts")
 const RECEIVER = "c0ffee00".repeat(8)
+const NOBODY = "0badf00d".repeat(8)
+
+/** What the script prints of an account with this balance. */
+const shown = (exists: string, balance: number): RegExp =>
+  new RegExp(
+    `^\\{\\n  valid: true,\\n  shown: \\{ exists: ${exists}, balance: ${balance}n, nonce: 0n, height: [0-9]+ \\}\\n\\}$`,
+    "m",
+  )
 
 const run = (script: string, ...args: ReadonlyArray<string>) =>
   spawn(process.execPath, [script, ...args], { stdio: ["ignore", "pipe", "inherit"] })
@@ -108,15 +117,21 @@ it.live("a transfer that was sent is proven by the script; a node that lies abou
     const headers = { "content-type": "application/json" }
     const { status, body } = yield* ask(`${url}/transfers`, { method: "POST", headers, body: signed.output })
     expect(status).toBe(202)
-    yield* eventually(`${url}/receipts/${body["id"]}`)
+    yield* eventually(`${url}/transfers/${body["id"]}`)
 
     const proven = yield* completed(SCRIPT, url, RECEIVER)
-    expect(proven.output).toMatch(/^\{ valid: true, shown: \{ balance: 5n, nonce: 0n, height: [0-9]+ \} \}$/m)
+    expect(proven.output).toMatch(shown("true", 5))
     expect(proven.status).toBe(0)
 
+    const unknown = yield* completed(SCRIPT, url, NOBODY)
+    expect(unknown.output).toMatch(shown("false", 0))
+    expect(unknown.status).toBe(0)
+
     const richer: Lie = (path, body) => (path.startsWith("/accounts/") ? { ...body, balance: "6" } : body)
+    const gone: Lie = (path, body) =>
+      path.startsWith("/accounts/") ? { ...body, exists: false, balance: "0", nonce: "0" } : body
     const bare: Lie = (path, { proof, ...body }) => (path.startsWith("/accounts/") ? body : { proof, ...body })
-    for (const lie of [richer, bare]) {
+    for (const lie of [richer, gone, bare]) {
       const believed = yield* completed(SCRIPT, (yield* liar(url, lie)).url, RECEIVER)
       expect(believed.output).toContain("valid: false")
       expect(believed.status).toBe(1)

@@ -23,6 +23,10 @@ const targetView = ({ root, start, end, canonical }: SyncTarget) => ({
   ...(canonical === undefined ? undefined : { canonical: toHex(canonical) }),
 })
 
+/** A target in a line of text, for messages. */
+export const targetText = ({ root, start, end, canonical }: SyncTarget): string =>
+  `${toHex(root)} over ${start} to ${end}${canonical === undefined ? "" : `, canonical ${toHex(canonical)}`}`
+
 /** What chain a node is on: nothing here changes while it runs. */
 export const chainView = <B extends Block, M extends Databases>({
   config,

@@ -71,13 +71,13 @@ export const syncTarget = <L extends number | bigint>(location: Codec<L>): Codec
   return {
     ...record,
     write: (writer, target) => {
-      if (!(target.start < target.end)) throw new RangeError("target: an empty range is outside")
+      if (!(target.start < target.end)) throw new RangeError("sync target: an empty range is outside")
       record.write(writer, target)
     },
     read: (reader) => {
       const at = reader.offset
       const target = record.read(reader)
-      if (target.start >= target.end) throw new DecodeError("empty target range", at)
+      if (target.start >= target.end) throw new DecodeError("an empty range", at)
       return target
     },
   }

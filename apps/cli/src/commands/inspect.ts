@@ -6,10 +6,10 @@
 import { existsSync } from "node:fs"
 import { PENDING_ACKS_MAX } from "@coppice/consensus"
 import { nodeHasher } from "@coppice/crypto/node"
-import { acquireLock, inspectNode, type NodeInspection, nodePaths, setPath } from "@coppice/node"
-import { openDatabaseSet, SET_MAPS } from "@coppice/stateful"
+import { acquireLock, fromHex, inspectNode, type NodeInspection, nodePaths, setPath } from "@coppice/node"
+import { openDatabaseSet, SET_MAPS, type Targets } from "@coppice/stateful"
 import { openLmdb } from "@coppice/storage/lmdb"
-import { makeLedger } from "@coppice-apps/ledger"
+import { type LedgerDatabases, makeLedger } from "@coppice-apps/ledger"
 import { Console, Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { readHome, validatorDirectory } from "../devnet/home.ts"
@@ -19,16 +19,20 @@ import { formatBytes } from "../devnet/watch.ts"
 type Active = Readonly<Record<string, number>>
 
 /** Active keys of the ledger's members. */
-const ledgerActive = Effect.fnUntraced(function* ({ directory, chain }: NodeInspection) {
+const ledgerActive = Effect.fnUntraced(function* ({ directory, chain, genesis }: NodeInspection) {
   const paths = nodePaths(directory)
   yield* acquireLock(paths)
-  const { application } = makeLedger({ chainId: chain, allocations: [] })
+  // What the chain began with decides its genesis and nothing else that matters here: the stored one is taken as it is.
+  const ledger = makeLedger({ chainId: chain, allocations: [] }).application
+  const digest = fromHex(genesis)!
+  const application = {
+    ...ledger,
+    genesis: (targets: Targets<LedgerDatabases>) => ({ ...ledger.genesis(targets), digest }),
+  }
   const storage = yield* openLmdb({ directory: setPath(paths, application.name), maps: SET_MAPS })
   const environment = { chainId: chain, hasher: nodeHasher, storage, pendingAcksMax: PENDING_ACKS_MAX }
   const set = yield* openDatabaseSet({ application, ...environment })
-  const active: Active = set.use("read", ({ accounts, receipts }) => {
-    return { accounts: accounts.active, receipts: receipts.active }
-  })
+  const active: Active = set.use("read", ({ accounts }) => ({ accounts: accounts.active }))
   return active
 }, Effect.scoped)
 
@@ -62,6 +66,7 @@ const range = (window: { readonly first: number; readonly last: number } | null 
 const memberLines = (member: NonNullable<Inspected["set"]>["members"][number]): ReadonlyArray<string> => [
   `  ${member.name}`,
   `    root       ${member.root ?? "none"}`,
+  ...("canonical" in member && member.canonical !== undefined ? [`    canonical  ${member.canonical}`] : []),
   `    operations ${member.size ?? 0}, floor ${member.floor ?? 0}${"active" in member && member.active !== null ? `, active keys ${member.active}` : ""}`,
   `    format     ${member.format}, incarnation ${member.incarnation}`,
 ]

@@ -6,8 +6,8 @@
 
 import { PENDING_ACKS_MAX } from "@coppice/consensus"
 import { nodeHasher } from "@coppice/crypto/node"
-import { acquireLock, nodePaths, setPath, toHex } from "@coppice/node"
-import { memberNames, openDatabaseSet, SET_MAPS, targetsEqual } from "@coppice/stateful"
+import { acquireLock, nodePaths, setPath, targetText, toHex } from "@coppice/node"
+import { memberNames, openDatabaseSet, SET_MAPS, type Targets, targetsEqual } from "@coppice/stateful"
 import { openLmdb } from "@coppice/storage/lmdb"
 import type { Ledger, LedgerBlock, LedgerDatabases } from "@coppice-apps/ledger"
 import { Data, Effect } from "effect"
@@ -34,6 +34,9 @@ const standingAt = Effect.fnUntraced(function* (directory: string, ledger: Ledge
   })
 })
 
+/** The root that stands for a state to people: what proofs of balances lead to. */
+export const stateRoot = ({ accounts }: Targets<LedgerDatabases>): string => toHex(accounts.canonical!)
+
 /** State root in a stopped validator's environment, which stands at `block` with exactly the block's targets. */
 export const rootOnDisk = Effect.fn("Devnet.rootOnDisk")(function* (
   directory: string,
@@ -48,7 +51,7 @@ export const rootOnDisk = Effect.fn("Devnet.rootOnDisk")(function* (
   if (digest !== stands) return yield* differs("anchor", digest, stands)
   for (const name of memberNames(ledger.application.databases)) {
     const [expected, actual] = [block.targets[name], set.tip.targets[name]]
-    if (!targetsEqual(expected, actual)) return yield* differs(name, toHex(expected.root), toHex(actual.root))
+    if (!targetsEqual(expected, actual)) return yield* differs(name, targetText(expected), targetText(actual))
   }
-  return toHex(set.tip.targets.accounts.root)
+  return stateRoot(set.tip.targets)
 }, Effect.scoped)

@@ -8,9 +8,9 @@
  * into 100 columns with four validators.
  */
 import { Height } from "@coppice/consensus"
-import { toHex } from "@coppice/node"
 import { Clock, Effect } from "effect"
 import type { Devnet } from "./devnet.ts"
+import { stateRoot } from "./verify.ts"
 
 /** Figures of a devnet at one moment, rates since the sample before. */
 export interface Sample {
@@ -51,7 +51,7 @@ const rootsOf = ({ validators, nodes }: Devnet): ReadonlyArray<string> => {
     const up = node()
     if (up === undefined) return "down"
     const row = up.set.durable.height < height ? undefined : up.set.row(height)
-    return row === undefined ? "behind" : toHex(row.targets.accounts.root)
+    return row === undefined ? "behind" : stateRoot(row.targets)
   })
 }
 

@@ -54,7 +54,7 @@ export const sweepCrashes = Effect.fnUntraced(function* (
       reports.push(report)
       const { calls, runs } = report
       yield* say(
-        `seed ${seed}  ${family.name.padEnd(36)}${calls} calls, ${runs} runs, ${report.wrong.length} wrong states`,
+        `seed ${seed}  ${family.name.padEnd(32)}${calls} calls, ${runs} runs, ${report.wrong.length} wrong states`,
       )
       for (const { call, name, fault, what } of report.wrong) {
         const line = `seed ${seed}, ${family.name}: ${fault} at call ${call} (${name}): ${what}`

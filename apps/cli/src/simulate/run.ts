@@ -13,7 +13,7 @@ import { bytesEqual } from "@coppice/codec"
 import { Height } from "@coppice/consensus"
 import { keyPairFromSeed } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
-import { startExecutor, toHex } from "@coppice/node"
+import { startExecutor, targetText } from "@coppice/node"
 import {
   type Cluster,
   type ConsensusStatistics,
@@ -157,7 +157,7 @@ const judge = Effect.fnUntraced(function* (
     for (const name of row === undefined ? [] : memberNames(blocksDatabases)) {
       const [expected, actual] = [block.targets[name], row!.targets[name]]
       if (targetsEqual(expected, actual)) continue
-      return yield* violated("roots", at, `${name} is ${toHex(actual.root)}, the block says ${toHex(expected.root)}`)
+      return yield* violated("roots", at, `${name} is ${targetText(actual)}, the block says ${targetText(expected)}`)
     }
   }
   const cell = set.use("read", (readers) => model.difference(readers))

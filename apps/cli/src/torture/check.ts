@@ -10,7 +10,7 @@
 import { bytesEqual } from "@coppice/codec"
 import { type BlockSource, Height, MARSHAL_MAPS, makeMarshal } from "@coppice/consensus"
 import { nodeHasher } from "@coppice/crypto/node"
-import { acquireLock, nodePaths, setPath, toHex } from "@coppice/node"
+import { acquireLock, nodePaths, setPath, targetText } from "@coppice/node"
 import { bindSet, memberNames, openDatabaseSet, SET_MAPS, targetsEqual } from "@coppice/stateful"
 import { Storage } from "@coppice/storage"
 import { openLmdb } from "@coppice/storage/lmdb"
@@ -82,7 +82,7 @@ export const checkKilled = Effect.fn("Torture.check")(function* (
       const [expected, actual] = [block.targets[name], tip.targets[name]]
       if (targetsEqual(expected, actual)) continue
       return yield* damaged(
-        `${name} at ${anchor.height}: root ${toHex(actual.root)}, the block says ${toHex(expected.root)}`,
+        `${name} at ${anchor.height} is ${targetText(actual)}, the block says ${targetText(expected)}`,
       )
     }
   }

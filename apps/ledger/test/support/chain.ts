@@ -16,6 +16,7 @@ import {
 } from "@coppice/consensus"
 import { assemble, createParticipants, type KeyPair, keyPairFromSeed } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
+import { Location } from "@coppice/merkle"
 import { bindSet, type DatabaseSet, type HookTools, type Mempool, openDatabaseSet, SET_MAPS } from "@coppice/stateful"
 import { makeMemoryDisk } from "@coppice/storage"
 import { Effect } from "effect"
@@ -26,7 +27,9 @@ import {
   type LedgerBlock,
   type LedgerDatabases,
   type LedgerNode,
+  type LedgerOptions,
   makeLedger,
+  type Receipt,
   signTransfer,
   type Transfer,
   type TransferBody,
@@ -60,12 +63,13 @@ export const transfer = (
 ): Transfer => signTransfer(nodeEd25519, from, transferNamespace(chain), { to: to.publicKey, amount, nonce })
 
 /** A ledger where the first of `people` hold these balances. */
-export const ledgerWith = (balances: ReadonlyArray<bigint>): Ledger =>
+export const ledgerWith = (balances: ReadonlyArray<bigint>, options: Partial<LedgerOptions> = {}): Ledger =>
   makeLedger({
     chainId: CHAIN,
     allocations: balances.map((balance, i) => ({ address: people[i]!.publicKey, balance })),
     ed25519: nodeEd25519,
     hasher: nodeHasher,
+    ...options,
   })
 
 /** A certificate of a block by the validators with these indices. */
@@ -133,9 +137,18 @@ export class Chain {
   readonly account = ({ publicKey }: KeyPair): Account =>
     this.#set.use("read", ({ accounts }) => accounts.get(publicKey) ?? EMPTY_ACCOUNT)
 
-  readonly receipt = (of: Transfer) => this.#set.use("read", ({ receipts }) => receipts.get(this.ledger.idOf(of)))
+  /** A transfer as it was executed, and what it left; undefined when it was not, or is not kept. */
+  readonly executed = (of: Transfer) =>
+    this.#set.use("read", ({ transfers, receipts }) => {
+      const found = transfers.get(this.ledger.idOf(of))
+      return found && { ...found, left: receipts.get(Location(found.receipt))! }
+    })
 
-  readonly receipts = (): number => this.#set.use("read", ({ receipts }) => receipts.active)
+  /** All receipts that are kept, in order. */
+  readonly receipts = (): ReadonlyArray<Receipt> =>
+    this.#set.use("read", ({ receipts: { target, get } }) =>
+      Array.from({ length: target.end - target.start }, (_, i) => get(Location(target.start + i)) ?? []).flat(),
+    )
 
   /** Context of the next block. */
   get context(): ConsensusContext {
@@ -172,15 +185,33 @@ export class Chain {
     })
   }
 
-  /** Builds a block from what waits, has it judged, and makes it the tip. */
-  append({ certified = true }: { readonly certified?: boolean } = {}): Effect.Effect<LedgerBlock> {
+  /** Builds a block from what waits. */
+  #propose() {
     const set = this.#set
     return Effect.gen({ self: this }, function* () {
       const application = this.ledger.application.withInputs(this.mempool)
       const batches = set.openBatches(set.tip)
       const proposal = yield* hook(application.propose(this.context, this.#ancestry([]), batches, tools(set)))
       if (proposal === undefined) throw new Error("the application declined to propose")
-      const { block, sealed } = proposal
+      return proposal
+    })
+  }
+
+  /** The block that would come next with these transfers. */
+  readonly propose = (...transfers: ReadonlyArray<Transfer>): Effect.Effect<LedgerBlock> =>
+    Effect.suspend(() => {
+      for (const each of transfers) this.mempool.submit(each)
+      return Effect.map(this.#propose(), ({ block, sealed }) => {
+        this.#set.close(sealed)
+        return block
+      })
+    })
+
+  /** Builds a block from what waits, has it judged, and makes it the tip. */
+  append({ certified = true }: { readonly certified?: boolean } = {}): Effect.Effect<LedgerBlock> {
+    const set = this.#set
+    return Effect.gen({ self: this }, function* () {
+      const { block, sealed } = yield* this.#propose()
       const verdict = yield* this.judge(block)
       if (verdict !== "accepted") throw new Error(`block ${block.height} was proposed and is judged: ${verdict}`)
       set.apply(sealed, anchorOf(block))

@@ -10,7 +10,7 @@
  * Invariant: the parent is the one that the context names, so it is written once. Whether a target has a canonical root
  * follows from how its database is declared, never from the bytes; a range is never empty.
  */
-import { Bytes, bytesEqual, type Codec, encode, Struct, Varint } from "@coppice/codec"
+import { Bytes, bytesEqual, type Codec, DecodeError, encode, Struct, Varint } from "@coppice/codec"
 import {
   createNamespace,
   DIGEST_BYTES,
@@ -21,7 +21,7 @@ import {
   signedBytes,
 } from "@coppice/crypto"
 import { Location } from "@coppice/merkle"
-import { type SyncTarget, syncTarget } from "../sync.ts"
+import type { SyncTarget } from "../sync.ts"
 import { type ConsensusContext, contextCodec } from "./context.ts"
 import { Height } from "./coordinates.ts"
 import { type Finalization, verifyFinalization } from "./finalization.ts"
@@ -60,23 +60,28 @@ const BLOCK = createNamespace("_COPPICE_STATEFUL_BLOCK")
 
 const digest = Bytes(DIGEST_BYTES)
 
-// Headers are read without knowing the Merkle family of a database, whose leaf maximum is lower.
-const logTarget = syncTarget<Location>({ ...Varint, read: (reader) => Location(Varint.read(reader)) })
-
 /** Encoding of the targets of one database. */
 const targetCodec = ({ canonical }: TargetShape): Codec<HeaderTarget> => ({
   name: canonical ? "target with a canonical root" : "target",
   size: undefined,
-  sizeMax: logTarget.sizeMax + (canonical ? DIGEST_BYTES : 0),
+  sizeMax: DIGEST_BYTES + 2 * Varint.sizeMax + (canonical ? DIGEST_BYTES : 0),
   write: (writer, target) => {
+    if (target.start >= target.end) throw new RangeError(`target: empty range ${target.start}..${target.end}`)
     if ((target.canonical !== undefined) !== canonical) {
       throw new RangeError(`target: ${canonical ? "without" : "with"} a canonical root`)
     }
-    logTarget.write(writer, target)
+    digest.write(writer, target.root)
+    writer.varint(target.start).varint(target.end)
     if (target.canonical !== undefined) digest.write(writer, target.canonical)
   },
   read: (reader) => {
-    const target = logTarget.read(reader)
+    const at = reader.offset
+    const target = {
+      root: digest.read(reader),
+      start: Location(reader.varintSafe()),
+      end: Location(reader.varintSafe()),
+    }
+    if (target.start >= target.end) throw new DecodeError("empty target range", at)
     return canonical ? { ...target, canonical: digest.read(reader) } : target
   },
 })
