@@ -1,52 +1,52 @@
 /**
- * What an order of keys costs: a block of an ordered database against the same block of an unordered one, and iteration.
+ * Iterating an ordered database of a million keys: page after page of entries, through storage alone and through layers
+ * that have touched every tenth key. What its blocks cost is in families.bench.ts.
  */
-import { type Bench, type Context, type Figure, figure, time } from "@coppice/bench"
-import { Bytes } from "@coppice/codec"
-import { ENTRIES_MAX, type OrderedReader, Qmdb } from "../src/index.ts"
-import { keysOf, load, openDatabase, openEnvironment, type Spec } from "./support/chain.ts"
-import { comparedBlocks } from "./support/pair.ts"
+import { alternate, type Bench, type Context, type Figure, figure } from "@coppice/bench"
+import { ENTRIES_MAX, type Layer, type OrderedReads } from "../src/index.ts"
+import { keysOf } from "./support/chain.ts"
+import { kinds, Running } from "./support/kinds.ts"
 
 const KEYS = 1_000_000
+const LAYERS = 16
+const LAYER_WRITES = 6_250
 
-const specOf = (ordered: boolean): Spec => Qmdb.any({ key: Bytes(32), value: Bytes(32), ordered })
+type Reads = OrderedReads<Uint8Array, Uint8Array>
 
-const against = {
-  subject: { name: "ordered", spec: specOf(true) },
-  base: { name: "unordered", spec: specOf(false) },
+/** Reads the next page at each call: it begins where the one before ended. There are more than all rounds take. */
+const pager = (reads: Reads, reverse: boolean) => {
+  let bound: Uint8Array | undefined
+  return (): void => {
+    const entries = reads.entries({ [reverse ? "end" : "start"]: bound, reverse })
+    if (entries.length !== ENTRIES_MAX) throw new Error(`a page of ${entries.length} entries`)
+    const [last] = entries.at(-1)!
+    bound = reverse ? last : reads.next(last)
+  }
 }
 
-/** Pages of entries one after the other, each read from storage. */
-const iteration = async (context: Context): Promise<ReadonlyArray<Figure>> => {
-  const keys = keysOf(KEYS)
-  const { storage, close } = await openEnvironment(context.directory())
-  const database = await openDatabase(storage, true, specOf(true))
-  context.note(`loading ${KEYS} keys`)
-  await load(database, storage, keys)
-  const reader = database.reader as OrderedReader<Uint8Array, Uint8Array>
-  const figures: Array<Figure> = []
-  for (const [name, reverse] of [
-    ["up", false],
-    ["down", true],
-  ] as const) {
-    // A page begins where the one before it ended; there are more than all rounds take.
-    let bound: Uint8Array | undefined
-    const page = (): void => {
-      const entries = reader.entries({ [reverse ? "end" : "start"]: bound, reverse })
-      if (entries.length !== ENTRIES_MAX) throw new Error(`a page of ${entries.length} entries`)
-      const [last] = entries.at(-1)!
-      bound = reverse ? last : reader.next(last)
-    }
-    const timing = await time({ run: page }, { rounds: 30, warmup: 3 })
-    figures.push(figure(`qmdb::ordered/iterate ${name}`, timing, { unit: "us", per: ENTRIES_MAX }))
+const run = async (context: Context): Promise<ReadonlyArray<Figure>> => {
+  const running = await Running.start(context, kinds.ordered, keysOf(KEYS), KEYS)
+  const { database } = running
+  let tip: Layer = database.tip
+  const base: Reads = database.openBatch(tip)
+  for (let round = 0; round < LAYERS; round++) {
+    running.choose(LAYER_WRITES)
+    tip = running.execute(round, tip)
   }
-  await close()
+  const layers: Reads = database.openBatch(tip)
+  const figures: Array<Figure> = []
+  for (const reverse of [false, true]) {
+    const direction = reverse ? "down" : "up"
+    const subjects = { base: { run: pager(base, reverse) }, layers: { run: pager(layers, reverse) } }
+    const timings = await alternate(subjects, { rounds: 60, warmup: 6 })
+    const each = { unit: "us", per: ENTRIES_MAX } as const
+    const against = { name: "storage alone", timing: timings.base }
+    figures.push(figure(`qmdb::ordered/iterate ${direction}`, timings.base, each))
+    figures.push(figure(`qmdb::ordered/iterate ${direction},layers=${LAYERS}`, timings.layers, { ...each, against }))
+  }
+  await running.close()
   return figures
 }
 
 /** See the head of this file. */
-export const benches: ReadonlyArray<Bench> = [
-  { name: "qmdb::ordered/execute+seal/updates=32768", run: comparedBlocks(against, 32_768, 30) },
-  { name: "qmdb::ordered/execute+seal/updates=1024", run: comparedBlocks(against, 1_024, 100) },
-  { name: "qmdb::ordered/iterate", run: iteration },
-]
+export const benches: ReadonlyArray<Bench> = [{ name: "qmdb::ordered/iterate", run }]

@@ -28,10 +28,10 @@ import {
 /** The database of all benchmarks: digests to 32-byte values, as the published peers have it. */
 export type Database = Member<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
 
-/** What is declared of it. */
-export type Spec = MemberSpec<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
+const any = Qmdb.any({ key: Bytes(32), value: Bytes(32) })
 
-const any: Spec = Qmdb.any({ key: Bytes(32), value: Bytes(32) })
+/** The value that the blocks of a round write. */
+export const valueOf = (round: number): Uint8Array => new Uint8Array(32).fill(round)
 
 /** Many keys in one buffer: a million small arrays would make every collection of garbage slow, and not by our doing. */
 export interface Keys {
@@ -104,11 +104,15 @@ export const homeIn = (storage: StorageShape, hasher: Hasher = nodeHasher): Memb
   rewindCommits: 17,
 })
 
-/** Opens the database, creating it first where there is none. */
-export const openDatabase = async (storage: StorageShape, fresh: boolean, spec = any): Promise<Database> => {
+/** Opens a database, creating it first where there is none. */
+export const openMember = async <B, R>(storage: StorageShape, fresh: boolean, spec: MemberSpec<B, R>) => {
   if (fresh) await Effect.runPromise(storage.write(spec.create(homeIn(storage))))
   return spec.open(homeIn(storage))
 }
+
+/** Opens the database of all benchmarks. */
+export const openDatabase = (storage: StorageShape, fresh: boolean): Promise<Database> =>
+  openMember(storage, fresh, any)
 
 /** Runs a generator of hash jobs to its end, giving each job to `run`. */
 export const drive = <A>(work: Generator<HashJob | undefined, A, void>, run: (job: HashJob) => unknown): A => {
@@ -127,10 +131,10 @@ export const execute = (database: Database, keys: ReadonlyArray<Uint8Array>, val
 }
 
 /** Plans a flush of what is applied. */
-export const planFlush = (database: Database): Flush => drive(database.flush()!, () => undefined)
+export const planFlush = <B, R>(database: Member<B, R>): Flush => drive(database.flush()!, () => undefined)
 
 /** Makes what is applied durable. */
-export const flush = async (database: Database, storage: StorageShape): Promise<void> => {
+export const flush = async <B, R>(database: Member<B, R>, storage: StorageShape): Promise<void> => {
   const planned = planFlush(database)
   await Effect.runPromise(storage.write(planned.changes))
   planned.settled()

@@ -1,82 +1,74 @@
 /**
  * A block of one kind of database against the same block of another.
  *
- * Both hold the same million keys, have churned alike, and execute every block one after the other in one process.
+ * Both hold the same million keys or as many operations, and execute and flush every block one after the other in one process.
  */
-import { alternate, type Context, type Figure, figure } from "@coppice/bench"
-import type { StorageShape } from "@coppice/storage"
-import {
-  block,
-  type Database,
-  execute,
-  flush,
-  keyArrays,
-  keysOf,
-  load,
-  openDatabase,
-  openEnvironment,
-  picks,
-  type Spec,
-} from "./chain.ts"
+import { type Context, type Figure, figure, type Target, timingOf } from "@coppice/bench"
+import { keysOf } from "./chain.ts"
+import { type Kind, Running } from "./kinds.ts"
 
 const KEYS = 1_000_000
-const CHURN_BLOCKS = 15
-const CHURN_UPDATES = 32_768
+const WARMUP = 4
 
-/** A kind of database by the name that figures give it. */
-export interface Named {
-  readonly name: string
-  readonly spec: Spec
+/** Blocks of each size: writes, and how often. */
+const SIZES = [
+  { writes: 32_768, rounds: 30 },
+  { writes: 1_024, rounds: 100 },
+] as const
+
+const WRITES_ALL = SIZES.reduce((sum, { writes, rounds }) => sum + writes * (rounds + WARMUP), 0)
+
+interface Blocks {
+  readonly sealed: Array<number>
+  readonly durable: Array<number>
 }
 
-/** What is measured, and what it is measured against. */
-export interface Pair {
-  readonly subject: Named
-  readonly base: Named
+const timedBlock = async <B, R>(running: Running<B, R>, writes: number, round: number, into: Blocks): Promise<void> => {
+  running.choose(writes)
+  const start = performance.now()
+  running.apply(running.execute(round))
+  const sealed = performance.now()
+  await running.flush()
+  const durable = performance.now()
+  if (round < WARMUP) return
+  into.sealed.push(sealed - start)
+  into.durable.push(durable - start)
 }
 
-interface Opened {
-  readonly storage: StorageShape
-  readonly database: Database
-  readonly close: () => Promise<void>
+/** Two kinds, and what the first may cost to execute and seal beside the second. */
+export interface Pair<B, R, OtherB, OtherR> {
+  readonly kind: Kind<B, R>
+  readonly other: Kind<OtherB, OtherR>
+  readonly target?: Target
 }
 
-const valueOf = (round: number): Uint8Array => new Uint8Array(32).fill(round)
-
-const opened = async (context: Context, { name, spec }: Named): Promise<Opened> => {
-  const { storage, close } = await openEnvironment(context.directory())
-  const database = await openDatabase(storage, true, spec)
-  context.note(`loading ${KEYS} keys: ${name}`)
-  await load(database, storage, keysOf(KEYS))
-  return { storage, database, close }
-}
-
-/** Execute and seal of both, the same updates in each round. */
+/** Execute and seal, and that with the durable flush, of both: as many writes in each round. */
 export const comparedBlocks =
-  ({ subject, base }: Pair, updates: number, rounds: number) =>
+  <B, R, OtherB, OtherR>({ kind, other, target }: Pair<B, R, OtherB, OtherR>) =>
   async (context: Context): Promise<ReadonlyArray<Figure>> => {
-    const keys = keysOf(KEYS)
-    const pick = picks(1)
-    const [ours, theirs] = [await opened(context, subject), await opened(context, base)]
-    const churned = keyArrays(CHURN_UPDATES)
-    for (let round = 0; round < CHURN_BLOCKS; round++) {
-      keys.fill(churned, pick)
-      for (const { database, storage } of [ours, theirs]) await block(database, storage, churned, valueOf(round))
+    const keys = keysOf(kind.rewrites ? KEYS : KEYS + WRITES_ALL)
+    const ours = await Running.start(context, kind, keys, KEYS)
+    const theirs = await Running.start(context, other, keys, KEYS)
+    await ours.churn()
+    await theirs.churn()
+    const figures: Array<Figure> = []
+    for (const { writes, rounds } of SIZES) {
+      const [a, b]: [Blocks, Blocks] = [
+        { sealed: [], durable: [] },
+        { sealed: [], durable: [] },
+      ]
+      for (let round = 0; round < WARMUP + rounds; round++) {
+        const first = () => timedBlock(ours, writes, round, a)
+        const second = () => timedBlock(theirs, writes, round, b)
+        for (const run of round % 2 === 0 ? [first, second] : [second, first]) await run()
+      }
+      const against = (samples: ReadonlyArray<number>) => ({ name: other.name, timing: timingOf(samples) })
+      const name = (what: string): string => `qmdb::${kind.name}/${what}/updates=${writes}`
+      const sealed = { unit: "ms", against: against(b.sealed), ...(target && { target }) } as const
+      figures.push(figure(name("execute+seal"), timingOf(a.sealed), sealed))
+      const durable = { unit: "ms", against: against(b.durable) } as const
+      figures.push(figure(name("execute+seal+flush"), timingOf(a.durable), durable))
     }
-    const targets = keyArrays(updates)
-    let filled = -1
-    const measured = ({ database, storage }: Opened) => ({
-      prepare: async (round: number) => {
-        if (database.layers > 0) await flush(database, storage)
-        if (round !== filled) keys.fill(targets, pick)
-        filled = round
-      },
-      run: (round: number) => database.apply(execute(database, targets, valueOf(round))),
-    })
-    const timings = await alternate({ ours: measured(ours), theirs: measured(theirs) }, { rounds, warmup: 4 })
     await Promise.all([ours.close(), theirs.close()])
-    const target = { on: "ratio", required: 2, aim: 1.4 } as const
-    const against = { name: base.name, timing: timings.theirs }
-    const name = `qmdb::${subject.name}/execute+seal/updates=${updates}`
-    return [figure(name, timings.ours, { unit: "ms", against, target })]
+    return figures
   }
