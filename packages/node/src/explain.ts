@@ -146,6 +146,11 @@ export const explain = (error: NodeOpenError | NodeFailure | ListenFailed | NoNo
         advice: "Check disk and free space, then start again: the node stands at the last durable height.",
       }
     }
+    case "PruneFailed":
+      return {
+        what: `forgetting what is older than height ${error.height} failed: ${reasonOf(error.cause)}`,
+        advice: "Check disk and free space, then start again: nothing that is needed was forgotten.",
+      }
     case "ConflictingFinalized":
       return { what: `two different blocks are final at height ${error.height}`, advice: BROKEN_CONSENSUS }
     case "FinalizedBelowTip":

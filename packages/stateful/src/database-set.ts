@@ -13,7 +13,7 @@
  */
 import type { Anchor, Height } from "@coppice/consensus"
 import type { MemberSpec } from "@coppice/qmdb"
-import type { Effect } from "effect"
+import type { Effect, Scope } from "effect"
 import type { BatchOf, ReaderOf, Targets } from "./application.ts"
 import type { FlushError, HeightNotRetained, SealError } from "./errors.ts"
 
@@ -58,6 +58,8 @@ export interface DatabaseSet<M extends Databases> {
   readonly bytes: number
   /** Un-flushed layers, applied and pending. */
   readonly layers: number
+  /** Finalized heights, the newest included, that keep a row and can be gone back to. */
+  readonly rewindHeights: number
   /** Opens one batch per member over a state. Throws `StaleBatch`. */
   readonly openBatches: (parent: SealedSet<M>) => Batches<M>
   /** Seals the batches of one `openBatches`, all members, in slices. Consumes them. Interruptible without trace. */
@@ -81,7 +83,8 @@ export interface DatabaseSet<M extends Databases> {
   readonly flush: Effect.Effect<Anchor, FlushError>
   /**
    * Forgets, in every member, what no state from a height on needs: from then on nothing below its targets' starts can be
-   * read, proven or synced from. The boundaries move in one write; rows go in slices after it, between flushes.
+   * read, proven or synced from. The boundaries move in one write; rows go in slices after it, between flushes. What a
+   * lease holds stays; a later call forgets it.
    *
    * Errors: `HeightNotRetained` unless the height is durable and has a row; like `flush` otherwise. Interruptible between slices.
    */
@@ -94,6 +97,13 @@ export interface DatabaseSet<M extends Databases> {
    * Uninterruptible. Cost: in proportion to the blocks discarded.
    */
   readonly rewind: (height: Height) => Effect.Effect<Anchor, HeightNotRetained | FlushError>
+  /**
+   * Keeps what the state of a height needs from being pruned until the scope closes: for proofs, serving and export, which
+   * read by location over many turns. Holds no transaction.
+   *
+   * Errors: `HeightNotRetained` unless the height is durable, has a row and has not been pruned.
+   */
+  readonly lease: (height: Height) => Effect.Effect<AnchorRow<M>, HeightNotRetained, Scope.Scope>
   /** Row of a finalized height: inside the rewind window, or newer than what is durable. */
   readonly row: (height: Height) => AnchorRow<M> | undefined
   /** Every read outside the executor goes through here. `read` sees the applied tip for the length of `fn`, synchronously. */

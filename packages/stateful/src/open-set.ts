@@ -17,6 +17,7 @@ import type { Hasher } from "@coppice/crypto"
 import {
   type Flush,
   type Layer,
+  type Location,
   type Member,
   type MemberWrite,
   type SealStep,
@@ -24,7 +25,7 @@ import {
   type SyncTarget,
 } from "@coppice/qmdb"
 import { type Change, StorageDead, type StorageShape } from "@coppice/storage"
-import { Effect, Semaphore } from "effect"
+import { Effect, type Scope, Semaphore } from "effect"
 import type { Targets } from "./application.ts"
 import type { AnchorRow, Batches, DatabaseSet, Databases, Readers, SealedSet } from "./database-set.ts"
 import { type FlushError, HeightNotRetained, type SealError } from "./errors.ts"
@@ -79,10 +80,15 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
   /** One write at a time, in order of asking: members plan one at a time, and a flush waits for one slice of a prune at most. */
   readonly #writing = Semaphore.makeUnsafe(1)
   #dead: StorageDead | undefined
+  /** One entry per holder: equal rows of different holders are different entries. */
+  readonly #leases = new Set<AnchorRow<M>>()
+  /** Where each member begins, the write that makes it so included that may still be under way. */
+  readonly #forgotten: number[]
 
   constructor(parts: OpenSetParts<M>) {
     const { names, members, rows } = parts
     this.#parts = parts
+    this.#forgotten = members.map(({ pruned }) => pruned)
     this.#readers = Object.fromEntries(names.map((name, i) => [name, members[i]!.reader])) as Readers<M>
     this.#rows = new Map(rows.map((row) => [row.height, row]))
     const { height, round, digest, targets } = rows.at(-1)!
@@ -101,6 +107,9 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
   }
   get bytes(): number {
     return this.#parts.members.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+  get rewindHeights(): number {
+    return this.#parts.rewindHeights
   }
   get layers(): number {
     return this.#pending.size + this.#applied.length
@@ -353,11 +362,11 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     return changes
   }
 
-  /** The row of a durable height whose state has not been pruned. */
+  /** The row of a durable height whose state has not been pruned, and is not just being. */
   #retained(height: Height): AnchorRow<M> | HeightNotRetained {
     const row = this.#rows.get(height)
-    const { names, members } = this.#parts
-    const whole = members.every((member, i) => row === undefined || row.targets[names[i]!]!.start >= member.pruned)
+    const { names } = this.#parts
+    const whole = row === undefined || names.every((name, i) => row.targets[name]!.start >= this.#forgotten[i]!)
     if (row !== undefined && height <= this.#durable.height && whole) return row
     const [oldest = this.#durable.height] = this.#rows.keys()
     return new HeightNotRetained({ height, oldest: oldest as Height, newest: this.#durable.height })
@@ -367,10 +376,33 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     Effect.gen({ self: this }, function* () {
       const row = this.#retained(height)
       if (row instanceof HeightNotRetained) return yield* row
-      const { names } = this.#parts
-      yield* this.#forget((member, i) => member.prune(row.targets[names[i]!]!.start))
+      yield* this.#forget((member, i) => {
+        const start = this.#boundary(row, i)
+        this.#forgotten[i] = Math.max(this.#forgotten[i]!, start)
+        return member.prune(start)
+      })
       while (yield* this.#forget((member) => member.trim()));
     })
+
+  /** Where a member may begin so that neither a height nor any lease loses what it needs. */
+  #boundary({ targets }: AnchorRow<M>, i: number): Location {
+    const name = this.#parts.names[i]!
+    let { start } = targets[name]!
+    for (const lease of this.#leases) if (lease.targets[name]!.start < start) start = lease.targets[name]!.start
+    return start
+  }
+
+  readonly lease = (height: Height): Effect.Effect<AnchorRow<M>, HeightNotRetained, Scope.Scope> =>
+    Effect.acquireRelease(
+      Effect.suspend(() => {
+        const row = this.#retained(height)
+        if (row instanceof HeightNotRetained) return Effect.fail(row)
+        const lease = { ...row }
+        this.#leases.add(lease)
+        return Effect.succeed(lease)
+      }),
+      (lease) => Effect.sync(() => void this.#leases.delete(lease)),
+    )
 
   /** One write in which every member that has something to forget forgets it; false when none has. */
   #forget(
@@ -389,6 +421,7 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
   readonly rewind = (height: Height): Effect.Effect<Anchor, HeightNotRetained | FlushError> =>
     Effect.gen({ self: this }, function* () {
       must(this.#applied.length === 0, "everything applied is flushed before a rewind")
+      must(this.#leases.size === 0, "no height is leased during a rewind")
       const row = this.#retained(height)
       if (row instanceof HeightNotRetained) return yield* row
       if (height === this.#durable.height) return this.#durable

@@ -9,6 +9,7 @@ import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { type Core, step } from "../src/executor/core.ts"
 import type { Action, Event } from "../src/executor/protocol.ts"
+import { pruneSchedule } from "../src/executor/pruning.ts"
 import {
   CoreWorld,
   type Fault,
@@ -33,6 +34,12 @@ const FAULTS: ReadonlyArray<Fault | undefined> = [
   "bad-round",
 ]
 
+const ACKS = 4
+const SCHEDULE = pruneSchedule(
+  { interval: 1, retainedMarshalBlocks: 1, retainedSetBlocks: 0 },
+  { pendingAcksMax: ACKS, rewindHeights: 8, offset: 0 },
+)
+
 /** What a run met, to tell that the property is not vacuous. */
 interface Seen {
   verdicts: number
@@ -42,6 +49,7 @@ interface Seen {
   evicted: number
   late: number
   waited: number
+  forgot: number
 }
 
 /** A run: the world and the choices that drive it. */
@@ -59,7 +67,7 @@ class Run {
   constructor(choices: ReadonlyArray<number>, options: WorldOptions) {
     this.#choices = choices[Symbol.iterator]()
     const pendingEntriesMax = 1 + ((this.#next() ?? 0) % 8)
-    this.world = new CoreWorld({ limits: { pendingEntriesMax }, ...options })
+    this.world = new CoreWorld({ limits: { pendingEntriesMax }, pendingAcksMax: ACKS, schedule: SCHEDULE, ...options })
     this.finalizes = (this.#next() ?? 0) % 4 > 0
     while (this.world.stopped === undefined) {
       const kind = this.#next()
@@ -135,7 +143,7 @@ class Run {
   /** Consensus finalizes a valid child of what it finalized last. */
   #finalize() {
     const { world } = this
-    if (world.unacked.length >= 4) return
+    if (world.unacked.length >= ACKS) return
     const children = this.#blocks.filter(
       (block) => world.parentOf(block) === this.#finalHead && (block.fault === undefined || block.fault === "refused"),
     )
@@ -159,6 +167,7 @@ const run = (choices: ReadonlyArray<number>, options: WorldOptions = {}): Seen =
     evicted: world.core.evicted,
     late,
     waited,
+    forgot: world.prunes.length,
   }
 }
 
@@ -169,7 +178,7 @@ const choices = fc.array(fc.nat({ max: 65_535 }), { minLength: 100, maxLength: 1
 
 describe("every order of events", () => {
   test("keeps INV-1 to INV-6, INV-8, INV-9, INV-13 to INV-16, INV-36, INV-37 and INV-42, and nothing is left over", () => {
-    const total: Seen = { verdicts: 0, refused: 0, pruned: 0, replayed: 0, evicted: 0, late: 0, waited: 0 }
+    const total: Seen = { verdicts: 0, refused: 0, pruned: 0, replayed: 0, evicted: 0, late: 0, waited: 0, forgot: 0 }
     fc.assert(
       fc.property(choices, (list) => {
         const seen = run(list)

@@ -13,13 +13,14 @@
  * `requestsMax` requests, each with one job, and the ack window of finalized blocks.
  */
 import { type Block, type BlockSource, type ExecutorPort, Height } from "@coppice/consensus"
-import { Clock, Context, Deferred, Effect, Queue, type Scope, Semaphore, Tracer } from "effect"
+import { Clock, Context, Deferred, Effect, Queue, Random, type Scope, Semaphore, Tracer } from "effect"
 import type { Application } from "../application.ts"
 import type { DatabaseSet, Databases, SealedSet } from "../database-set.ts"
 import { PENDING_BYTES_MAX, PENDING_ENTRIES_MAX, REQUESTS_MAX } from "../limits.ts"
 import type { CoreFigures } from "./core.ts"
 import { type FatalError, FlushFailed, type StartupError } from "./errors.ts"
 import type { Event } from "./protocol.ts"
+import { type PruneConfig, pruneSchedule } from "./pruning.ts"
 import { Shell } from "./shell.ts"
 
 /** What the executor may hold. */
@@ -39,6 +40,14 @@ export interface ExecutorOptions<B extends Block, M extends Databases> {
   readonly source: BlockSource<B>
   /** Defaults are in `limits.ts`. */
   readonly limits?: Partial<ExecutorLimits>
+  /** Without it nothing is ever forgotten. Nobody else may prune what it prunes. */
+  readonly pruning?: Pruning
+}
+
+/** Automatic pruning; see `pruning.ts`. */
+export interface Pruning extends PruneConfig {
+  /** Lets marshal forget the finalized blocks below a height. */
+  readonly marshal: (height: Height) => Effect.Effect<void>
 }
 
 /** What the executor is doing: the core's figures, and its flushes. */
@@ -69,6 +78,21 @@ const limitsOf = (given: Partial<ExecutorLimits> = {}): ExecutorLimits => {
   }
   return limits
 }
+
+const scheduleOf = Effect.fnUntraced(function* <B extends Block, M extends Databases>({
+  pruning,
+  set,
+  source,
+}: ExecutorOptions<B, M>) {
+  const { pendingAcksMax } = source
+  const { rewindHeights } = set
+  if (rewindHeights <= pendingAcksMax) {
+    throw new RangeError(`the set goes back ${rewindHeights} heights, the ack window needs ${pendingAcksMax + 1}`)
+  }
+  if (pruning === undefined) return undefined
+  const offset = yield* Random.nextIntBetween(0, Math.max(1, pruning.interval) - 1)
+  return pruneSchedule(pruning, { pendingAcksMax, rewindHeights, offset })
+})
 
 /** What an earlier executor applied over the same open set and did not flush becomes durable. */
 const flushLeftovers = <M extends Databases>(set: DatabaseSet<M>): Effect.Effect<void, FlushFailed> => {
@@ -111,15 +135,20 @@ const make = <B extends Block, M extends Databases>(
 ): Effect.Effect<Executor<B, M>, StartupError, Scope.Scope> =>
   Effect.gen(function* () {
     const limits = limitsOf(options.limits)
+    const schedule = yield* scheduleOf(options)
     yield* flushLeftovers(options.set)
     const ended = yield* Deferred.make<void, FatalError>()
-    const shell = new Shell(options, limits, {
-      clock: yield* Clock.Clock,
-      context: Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>()),
-      mailbox: yield* Queue.unbounded<Event<B, SealedSet<M>>>(),
-      room: yield* Semaphore.make(limits.requestsMax),
-      ended,
-    })
+    const shell = new Shell(
+      options,
+      { limits, schedule },
+      {
+        clock: yield* Clock.Clock,
+        context: Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>()),
+        mailbox: yield* Queue.unbounded<Event<B, SealedSet<M>>>(),
+        room: yield* Semaphore.make(limits.requestsMax),
+        ended,
+      },
+    )
     yield* Effect.forkScoped(shell.loop)
     yield* Effect.addFinalizer(() => shell.shutdown)
     yield* Effect.raceFirst(repeatHooks(options, shell), Deferred.await(ended))

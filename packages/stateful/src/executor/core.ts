@@ -11,11 +11,12 @@
  * Invariant: same events, same actions. No clock, no chance, no promises; after `stop` only states that come too late are
  * still closed.
  */
-import type { Anchor, Block } from "@coppice/consensus"
+import type { Anchor, Block, Height } from "@coppice/consensus"
 import { bytesHeld } from "./budget.ts"
 import { ApplicationFault, FinalizedBlockRejected, FinalizedCommitmentMismatch } from "./errors.ts"
 import { deliver, proceed, settleFinalizedHook, settleFlush } from "./finalization.ts"
 import type { Action, Event, JobId, Outcome, State } from "./protocol.ts"
+import { settlePrune } from "./pruning.ts"
 import { admit, startFlight } from "./replay.ts"
 import { leave, openRequest, refuse, resume, settleRequest, wake } from "./requests.ts"
 import { type Core, closeState, type Flight, stop } from "./state.ts"
@@ -74,6 +75,8 @@ const settle = <B extends Block, S extends State>(core: Core<B, S>, id: JobId, o
       return settleFlight(core, core.flights.get(job.owner.key)!, outcome)
     case "flush":
       return settleFlush(core, outcome)
+    case "prune":
+      return settlePrune(core, outcome)
     case "delivery":
       return settleFinalizedHook(core, job.owner.delivery, outcome)
   }
@@ -123,6 +126,8 @@ export interface CoreFigures {
   readonly tip: Anchor
   /** Newest block whose state survives power loss. */
   readonly durable: Anchor
+  /** Oldest height kept by the newest completed prune; undefined before the first. */
+  readonly pruned: Height | undefined
   readonly pendingEntries: number
   /** Bytes of all un-flushed states, pending and applied. */
   readonly pendingBytes: number
@@ -153,6 +158,7 @@ export const figuresOf = <B extends Block, S extends State>(core: Core<B, S>): C
   return {
     tip: core.tip.anchor,
     durable: core.durable,
+    pruned: core.pruned,
     pendingEntries: core.pending.size,
     pendingBytes: bytesHeld(core),
     requests: core.requests.size,

@@ -108,6 +108,14 @@ export class FlushFailed extends Data.TaggedError("FlushFailed")<{
   readonly cause: unknown
 }> {}
 
+/** Forgetting old heights failed: the set is dead, or marshal could not let go of its blocks. */
+export class PruneFailed extends Data.TaggedError("PruneFailed")<{
+  /** Oldest height that was to stay in the set. */
+  readonly height: Height
+  readonly durable: Height
+  readonly cause: unknown
+}> {}
+
 /** Something other than the application broke its contract: ancestry, block source or the executor itself. */
 export class ExecutorDefect extends Data.TaggedError("ExecutorDefect")<{
   readonly operation: string
@@ -129,6 +137,7 @@ export type FatalError =
   | AckWindowExceeded
   | ApplyFailed
   | FlushFailed
+  | PruneFailed
   | ExecutorDefect
 
 /** Every error that keeps the executor from starting: it may do while it starts whatever it does later. */

@@ -28,6 +28,7 @@ import {
   FlushFailed,
 } from "./errors.ts"
 import type { Event, Outcome, RequestId, State } from "./protocol.ts"
+import { schedulePrune } from "./pruning.ts"
 import { cancelFlight, startFlight } from "./replay.ts"
 import { retarget } from "./requests.ts"
 import { type Core, cancelJob, type Delivery, emit, keyOf, must, nextHeight, startJob, stop } from "./state.ts"
@@ -133,8 +134,10 @@ export const settleFlush = <B extends Block, S extends State>(core: Core<B, S>, 
   }
   const { height } = outcome.anchor
   must(height > core.durable.height && height <= core.tip.anchor.height, "a flush makes applied state durable")
+  const before = core.durable.height
   core.durable = outcome.anchor
   while (core.applied[0] !== undefined && core.applied[0].height <= height) core.applied.shift()
+  schedulePrune(core, before)
   startFlush(core)
   releaseAcks(core)
 }

@@ -22,6 +22,7 @@ const seconds = (noun: string, description: string): Metric.Histogram<number> =>
 export const executorMetrics = {
   appliedHeight: gauge("applied_height", "Height of the newest applied block"),
   durableHeight: gauge("durable_height", "Height of the newest block whose state survives power loss"),
+  pruneHeight: gauge("prune_height", "Oldest height whose state the newest prune kept"),
   pendingBlocks: gauge("pending_blocks", "Speculative blocks whose state is held"),
   pendingBytes: gauge("pending_bytes", "Bytes of all un-flushed states, pending and applied"),
   openRequests: gauge("open_requests", "Proposals and verifications at work"),
@@ -37,7 +38,9 @@ export const executorMetrics = {
   verifyDuration: seconds("verify_duration", "From the request to the verdict true"),
   finalizeDuration: seconds("finalize_duration", "From the delivery of a finalized block until it is applied"),
   rebuildPendingDuration: seconds("rebuild_pending_duration", "From a request until its replayed parent is here"),
+  prunes: counter("prunes", "Completed prunes of the set and marshal"),
   flushDuration: seconds("flush_duration", "Time of one durable write of applied state"),
+  pruneDuration: seconds("prune_duration", "Time of one prune, between the flushes that went before it"),
 } as const
 
 /** Records what a core holds and has done since `before`. */
@@ -53,6 +56,7 @@ export const recordFigures = (
   }
   set(executorMetrics.appliedHeight, figures.tip.height)
   set(executorMetrics.durableHeight, figures.durable.height)
+  if (figures.pruned !== undefined) set(executorMetrics.pruneHeight, figures.pruned)
   set(executorMetrics.pendingBlocks, figures.pendingEntries)
   set(executorMetrics.pendingBytes, figures.pendingBytes)
   set(executorMetrics.openRequests, figures.requests)

@@ -67,6 +67,8 @@ export type Work<B extends Block, S extends State> =
   | { readonly kind: "finalized"; readonly block: B }
   /** Make everything applied durable. Settles with `durable`. */
   | { readonly kind: "flush" }
+  /** Forget what is older than these heights, in the set first. Settles with `done`. */
+  | { readonly kind: "prune"; readonly set: Height; readonly marshal: Height }
 
 /** How a job ended. Any job may also end in `failed`. */
 export type Outcome<B extends Block, S extends State> =

@@ -17,6 +17,7 @@ import { ApplyFailed, ExecutorDefect, type FatalError, type TargetMismatch } fro
 import { type Fork, HookRun } from "./hook-run.ts"
 import { executorMetrics, recordFigures } from "./metrics.ts"
 import type { AckId, Action, Event, JobId, RequestId, RequestKind, Work } from "./protocol.ts"
+import type { PruneSchedule } from "./pruning.ts"
 import { effectOf, type Result } from "./work.ts"
 
 interface Caller<B extends Block> {
@@ -92,7 +93,11 @@ export class Shell<B extends Block, M extends Databases> {
   #flushes = 0
   #flushSecondsLast = 0
 
-  constructor(options: ExecutorOptions<B, M>, limits: ExecutorLimits, services: ShellServices<B, M>) {
+  constructor(
+    options: ExecutorOptions<B, M>,
+    { limits, schedule }: { readonly limits: ExecutorLimits; readonly schedule: PruneSchedule | undefined },
+    services: ShellServices<B, M>,
+  ) {
     const { set, source } = options
     this.#options = options
     this.#services = services
@@ -100,6 +105,7 @@ export class Shell<B extends Block, M extends Databases> {
       anchor: set.anchor,
       state: set.tip,
       limits,
+      schedule,
       pendingAcksMax: source.pendingAcksMax,
       mismatch: (sealed, block) => mismatchOf(options, sealed, block),
     })
@@ -277,11 +283,9 @@ export class Shell<B extends Block, M extends Databases> {
     this.#jobs.set(id, job)
     // A job starts after the turn that asked for it: its first step may run the application's own code.
     const caller = "request" in work ? this.#callers.get(work.request) : undefined
-    const flushed = Effect.sync(() => {
-      const since = this.#now()
-      return () => this.#recordFlush(since)
-    })
-    const effect = effectOf(work, { ...this.#options, run, caller, flushed })
+    const flushed = this.#timed((since) => this.#recordFlush(since))
+    const pruned = this.#timed((since) => this.#recordPrune(since))
+    const effect = effectOf(work, { ...this.#options, run, caller, flushed, pruned })
     const fiber = this.#fork(Effect.andThen(Effect.yieldNow, effect))
     job.fiber = fiber
     fiber.addObserver((exit) => this.#settle(id, job, exit))
@@ -307,6 +311,18 @@ export class Shell<B extends Block, M extends Databases> {
     } catch (cause) {
       return { kind: "failed", cause }
     }
+  }
+
+  #timed(record: (since: bigint) => void): Effect.Effect<() => void> {
+    return Effect.sync(() => {
+      const since = this.#now()
+      return () => record(since)
+    })
+  }
+
+  #recordPrune(since: bigint): void {
+    executorMetrics.prunes.updateUnsafe(1, this.#services.context)
+    this.#observe(executorMetrics.pruneDuration, since)
   }
 
   #recordFlush(since: bigint): void {

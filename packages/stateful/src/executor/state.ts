@@ -13,6 +13,7 @@ import { type Anchor, anchorOf, type Block, type ConsensusContext, compareRounds
 import type { FatalError, TargetMismatch } from "./errors.ts"
 import { type Key, PendingTips } from "./pending-tips.ts"
 import type { AckId, Action, JobId, RequestId, RequestKind, State, Work } from "./protocol.ts"
+import type { PruneSchedule } from "./pruning.ts"
 
 /** What the pending states may take; see `ExecutorLimits`. */
 export interface PendingLimits {
@@ -28,6 +29,8 @@ export interface CoreOptions<B extends Block, S extends State> {
   readonly limits: PendingLimits
   /** Finalized blocks that may be delivered and not acknowledged. */
   readonly pendingAcksMax: number
+  /** When to prune; undefined: never. */
+  readonly schedule?: PruneSchedule | undefined
   /** How a state differs from what a block commits to; undefined when it does not. Pure. */
   readonly mismatch: (state: S, block: B) => TargetMismatch | undefined
 }
@@ -74,6 +77,7 @@ export type JobOwner<B extends Block> =
   | { readonly of: "request"; readonly request: RequestId }
   | { readonly of: "flight"; readonly key: Key }
   | { readonly of: "flush" }
+  | { readonly of: "prune" }
   | { readonly of: "delivery"; readonly delivery: Delivery<B> }
 
 /** A running job. `base` is set for hooks that fork a state. */
@@ -123,6 +127,12 @@ export interface Core<B extends Block, S extends State> {
   /** Highest height delivered in this lifetime. */
   delivered: Height | undefined
   flushing: boolean
+  /** A prune is to start as soon as none runs. */
+  pruneDue: boolean
+  /** Oldest height that stays in the set after the running prune. */
+  pruning: Height | undefined
+  /** The same of the last prune that was completed. */
+  pruned: Height | undefined
   /** The `finalized` hook of the first un-acked delivery is running. */
   hooking: boolean
   stopped: boolean
@@ -148,6 +158,9 @@ export const createCore = <B extends Block, S extends State>(options: CoreOption
   unacked: [],
   delivered: undefined,
   flushing: false,
+  pruneDue: false,
+  pruning: undefined,
+  pruned: undefined,
   hooking: false,
   stopped: false,
   forksPruned: 0,

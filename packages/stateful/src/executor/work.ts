@@ -25,6 +25,8 @@ export interface WorkParts<B extends Block, M extends Databases> extends Executo
   readonly caller: { readonly ancestry: Ancestry<B>; readonly span: Tracer.AnySpan | undefined } | undefined
   /** Runs as a flush starts; what it gives, as the flush has succeeded. */
   readonly flushed: Effect.Effect<() => void>
+  /** The same for a prune. */
+  readonly pruned: Effect.Effect<() => void>
 }
 
 type Thunk<B extends Block, M extends Databases> = Effect.Effect<() => Result<B, M>, unknown>
@@ -50,6 +52,8 @@ export const effectOf = <B extends Block, M extends Databases>(
           return { kind: "durable", anchor }
         }),
       )
+    case "prune":
+      return prune(work, parts)
     case "finalized":
       return runHook(() =>
         set.use("read", (readers) => application.finalized?.(work.block, readers) ?? Effect.void),
@@ -61,6 +65,22 @@ export const effectOf = <B extends Block, M extends Databases>(
       return execute(work, parts, parts.run!)
   }
 }
+
+// A height that the set does not hold any more, or not yet, needs no forgetting: it began above it, or was pruned before.
+const prune = <B extends Block, M extends Databases>(
+  work: Extract<Work<B, SealedSet<M>>, { readonly kind: "prune" }>,
+  { pruned: started, pruning, set }: WorkParts<B, M>,
+): Thunk<B, M> =>
+  Effect.flatMap(started, (done) =>
+    set.prune(work.set).pipe(
+      Effect.catchTag("HeightNotRetained", () => Effect.void),
+      Effect.andThen(pruning!.marshal(work.marshal)),
+      Effect.as((): Result<B, M> => {
+        done()
+        return { kind: "done" }
+      }),
+    ),
+  ).pipe(Effect.withSpan("coppice.stateful.prune", { attributes: { height: work.set } }))
 
 const execute = <B extends Block, M extends Databases>(
   work: Extract<Work<B, SealedSet<M>>, { readonly state: SealedSet<M> }>,

@@ -13,6 +13,7 @@ import type { SyncTarget } from "@coppice/qmdb"
 import { type Core, createCore, type PendingLimits, step as realStep } from "../../src/executor/core.ts"
 import type { FatalError } from "../../src/executor/errors.ts"
 import type { AckId, Action, Event, JobId, Outcome, RequestId, Work } from "../../src/executor/protocol.ts"
+import type { PruneSchedule } from "../../src/executor/pruning.ts"
 
 /** What is wrong with a block. */
 export type Fault =
@@ -90,6 +91,7 @@ type WorldCore = Core<WorldBlock, WorldState>
 export interface WorldOptions {
   readonly limits?: Partial<PendingLimits>
   readonly pendingAcksMax?: number
+  readonly schedule?: PruneSchedule
   readonly start?: WorldBlock
   readonly step?: Step
   readonly bytes?: (block: WorldBlock) => number
@@ -111,6 +113,7 @@ export class CoreWorld {
   readonly applied: WorldState[] = []
   readonly flushes: Anchor[] = []
   readonly recovered: number[] = []
+  readonly prunes: Array<{ readonly set: number; readonly marshal: number }> = []
   readonly log: string[] = []
   stopped: { readonly error: FatalError | undefined } | undefined
   tip: WorldState
@@ -120,10 +123,12 @@ export class CoreWorld {
   readonly #finalized = new Map<number, WorldBlock>()
   readonly #acks = new Map<AckId, WorldBlock>()
   readonly #options: WorldOptions
+  readonly #pendingAcksMax: number
   #nextId = 1
 
   constructor(options: WorldOptions = {}) {
     this.#options = options
+    this.#pendingAcksMax = options.pendingAcksMax ?? 16
     const start = options.start ?? GENESIS
     this.blocks.set(start.name, start)
     this.tip = { bytes: 0, of: start, parent: undefined, wrong: false, closed: false }
@@ -133,7 +138,8 @@ export class CoreWorld {
       anchor: anchorOf(start),
       state: this.tip,
       limits: { pendingEntriesMax: 1000, pendingBytesMax: 1e9, ...options.limits },
-      pendingAcksMax: options.pendingAcksMax ?? 16,
+      pendingAcksMax: this.#pendingAcksMax,
+      schedule: options.schedule,
       mismatch: (state, block) =>
         state.wrong || state.of !== block ? { member: "toy", expected: TARGET, actual: TARGET } : undefined,
     })
@@ -242,6 +248,7 @@ export class CoreWorld {
       case "flush":
         return this.settle(job, { kind: "durable", anchor: anchorOf(this.tip.of) })
       case "finalized":
+      case "prune":
         return this.settle(job, { kind: "done" })
       case "propose": {
         if (proposed === undefined) return this.settle(job, { kind: "declined" })
@@ -350,12 +357,22 @@ export class CoreWorld {
     if (work.kind === "flush") {
       for (const { kind } of this.jobs.values()) if (kind === "flush") violated("INV-29 one flush at a time")
     }
+    if (work.kind === "prune") this.#prune(work)
     if (work.kind === "apply") {
       for (const other of this.jobs.values()) {
         if (other.kind === "apply" && other.block === work.block) violated("INV-32 one replay of a block at a time")
       }
     }
     this.jobs.set(job, work)
+  }
+
+  #prune({ set, marshal }: Extract<Work<WorldBlock, WorldState>, { readonly kind: "prune" }>) {
+    for (const { kind } of this.jobs.values()) if (kind === "prune") violated("INV-30 one prune at a time")
+    if (set > this.durable) violated("INV-30 a prune past what is durable")
+    if (set > this.durable - this.#pendingAcksMax) violated("INV-12 a prune into the rewind window")
+    if (marshal > set) violated("INV-31 marshal keeps less than the set")
+    if (set <= (this.prunes.at(-1)?.set ?? 0)) violated("prunes go forward")
+    this.prunes.push({ set, marshal })
   }
 
   #apply(state: WorldState, anchor: Anchor) {

@@ -87,9 +87,16 @@ interface Open {
 
 /** See the head of this file. */
 export class ModelSet implements DatabaseSet<ModelDatabases> {
-  /** Nothing executes in these tests that goes back or forgets. */
-  readonly prune = (): Effect.Effect<never> => Effect.die("not used here")
+  /** Nothing executes in these tests that goes back or serves. */
   readonly rewind = (): Effect.Effect<never> => Effect.die("not used here")
+  readonly lease = (): Effect.Effect<never> => Effect.die("not used here")
+  readonly rewindHeights = 64
+  /** Heights that were pruned to, in order. */
+  readonly prunes: number[] = []
+  /** What pruning does besides being written down. */
+  pruneGate: Effect.Effect<void, FlushError> = Effect.void
+  readonly prune = (height: Height): Effect.Effect<void, FlushError> =>
+    Effect.tap(this.pruneGate, () => Effect.sync(() => void this.prunes.push(height)))
 
   tip: Layer
   anchor: Anchor

@@ -6,7 +6,7 @@
 import { type Ack, ExecutorStopped } from "@coppice/consensus"
 import { Effect, Exit, type Fiber, Scope } from "effect"
 import { expect } from "vitest"
-import { Executor, type ExecutorLimits } from "../../src/index.ts"
+import { Executor, type ExecutorLimits, type Pruning } from "../../src/index.ts"
 import { ModelSet } from "./model-set.ts"
 import { contextOn, recordingAck, type ToyApplication, type ToyBlock, ToyChain, toyApplication } from "./toy-chain.ts"
 
@@ -21,11 +21,14 @@ export interface Setup {
   readonly chain?: ToyChain
   readonly set?: ModelSet
   readonly limits?: Partial<ExecutorLimits>
+  readonly pruning?: Pruning
+  /** The ack window of a chain that is not given. */
+  readonly acks?: number
 }
 
 /** A running executor with short names for what tests do to it. */
 export const started = Effect.fnUntraced(function* (setup: Setup = {}) {
-  const chain = setup.chain ?? new ToyChain()
+  const chain = setup.chain ?? new ToyChain(setup.acks)
   const set = setup.set ?? new ModelSet(ToyChain.start)
   const log: string[] = []
   const scope = yield* Scope.make()
@@ -34,6 +37,7 @@ export const started = Effect.fnUntraced(function* (setup: Setup = {}) {
     set,
     source: chain,
     ...(setup.limits === undefined ? {} : { limits: setup.limits }),
+    ...(setup.pruning === undefined ? {} : { pruning: setup.pruning }),
   })
   const executor = yield* Scope.provide(make, scope)
   const { port } = executor
