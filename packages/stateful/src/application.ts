@@ -18,6 +18,7 @@ import type { MemberSpec, SyncTarget } from "@coppice/qmdb"
 import type { Effect } from "effect"
 import type { Batches, Databases, Readers, SealedSet } from "./database-set.ts"
 import { make } from "./make.ts"
+import { upgrade } from "./upgrades.ts"
 
 /** Result of a hook: an Effect (interruption cancels it) or a promise (the `signal` given to the hook cancels it). */
 export type Hook<A> = Effect.Effect<A, unknown> | Promise<A>
@@ -77,8 +78,11 @@ export interface Application<B extends Block, M extends Databases> {
   readonly finalized?: (block: B, readers: Readers<M>) => Hook<void>
 }
 
-/** Makes applications: `Application.make({ name, databases, transaction, execute })`. */
-export const Application = { make } as const
+/**
+ * Makes applications: `Application.make({ name, databases, transaction, execute })`, and
+ * `Application.upgrade(first, [{ from: height, application }])` for rules that change at a height.
+ */
+export const Application = { make, upgrade } as const
 
 /** One target per member, by name. */
 export type Targets<M extends Databases> = { readonly [K in keyof M]: SyncTarget }

@@ -12,7 +12,7 @@
  */
 import { StaleBatch } from "@coppice/qmdb"
 import { Effect, Exit, type Fiber } from "effect"
-import type { Hook, HookTools } from "../application.ts"
+import type { HookTools } from "../application.ts"
 import type { Batches, DatabaseSet, Databases, SealedSet } from "../database-set.ts"
 
 /** Starts an effect in a fiber of its own, at once. */
@@ -81,10 +81,3 @@ export class HookRun<M extends Databases> {
     this.#sealed.clear()
   }
 }
-
-/** A hook as an Effect. What it throws or rejects with comes out as its failure or defect. */
-export const runHook = <A>(hook: () => Hook<A>): Effect.Effect<A, unknown> =>
-  Effect.suspend(() => {
-    const result = hook()
-    return Effect.isEffect(result) ? result : Effect.tryPromise({ try: () => result, catch: (cause) => cause })
-  })

@@ -10,8 +10,9 @@
 import type { Ancestry, Block } from "@coppice/consensus"
 import { Effect, type Tracer } from "effect"
 import type { Databases, SealedSet } from "../database-set.ts"
+import { runHook } from "../hooks.ts"
 import type { ExecutorOptions } from "./actor.ts"
-import { type HookRun, runHook } from "./hook-run.ts"
+import type { HookRun } from "./hook-run.ts"
 import type { Outcome, Work } from "./protocol.ts"
 
 /** How a job of an executor ended. */
