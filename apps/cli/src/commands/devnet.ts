@@ -65,6 +65,7 @@ const welcome = ({ home, validators, chain }: Devnet, height: number): ReadonlyA
     `coppice devnet   ${home.chainId}, ${validators.length} validators, ${home.isNew ? "new" : `goes on at height ${height}`}`,
     `data             ${home.directory}`,
     `API              ${validators.map(({ listening }) => listening.url).join("  ")}`,
+    `page             ${first}/   verifies a balance in your browser`,
     `documentation    ${first}/docs`,
     `try              curl ${host}:${port}/status`,
     `                 curl ${host}:${port}/blocks/latest`,

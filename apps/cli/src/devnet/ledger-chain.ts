@@ -20,6 +20,7 @@ import {
   type LedgerDatabases,
   ledgerHandlers,
   makeLedger,
+  pageRoutes,
   type SubmissionDesk,
   type Transfer,
 } from "@coppice-apps/ledger"
@@ -90,7 +91,11 @@ export const makeLedgerChain = (chainId: string, accountsSeed: Uint8Array, valid
     loaders: accounts.slice(PEOPLE),
     mempools,
     application: (validator) => ledger.application.withInputs(drawFrom(mempools[validator]!)),
-    api: (validator) => (node) => ({ api: DevnetApi, handlers: ledgerHandlers(deskAt(validator, node)) }),
+    api: (validator) => (node) => ({
+      api: DevnetApi,
+      handlers: ledgerHandlers(deskAt(validator, node)),
+      routes: pageRoutes,
+    }),
     desk: (validator, node) => deskOf(deskAt(validator, node)),
   }
 }

@@ -13,7 +13,14 @@ import { nodeEd25519 } from "@coppice/crypto/node"
 import { keepSecret, NodeApi, nodePaths, openNode, serveNode } from "@coppice/node"
 import { DEFAULT_SCHEDULE, makeBlockNetwork, makeSimulatedConsensus } from "@coppice/simulate"
 import { Effect, Fiber } from "effect"
-import { type Ledger, LedgerApi, type LedgerBlock, type LedgerDatabases, ledgerHandlers } from "../../src/index.ts"
+import {
+  type Ledger,
+  LedgerApi,
+  type LedgerBlock,
+  type LedgerDatabases,
+  ledgerHandlers,
+  pageRoutes,
+} from "../../src/index.ts"
 
 const LATENCY_MS = { min: 0, max: 1 }
 const validator = keyPairFromSeed(nodeEd25519, new Uint8Array(32).fill(77))
@@ -48,7 +55,7 @@ export const start = Effect.fnUntraced(function* (ledger: Ledger, directory: str
   const { set, marshal, executor, genesis } = node
   const api = NodeApi.add(LedgerApi)
   const handlers = ledgerHandlers({ ledger, mempool, set, marshal, gossip: () => {} })
-  const { url } = yield* serveNode(node, { api, handlers, port: 0 })
+  const { url } = yield* serveNode(node, { api, handlers, routes: pageRoutes, port: 0 })
   const consensus = yield* makeSimulatedConsensus({
     chainId: ledger.chainId,
     genesis,

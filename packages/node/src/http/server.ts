@@ -50,6 +50,8 @@ export type HttpApp = Effect.Effect<
 export interface AppOptions<Groups extends HttpApiGroup.Constraint> {
   readonly api: HttpApi.HttpApi<"coppice", typeof NodeGroup | Groups>
   readonly handlers: Layer.Layer<HttpApiGroup.ToService<"coppice", Exclude<Groups, typeof NodeGroup>>>
+  /** Routes beside the API's, for pages. */
+  readonly routes?: Layer.Layer<never, never, HttpRouter.HttpRouter>
 }
 
 /** Where a server listens. */
@@ -131,15 +133,19 @@ export const makeApp = Effect.fn("Node.makeApp")(function* <
   B extends Block,
   M extends Databases,
   Groups extends HttpApiGroup.Constraint,
->(node: RunningNode<B, M>, { api, handlers }: AppOptions<Groups>): Effect.fn.Return<HttpApp, never, Scope.Scope> {
-  const routes = Layer.mergeAll(
+>(
+  node: RunningNode<B, M>,
+  { api, handlers, routes = Layer.empty }: AppOptions<Groups>,
+): Effect.fn.Return<HttpApp, never, Scope.Scope> {
+  const all = Layer.mergeAll(
+    routes,
     HttpApiBuilder.layer(api, { openapiPath: "/openapi.json" }),
     HttpApiScalar.layer(api, { path: "/docs" }),
   ).pipe(
     Layer.provide(Layer.merge(handlers, nodeHandlers(node))),
     Layer.provide(NodeHttpServer.layerHttpServices),
   ) as Layer.Layer<never, never, HttpRouter.HttpRouter>
-  return withJsonErrors(yield* HttpRouter.toHttpEffect(routes)).pipe(
+  return withJsonErrors(yield* HttpRouter.toHttpEffect(all)).pipe(
     Effect.tap(countRequest),
     Effect.provideService(Metric.MetricRegistry, node.metrics),
   )
