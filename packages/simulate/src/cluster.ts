@@ -9,6 +9,7 @@
  *
  * Invariant: what an incarnation leaves to the next is what its disk made durable, whatever its finalizers do.
  */
+import { bytesKey } from "@coppice/codec"
 import {
   type Anchor,
   type Block,
@@ -25,10 +26,11 @@ import { createParticipants, type Ed25519, type KeyPair } from "@coppice/crypto"
 import { type MemoryDisk, makeMemoryDisk, Storage, type StorageError } from "@coppice/storage"
 import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import type { NodeControl, SimulatedConsensus } from "./consensus.ts"
+import { type LinkOptions, type Links, makeLinks } from "./links.ts"
 import { drawer } from "./prng.ts"
-import type { ConsensusSchedule, Fault } from "./schedule.ts"
+import type { BadBlock, ConsensusSchedule, Fault } from "./schedule.ts"
 import { makeSimulatedConsensus } from "./simulation.ts"
-import { type BlockNetwork, type LinkOptions, makeBlockNetwork } from "./transport.ts"
+import { type BlockNetwork, makeBlockNetwork, type Serve } from "./transport.ts"
 
 /** Disks for nodes, each with its own seeded stream: a write takes up to three times `delayMsMax`. */
 export const makeDisks = (seed: number, count: number, delayMsMax = 2): ReadonlyArray<MemoryDisk> =>
@@ -61,14 +63,21 @@ export interface ClusterOptions<B extends Block, E> {
   readonly ed25519: Ed25519
   readonly seed: number
   readonly schedule: ConsensusSchedule
+  /** How links behave at first. */
   readonly link: LinkOptions
   /** One disk per validator. They may come from an earlier cluster: its chain goes on. */
   readonly disks: ReadonlyArray<MemoryDisk>
   /** Builds a node's executor in the scope of its incarnation. */
   readonly executor: (context: NodeContext<B>) => Effect.Effect<NodeExecutor<B>, E, Scope.Scope>
-  readonly corrupt?: (block: B, leader: number) => B
+  readonly corrupt?: (block: B, how: BadBlock) => B
   readonly allows?: (fault: Fault) => boolean
   readonly pendingAcksMax?: number
+  /** What a node answers its peers with; honestly when not given. */
+  readonly serves?: (index: number, honest: Serve) => Serve
+  /** Stands between consensus and a node. */
+  readonly watches?: (index: number, node: RunningNode<B>) => RunningNode<B>
+  /** What becomes of a marshal that fails while its node is up; it fails the cluster when not given. */
+  readonly onFailure?: (index: number, failure: MarshalFailure) => Effect.Effect<void>
 }
 
 /** A node that is up. */
@@ -82,6 +91,8 @@ export interface RunningNode<B extends Block> {
 export interface Cluster<B extends Block, E> {
   readonly consensus: SimulatedConsensus<B>
   readonly network: BlockNetwork
+  /** Carries everything that nodes send each other. */
+  readonly links: Links
   readonly node: (index: number) => RunningNode<B> | undefined
   /** Boots a node on its disk; succeeds too when it crashes meanwhile. Booting one that is up is a mistake. */
   readonly boot: (index: number) => Effect.Effect<void, E | BootFailure>
@@ -112,10 +123,14 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
   const { chainId, ed25519, validators, disks } = options
   const scope = yield* Effect.scope
   const participants = createParticipants(validators.map(({ publicKey }) => publicKey))
-  const network = makeBlockNetwork(options.link)
+  const links = makeLinks(validators.length, options.link, drawer(options.seed, "links"))
+  const indexes = new Map(validators.map(({ publicKey }, index) => [bytesKey(publicKey), index]))
+  const indexOf = (identity: Uint8Array): number => indexes.get(bytesKey(identity))!
+  const network = makeBlockNetwork((from, to) => links.carry(indexOf(from), indexOf(to)))
   const lives: Array<Life<B> | undefined> = validators.map(() => undefined)
   const incarnations = validators.map(() => 0)
   const failed = yield* Deferred.make<never, MarshalFailure>()
+  const onFailure = options.onFailure ?? ((_: number, failure: MarshalFailure) => Deferred.fail(failed, failure))
 
   const marshalOf = Effect.fnUntraced(function* (index: number) {
     const storage = yield* disks[index]!.open("marshal", MARSHAL_MAPS)
@@ -133,7 +148,7 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
   const build = Effect.fnUntraced(function* (index: number, life: Life<B>) {
     const { publicKey } = validators[index]!
     const marshal = yield* marshalOf(index)
-    if (lives[index] === life) network.attach(publicKey, marshal.serve)
+    if (lives[index] === life) network.attach(publicKey, options.serves?.(index, marshal.serve) ?? marshal.serve)
     const { port, anchor } = yield* options.executor({ index, publicKey, source: marshal, disk: disks[index]! })
     yield* marshal.start(port, { deliverAfter: anchor })
     return { incarnation: ++incarnations[index]!, marshal, executor: port }
@@ -153,10 +168,10 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
     life.node = exit.value
     const { stopped } = exit.value.marshal
     const watched = Effect.catch(stopped, (failure) =>
-      lives[index] === life ? Deferred.fail(failed, failure) : Effect.void,
+      lives[index] === life ? onFailure(index, failure) : Effect.void,
     )
     yield* Effect.forkIn(watched, life.scope)
-    yield* consensus.join(index, exit.value)
+    yield* consensus.join(index, options.watches?.(index, exit.value) ?? exit.value)
   })
 
   const crash = (index: number): Effect.Effect<void> =>
@@ -172,13 +187,14 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
   const control: NodeControl = { down: crash, up: (index) => Effect.orDie(boot(index)) }
   const { genesis, codec, seed, schedule, corrupt, allows } = options
   const consensus = yield* makeSimulatedConsensus({
-    ...{ chainId, genesis, codec, validators, ed25519, seed, schedule, control },
+    ...{ chainId, genesis, codec, validators, ed25519, seed, schedule, control, links },
     ...(corrupt === undefined ? {} : { corrupt }),
     ...(allows === undefined ? {} : { allows }),
   })
   const cluster: Cluster<B, E> = {
     consensus,
     network,
+    links,
     node: (index) => lives[index]?.node,
     boot,
     crash,

@@ -14,7 +14,8 @@
 import type { Block, BlockCodec, ValidatorNode } from "@coppice/consensus"
 import type { Digest, Ed25519, KeyPair } from "@coppice/crypto"
 import { Data, type Effect } from "effect"
-import type { ConsensusSchedule, Fault } from "./schedule.ts"
+import type { Links } from "./links.ts"
+import type { BadBlock, ConsensusSchedule, Fault } from "./schedule.ts"
 
 /** How the simulation restarts nodes: each runs in its own fiber, `down` before `up`; `up` ends by calling `join`. */
 export interface NodeControl {
@@ -37,8 +38,10 @@ export interface ConsensusStatistics {
   readonly finalizedBlocks: number
   /** Most blocks that one certificate made final. */
   readonly finalizedAtOnceMax: number
-  /** Corrupted blocks proposed. */
+  /** Turns of corrupt leaders that proposed. */
   readonly corrupted: number
+  /** Votes against a block, by provable invalidity. */
+  readonly refused: number
   /** Proposals that a quorum did not accept in time. */
   readonly rejected: number
   /** Turns a leader declined or did not take in time. */
@@ -68,7 +71,9 @@ export interface SimulatedConsensusOptions<B extends Block> {
   /** Asked once for every fault that is due, in order; one that is not allowed does not happen. All are when not given. */
   readonly allows?: (fault: Fault) => boolean
   /** A bad block in place of an honest one, for views where the script asks for it. It must differ in digest. */
-  readonly corrupt?: (block: B, leader: number) => B
+  readonly corrupt?: (block: B, how: BadBlock) => B
+  /** What carries blocks, votes and certificates; by the schedule's latency and without loss when not given. */
+  readonly links?: Links
   readonly control?: NodeControl
 }
 

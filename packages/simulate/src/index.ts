@@ -2,7 +2,15 @@
 export { Audit, Notes, note } from "./audit.ts"
 export * from "./cluster.ts"
 export * from "./consensus.ts"
-export { type ConsensusSchedule, DEFAULT_SCHEDULE, type Fault } from "./schedule.ts"
+export * from "./links.ts"
+export {
+  type BadBlock,
+  type ConsensusSchedule,
+  DEFAULT_SCHEDULE,
+  type Fault,
+  MISBEHAVIOURS,
+  type Misbehaviour,
+} from "./schedule.ts"
 export * from "./scheduler.ts"
 export * from "./shrink.ts"
 export * from "./simulation.ts"

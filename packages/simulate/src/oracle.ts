@@ -13,7 +13,7 @@
  */
 import type { Digest } from "@coppice/crypto"
 import { type Chance, chance, draw } from "./prng.ts"
-import type { ConsensusSchedule, Fault } from "./schedule.ts"
+import { type ConsensusSchedule, type Fault, isBadBlock, type Misbehaviour } from "./schedule.ts"
 
 /** A block that a quorum voted for. */
 export interface Certified {
@@ -47,8 +47,8 @@ export interface ViewPlan {
   readonly leader: number
   readonly parent: Certified
   readonly fate: "silent" | "plain" | "split"
-  /** The leader's block is replaced by a bad one. */
-  readonly corrupts: boolean
+  /** What the leader does instead of its duty, and the nodes that it picks out for it. */
+  readonly misbehaves: { readonly how: Misbehaviour; readonly victims: ReadonlyArray<number> } | undefined
   readonly goesDown: number | undefined
   readonly comeUp: ReadonlyArray<number>
 }
@@ -132,6 +132,26 @@ const restartsIn = (state: OracleState, setting: OracleSetting, drawn: number) =
   return { comeUp, goesDown, down }
 }
 
+/** Nodes other than the leader that a corrupt one picks out: one, or as many as leave it without a quorum. */
+const victimsOf = (nodes: number, leader: number, downMax: number, drawn: number): ReadonlyArray<number> => {
+  const count = 1 + Math.floor(drawn * (downMax + 1))
+  const first = Math.floor(drawn * nodes * 7) % nodes
+  const others = Array.from({ length: nodes }, (_, i) => (first + i) % nodes).filter((node) => node !== leader)
+  return others.slice(0, count).sort((a, b) => a - b)
+}
+
+/** `drawn` below the chance decides that, and where below it, how. */
+const misbehaviourIn = (state: OracleState, setting: OracleSetting, leader: number, drawn: number) => {
+  const { nodes, downMax, canCorrupt, allows, schedule } = setting
+  const { corruptChance, misbehaviours } = schedule
+  if (drawn >= corruptChance) return undefined
+  const which = (drawn / corruptChance) * misbehaviours.length
+  const how = misbehaviours[Math.floor(which)]!
+  if (isBadBlock(how) && !canCorrupt) return undefined
+  if (!allows({ view: state.view, kind: "corrupt", how })) return undefined
+  return { how, victims: victimsOf(nodes, leader, downMax, which % 1) }
+}
+
 const fateOf = ({ silentChance, splitChance }: ConsensusSchedule, drawn: number): ViewPlan["fate"] => {
   if (drawn < silentChance) return "silent"
   return drawn < silentChance + splitChance ? "split" : "plain"
@@ -139,8 +159,9 @@ const fateOf = ({ silentChance, splitChance }: ConsensusSchedule, drawn: number)
 
 /** Plans the next view. */
 export const planView = (state: OracleState, setting: OracleSetting): readonly [ViewPlan, OracleState] => {
-  const { schedule, nodes, canCorrupt, allows } = setting
+  const { schedule, nodes, allows } = setting
   const { view } = state
+  const leader = view % nodes
   const { next, below, state: drawn } = dice(state)
   // Every view draws the same number of times, so that one knob does not move what the others decide.
   const [fateDraw, corruptDraw, forkDraw, parentDraw, restartDraw] = [next(), next(), next(), next(), below(nodes)]
@@ -150,10 +171,10 @@ export const planView = (state: OracleState, setting: OracleSetting): readonly [
   const { comeUp, goesDown, down } = restartsIn(state, setting, restartDraw)
   const plan: ViewPlan = {
     view,
-    leader: view % nodes,
+    leader,
     parent: forks ? parents[1 + Math.floor(parentDraw * (parents.length - 1))]! : parents[0]!,
     fate: drawnFate !== "plain" && allows({ view, kind: drawnFate }) ? drawnFate : "plain",
-    corrupts: canCorrupt && corruptDraw < schedule.corruptChance && allows({ view, kind: "corrupt" }),
+    misbehaves: misbehaviourIn(state, setting, leader, corruptDraw),
     goesDown,
     comeUp,
   }

@@ -7,6 +7,33 @@
  * Invariant: whatever the figures, no history comes out that an honest majority could not have produced.
  */
 
+/**
+ * What a corrupt leader does instead of its duty.
+ *
+ * The first four replace its block by one that the hook `corrupt` makes of it, which no honest node may accept. "two
+ * blocks": some nodes are given another block for the same turn. "two parents": some are told of another parent view than
+ * the block's own. "withheld": some are given nothing. "late": the block goes out just before the view ends.
+ */
+export const MISBEHAVIOURS = [
+  "bad root",
+  "bad range",
+  "bad height",
+  "bad context",
+  "two blocks",
+  "two parents",
+  "withheld",
+  "late",
+] as const
+
+/** One of `MISBEHAVIOURS`. */
+export type Misbehaviour = (typeof MISBEHAVIOURS)[number]
+
+/** Those that replace the block. */
+export type BadBlock = "bad root" | "bad range" | "bad height" | "bad context"
+
+/** Whether a misbehaviour replaces the block. */
+export const isBadBlock = (how: Misbehaviour): how is BadBlock => how.startsWith("bad ")
+
 /** Chances are per view, 0 to 1; times are milliseconds of Effect's clock. */
 export interface ConsensusSchedule {
   /** The leader says nothing: the view is nullified without a proposal. */
@@ -19,13 +46,15 @@ export interface ConsensusSchedule {
   readonly stallChance: number
   /** Longest stall, in views. */
   readonly stallViewsMax: number
-  /** The leader's block is corrupted by the hook `corrupt`, if there is one. */
+  /** The leader is corrupt in this view. */
   readonly corruptChance: number
+  /** What corrupt leaders do, each as often; not empty. */
+  readonly misbehaviours: ReadonlyArray<Misbehaviour>
   /** Least time from the start of a view to the start of the next. */
   readonly viewMs: number
   /** After this time a view is nullified, and who has not answered is not waited for. */
   readonly viewTimeoutMs: number
-  /** Bounds of the time that a block or certificate takes to a node. */
+  /** Bounds of the time that a block, vote or certificate takes where no links are given. */
   readonly latencyMs: { readonly min: number; readonly max: number }
   /** Every `everyViews` views one node goes down for `downViews` views; undefined: never. */
   readonly restarts: { readonly everyViews: number; readonly downViews: number } | undefined
@@ -33,7 +62,8 @@ export interface ConsensusSchedule {
 
 /** Something other than a plain view that the schedule makes happen. View and kind name it. */
 export type Fault =
-  | { readonly view: number; readonly kind: "silent" | "split" | "fork" | "stall" | "corrupt" }
+  | { readonly view: number; readonly kind: "silent" | "split" | "fork" | "stall" }
+  | { readonly view: number; readonly kind: "corrupt"; readonly how: Misbehaviour }
   | { readonly view: number; readonly kind: "down"; readonly node: number }
 
 const CHANCES = ["silentChance", "splitChance", "forkChance", "stallChance", "corruptChance"] as const
@@ -46,6 +76,7 @@ export const requireSchedule = (schedule: ConsensusSchedule): void => {
   }
   for (const name of CHANCES) bound(schedule[name] >= 0 && schedule[name] <= 1, name)
   bound(schedule.silentChance + schedule.splitChance <= 1, "silentChance + splitChance")
+  bound(schedule.misbehaviours.length > 0, "misbehaviours")
   bound(Number.isInteger(stallViewsMax) && stallViewsMax >= 1, "stallViewsMax")
   bound(viewMs >= 1 && viewMs < Number.POSITIVE_INFINITY, "viewMs")
   bound(viewTimeoutMs >= 1 && viewTimeoutMs < Number.POSITIVE_INFINITY, "viewTimeoutMs")
@@ -63,6 +94,7 @@ export const DEFAULT_SCHEDULE: ConsensusSchedule = {
   stallChance: 0.06,
   stallViewsMax: 4,
   corruptChance: 0.03,
+  misbehaviours: ["bad root"],
   viewMs: 100,
   viewTimeoutMs: 2_000,
   latencyMs: { min: 1, max: 10 },

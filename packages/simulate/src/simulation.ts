@@ -9,6 +9,7 @@
  * Invariant: a view waits for no node beyond its deadline, and a node that is down or slow costs nothing but its vote.
  * Verdicts that come after the view's end change nothing.
  */
+import { bytesEqual } from "@coppice/codec"
 import {
   attestFinalization,
   type Block,
@@ -57,6 +58,7 @@ const NO_STATISTICS: ConsensusStatistics = {
   finalizedBlocks: 0,
   finalizedAtOnceMax: 0,
   corrupted: 0,
+  refused: 0,
   rejected: 0,
   declined: 0,
   restarts: 0,
@@ -67,13 +69,25 @@ interface Incarnation<B extends Block> {
   readonly scope: Scope.Closeable
 }
 
-/** A view under way. */
+/** A block as it is announced to some nodes. */
 interface Candidate<B extends Block> {
   readonly context: ConsensusContext
   readonly block: B
   readonly bytes: Uint8Array
-  readonly isCorrupted: boolean
+  /** An honest block under its own context: its leader votes for it too. */
+  readonly isGood: boolean
 }
+
+/** What a leader announces, and to whom. */
+interface Turn<B extends Block> {
+  readonly candidates: ReadonlyArray<Candidate<B>>
+  readonly candidateFor: (index: number) => Candidate<B> | undefined
+  /** When it goes out; at once when not given. */
+  readonly atMs?: number
+}
+
+/** Time before the end of a view at which a late leader sends. */
+const LATE_MS = 12
 
 const short = (bytes: Uint8Array): string =>
   Array.from(bytes.subarray(0, 4), (byte) => byte.toString(16).padStart(2, "0")).join("")
@@ -114,7 +128,7 @@ class Simulation<B extends Block> {
       yield* this.leave(index)
       this.#nodes[index] = { node, scope: yield* Scope.fork(this.#scope) }
       const newest = this.#newest
-      if (newest !== undefined) yield* this.#tell(index, ({ marshal }) => marshal.report(newest))
+      if (newest !== undefined) yield* this.#tell(this.#others(index), index, ({ marshal }) => marshal.report(newest))
     },
   )
 
@@ -166,7 +180,9 @@ class Simulation<B extends Block> {
       const root = { view: 0, parentView: 0, digest: genesis.digest, height: 0, isSplit: false, voters: [] }
       return startOracle(seed, root, view)
     }
-    yield* this.#tellAll(({ marshal }) => marshal.report(newest))
+    for (const index of this.#nodes.keys()) {
+      yield* this.#tell(this.#others(index), index, ({ marshal }) => marshal.report(newest))
+    }
     const { round, parentView, payload } = newest.proposal
     const height = yield* this.#heightOf(payload)
     const root = { view: round.view, parentView, digest: payload, height, isSplit: false, voters: [] }
@@ -193,16 +209,18 @@ class Simulation<B extends Block> {
     function* (this: Simulation<B>, plan: ViewPlan, deadlineMs: number) {
       const nullified: ViewOutcome = { tag: "nullified" }
       if (plan.fate === "silent") return [nullified, undefined] as const
-      const candidate = yield* this.#propose(plan, deadlineMs)
-      if (candidate === undefined) {
+      const turn = yield* this.#propose(plan, deadlineMs)
+      if (turn === undefined) {
         this.#count({ declined: 1 })
         return [nullified, undefined] as const
       }
-      const voters = yield* this.#vote(plan, candidate, deadlineMs)
-      if (voters.length < this.#participants.quorum) {
+      if (turn.atMs !== undefined) yield* Effect.sleep(Math.max(0, turn.atMs - (yield* Clock.currentTimeMillis)))
+      const elected = yield* this.#vote(plan, turn, deadlineMs)
+      if (elected === undefined) {
         this.#count({ rejected: 1 })
-        return [nullified, candidate] as const
+        return [nullified, turn.candidates[0]] as const
       }
+      const { candidate, voters } = elected
       const { digest, height } = candidate.block
       const outcome: ViewOutcome = { tag: "notarized", digest, height, voters }
       return [outcome, candidate] as const
@@ -212,51 +230,109 @@ class Simulation<B extends Block> {
   readonly #propose = Effect.fnUntraced(
     { self: this },
     function* (this: Simulation<B>, plan: ViewPlan, deadlineMs: number) {
-      const { validators, corrupt, codec } = this.#options
+      const { validators } = this.#options
       const context: ConsensusContext = {
         round: Round(EPOCH, plan.view),
         leader: validators[plan.leader]!.publicKey,
         parent: { view: View(plan.parent.view), digest: plan.parent.digest },
       }
-      const fiber = yield* this.#fork(plan.leader, deadlineMs, (node) => proposeBlock(node, context))
-      const honest = fiber === undefined ? undefined : answerOf(yield* Fiber.await(fiber))
-      if (honest === undefined) return undefined
-      const isCorrupted = plan.corrupts && corrupt !== undefined
-      if (isCorrupted) this.#count({ corrupted: 1 })
-      const block = isCorrupted ? corrupt(honest, plan.leader) : honest
-      const candidate: Candidate<B> = { context, block, bytes: encodeBlock(codec, block), isCorrupted }
-      return candidate
+      const block = yield* this.#ask(plan.leader, deadlineMs, (node) => proposeBlock(node, context))
+      if (block === undefined) return undefined
+      const good = this.#candidate(context, block)
+      const turn = plan.misbehaves === undefined ? undefined : yield* this.#misbehave(plan, good, deadlineMs)
+      if (turn !== undefined) this.#count({ corrupted: 1 })
+      const honest: Turn<B> = { candidates: [good], candidateFor: () => good }
+      return turn ?? honest
     },
   )
 
-  /** The nodes that accept the candidate, once they are a quorum, all have answered, or the time is up. */
+  #candidate(context: ConsensusContext, block: B, isGood = true): Candidate<B> {
+    return { context, block, bytes: encodeBlock(this.#options.codec, block), isGood }
+  }
+
+  /** The turn of a corrupt leader; undefined when it has nothing to do wrong with. */
+  readonly #misbehave = Effect.fnUntraced(
+    { self: this },
+    function* (this: Simulation<B>, { leader, misbehaves }: ViewPlan, good: Candidate<B>, deadlineMs: number) {
+      const { how, victims } = misbehaves!
+      const { context, block } = good
+      const some = (other: Candidate<B> | undefined): Turn<B> => ({
+        candidates: other === undefined ? [good] : [good, other],
+        candidateFor: (index) => (victims.includes(index) ? other : good),
+      })
+      if (how === "late") return { ...some(good), candidates: [good], atMs: deadlineMs - LATE_MS }
+      if (how === "withheld") return some(undefined)
+      if (how === "two parents") {
+        const parent = { ...context.parent, view: View(context.parent.view + 1) }
+        return some({ ...good, context: { ...context, parent }, isGood: false })
+      }
+      if (how === "two blocks") {
+        const other = yield* this.#ask(leader, deadlineMs, ({ executor, marshal }) =>
+          Effect.flatMap(marshal.subscribe(context.parent.digest, "fetch"), (parent) =>
+            executor.propose(context, marshal.ancestry(parent)),
+          ),
+        )
+        return other === undefined || bytesEqual(other.digest, block.digest)
+          ? undefined
+          : some(this.#candidate(context, other))
+      }
+      const bad = this.#candidate(context, this.#options.corrupt!(block, how), false)
+      return { candidates: [bad], candidateFor: () => bad } satisfies Turn<B>
+    },
+  )
+
+  /** Asks a node; undefined when it is down, fails or does not answer in time. */
+  #ask<A>(index: number, deadlineMs: number, work: (node: ValidatorNode<B>) => Effect.Effect<A, unknown>) {
+    return Effect.flatMap(this.#fork(index, deadlineMs, work), (fiber) =>
+      fiber === undefined ? Effect.succeed(undefined) : Effect.map(Fiber.await(fiber), answerOf),
+    )
+  }
+
+  /**
+   * The candidate that a quorum accepts, and who; undefined once all have answered, or the time is up.
+   *
+   * Errors: `VerdictsDiverged` when nodes that were told the same judge it differently.
+   */
   readonly #vote = Effect.fnUntraced(
     { self: this },
-    function* (this: Simulation<B>, plan: ViewPlan, candidate: Candidate<B>, deadlineMs: number) {
-      const { context, block, bytes, isCorrupted } = candidate
-      const votes = yield* Queue.unbounded<readonly [number, boolean | undefined]>()
+    function* (this: Simulation<B>, { leader, view }: ViewPlan, turn: Turn<B>, deadlineMs: number) {
+      const { codec } = this.#options
+      const votes = yield* Queue.unbounded<readonly [number, Candidate<B>, boolean | undefined]>()
       let awaited = 0
       for (const index of this.#nodes.keys()) {
-        if (index === plan.leader) continue
+        const candidate = turn.candidateFor(index)
+        if (index === leader || candidate === undefined) continue
+        const { context, bytes } = candidate
         const fiber = yield* this.#fork(index, deadlineMs, (node) =>
-          Effect.andThen(this.#latency, () => verifyBlock(node, context, decodeBlock(this.#options.codec, bytes))),
+          Effect.gen({ self: this }, function* () {
+            if (!(yield* this.#carry(leader, index))) return yield* Effect.never
+            const vote = yield* verifyBlock(node, context, decodeBlock(codec, bytes))
+            return (yield* this.#carry(index, leader)) ? vote : yield* Effect.never
+          }),
         )
         if (fiber === undefined) continue
         awaited++
-        fiber.addObserver((exit) => Queue.offerUnsafe(votes, [index, answerOf(exit)]))
+        fiber.addObserver((exit) => Queue.offerUnsafe(votes, [index, candidate, answerOf(exit)]))
       }
-      // A leader's own vote for a block that it corrupted says nothing about honest verdicts.
-      const accepted = isCorrupted ? [] : [plan.leader]
-      const refused: Array<number> = []
-      while (awaited-- > 0 && accepted.length < this.#participants.quorum) {
-        const [index, vote] = yield* Queue.take(votes)
+      // A leader's own vote for a block that it made bad says nothing about honest verdicts.
+      const tallies = new Map(
+        turn.candidates.map((candidate) => [
+          candidate,
+          { accepted: candidate.isGood ? [leader] : [], refused: [] as Array<number> },
+        ]),
+      )
+      while (awaited-- > 0) {
+        const [index, candidate, vote] = yield* Queue.take(votes)
+        const { accepted, refused } = tallies.get(candidate)!
         if (vote === true) accepted.push(index)
         if (vote === false) refused.push(index)
+        if (vote === false) this.#count({ refused: 1 })
         if (accepted.length > 0 && refused.length > 0) {
-          return yield* new VerdictsDiverged({ view: plan.view, digest: block.digest, accepted, refused })
+          return yield* new VerdictsDiverged({ view, digest: candidate.block.digest, accepted, refused })
         }
+        if (accepted.length >= this.#participants.quorum) return { candidate, voters: accepted }
       }
-      return accepted
+      return undefined
     },
   )
 
@@ -286,12 +362,17 @@ class Simulation<B extends Block> {
       yield* note(`view ${plan.view} on ${plan.parent.view} ${plan.fate} ${outcome.tag} ${payload}`)
       if (isNotarized && candidate !== undefined) {
         const { context, bytes } = candidate
-        yield* this.#tellAll(({ marshal }) => marshal.notarized(context.round, decodeBlock(this.#options.codec, bytes)))
+        const withheld = plan.misbehaves?.how === "withheld" ? plan.misbehaves.victims : []
+        const stores = ({ marshal }: ValidatorNode<B>) =>
+          marshal.notarized(context.round, decodeBlock(this.#options.codec, bytes))
+        for (const index of this.#nodes.keys()) {
+          if (!withheld.includes(index)) yield* this.#tell([plan.leader], index, stores)
+        }
       }
       for (const certified of verdict.finalizes) {
         const finalization = this.#sign(certified)
         this.#learn(finalization)
-        yield* this.#tellAll(({ marshal }) => marshal.report(finalization))
+        yield* this.#tellAll(certified.voters, ({ marshal }) => marshal.report(finalization))
       }
     },
   )
@@ -323,17 +404,34 @@ class Simulation<B extends Block> {
     for (const index of plan.comeUp) yield* inTurn(index, control.up(index))
   })
 
-  get #latency(): Effect.Effect<void> {
-    const { min, max } = this.#options.schedule.latencyMs
-    return Effect.flatMap(Random.nextBetween(min, max), (ms) => Effect.sleep(ms))
+  /** Carries a message: true when it has arrived, false when it is lost. */
+  #carry(from: number, to: number): Effect.Effect<boolean> {
+    const { links, schedule } = this.#options
+    if (links !== undefined) return links.carry(from, to)
+    const { min, max } = schedule.latencyMs
+    return Effect.flatMap(Random.nextBetween(min, max), (ms) => Effect.as(Effect.sleep(ms), true))
   }
 
-  #tellAll(what: (node: ValidatorNode<B>) => Effect.Effect<void, unknown>): Effect.Effect<void> {
-    return Effect.forEach(this.#nodes.keys(), (index) => this.#tell(index, what), { discard: true })
+  /** The other nodes that are up; the node itself where there are none. */
+  #others(index: number): ReadonlyArray<number> {
+    const others = [...this.#nodes.keys()].filter((other) => other !== index && this.#nodes[other] !== undefined)
+    return others.length === 0 ? [index] : others
   }
 
-  #tell(index: number, what: (node: ValidatorNode<B>) => Effect.Effect<void, unknown>): Effect.Effect<void> {
-    const late = (node: ValidatorNode<B>) => Effect.andThen(this.#latency, what(node))
+  #tellAll(from: ReadonlyArray<number>, what: (node: ValidatorNode<B>) => Effect.Effect<void, unknown>) {
+    return Effect.forEach(this.#nodes.keys(), (index) => this.#tell(from, index, what), { discard: true })
+  }
+
+  /** Tells a node something that any of some nodes can send. */
+  #tell(
+    from: ReadonlyArray<number>,
+    index: number,
+    what: (node: ValidatorNode<B>) => Effect.Effect<void, unknown>,
+  ): Effect.Effect<void> {
+    const { links } = this.#options
+    const sender = from.find((other) => other !== index && links?.isOpen(other, index) !== false) ?? from[0]!
+    const late = (node: ValidatorNode<B>) =>
+      Effect.flatMap(this.#carry(sender, index), (arrives) => (arrives ? what(node) : Effect.void))
     return Effect.asVoid(this.#fork(index, Number.POSITIVE_INFINITY, late))
   }
 

@@ -1,18 +1,15 @@
 /**
- * Block exchange between the marshals of one process, with seeded latency and loss.
+ * Block exchange between the marshals of one process, over links that take time and lose messages.
  *
  * Invariant: only bytes cross; a node that is detached neither asks nor answers.
  */
 import { bytesKey, decode, encode, keyBytes } from "@coppice/codec"
 import { type BlockRequest, type BlockTransport, blockRequestCodec, RequestFailed } from "@coppice/consensus"
 import { Effect, Random } from "effect"
+import type { LinkOptions } from "./links.ts"
 
-/** Behaviour of every link. A lost message is never answered. */
-export interface LinkOptions {
-  readonly latencyMs: { readonly min: number; readonly max: number }
-  /** Chance that a request, or an answer, is lost, 0 to 1. */
-  readonly lossChance: number
-}
+/** Carries one message from one identity to another: true when it has arrived, false when it is lost. */
+export type Crossing = (from: Uint8Array, to: Uint8Array) => Effect.Effect<boolean>
 
 /** One node's blame of another. */
 export interface Blame {
@@ -34,18 +31,31 @@ export interface BlockNetwork {
   readonly detach: (self: Uint8Array) => void
   /** All blames so far. */
   readonly blames: () => ReadonlyArray<Blame>
+  /** Requests that were answered with bytes so far. */
+  readonly answered: () => number
 }
 
-/** Creates a network without nodes. Latency and loss come from Effect's Random, delays from its Clock. */
-export const makeBlockNetwork = ({ latencyMs, lossChance }: LinkOptions): BlockNetwork => {
+/** Links that all behave alike: latency and loss come from Effect's Random. */
+const alike =
+  ({ latencyMs: { min, max }, lossChance }: LinkOptions): Crossing =>
+  () =>
+    Effect.gen(function* () {
+      const isLost = (yield* Random.next) < lossChance
+      yield* Effect.sleep(yield* Random.nextBetween(min, max))
+      return !isLost
+    })
+
+/** Creates a network without nodes, over links that are all alike or over a crossing of one's own. */
+export const makeBlockNetwork = (links: LinkOptions | Crossing): BlockNetwork => {
+  const crossing = typeof links === "function" ? links : alike(links)
   const attached = new Map<string, Serve>()
   const blames: Array<Blame> = []
+  let answered = 0
 
   /** Takes its time; never ends when the message is lost, or either end went off the network meanwhile. */
-  const pass = Effect.fnUntraced(function* (ends: ReadonlyArray<readonly [string, Serve]>) {
-    const isLost = (yield* Random.next) < lossChance
-    yield* Effect.sleep(yield* Random.nextBetween(latencyMs.min, latencyMs.max))
-    if (isLost || ends.some(([key, serve]) => attached.get(key) !== serve)) return yield* Effect.never
+  const pass = Effect.fnUntraced(function* (from: Uint8Array, to: Uint8Array, ends: ReadonlyMap<string, Serve>) {
+    const hasArrived = yield* crossing(from, to)
+    if (!hasArrived || [...ends].some(([key, serve]) => attached.get(key) !== serve)) return yield* Effect.never
   })
 
   const transport = (identity: Uint8Array): BlockTransport => {
@@ -58,10 +68,14 @@ export const makeBlockNetwork = ({ latencyMs, lossChance }: LinkOptions): BlockN
         if (serve === undefined) return yield* new RequestFailed({ reason: "unreachable" })
         const self = attached.get(own)
         if (self === undefined) return yield* new RequestFailed({ reason: "off the network" })
-        const ends = [[own, self] as const, [key, serve] as const]
-        yield* pass(ends)
+        const ends = new Map([
+          [own, self],
+          [key, serve],
+        ])
+        yield* pass(identity, peer, ends)
         const bytes = yield* serve(decode(blockRequestCodec, encode(blockRequestCodec, request)))
-        yield* pass(ends)
+        yield* pass(peer, identity, ends)
+        if (bytes !== undefined) answered++
         return bytes?.slice()
       }),
       blame: (peer, reason) => Effect.sync(() => void blames.push({ by: identity, peer, reason })),
@@ -72,5 +86,6 @@ export const makeBlockNetwork = ({ latencyMs, lossChance }: LinkOptions): BlockN
     attach: (self, serve) => void attached.set(bytesKey(self), serve),
     detach: (self) => void attached.delete(bytesKey(self)),
     blames: () => blames,
+    answered: () => answered,
   }
 }

@@ -1,10 +1,11 @@
 /** Runs whole clusters in virtual time and judges what their executors were given. */
 import { bytesEqual, bytesKey } from "@coppice/codec"
-import { anchorOf, roundKey } from "@coppice/consensus"
+import { anchorOf, Height, roundKey } from "@coppice/consensus"
 import type { MemoryDisk } from "@coppice/storage"
 import { Effect, Exit, Random } from "effect"
 import { blockCodec, CHAIN, ed25519, genesis, sealBlock, type TestBlock, validators } from "../src/chain.ts"
 import {
+  type BadBlock,
   type Cluster,
   type ConsensusSchedule,
   DEFAULT_SCHEDULE,
@@ -43,7 +44,16 @@ export const CALM = {
 } satisfies Partial<ConsensusSchedule>
 
 /** A block that honest executors refuse. */
-export const corrupt = (block: TestBlock): TestBlock => sealBlock({ ...block, salt: BAD_SALT })
+export const corrupt = (block: TestBlock, how: BadBlock = "bad root"): TestBlock => {
+  switch (how) {
+    case "bad height":
+      return sealBlock({ ...block, height: Height(block.height + 1) })
+    case "bad context":
+      return sealBlock({ ...block, context: { ...block.context, leader: block.parent } })
+    default:
+      return sealBlock({ ...block, salt: BAD_SALT })
+  }
+}
 
 const clusterOf = (seed: number, scenario: Scenario, journal: Journal, disks: ReadonlyArray<MemoryDisk>) =>
   makeCluster({

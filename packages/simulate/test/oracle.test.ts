@@ -38,7 +38,7 @@ const play = (
   const entries: Array<Entry> = []
   for (let i = 0; i < views; i++) {
     const [plan, planned] = planView(state, setting)
-    const notarized = plan.fate !== "silent" && !plan.corrupts && !fails(plan.view)
+    const notarized = plan.fate !== "silent" && plan.misbehaves === undefined && !fails(plan.view)
     const height = plan.parent.height + 1
     const [verdict, ended] = endView(
       planned,

@@ -32,7 +32,7 @@ export interface Delivery {
 export class Journal {
   readonly deliveries: Array<Delivery> = []
   readonly boots: Array<{ readonly index: number; readonly incarnation: number; readonly anchor: Anchor }> = []
-  /** Views in which an executor was asked to propose or to verify. */
+  /** Views in which an executor was asked to verify: a block was shown, and is durable with its leader. */
   readonly askedIn: Array<number> = []
   /** Ancestors that were pulled from a stream, and verifications that were cut off. */
   pulled = 0
@@ -119,7 +119,6 @@ export const makeStubExecutor = (options: StubOptions) =>
       anchor,
       port: {
         propose: Effect.fnUntraced(function* (context: ConsensusContext, ancestry) {
-          journal.askedIn.push(context.round.view)
           if (index === mute) return yield* Effect.never
           const parent = yield* ancestry.next
           if (parent === undefined) return undefined

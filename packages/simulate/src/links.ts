@@ -1,0 +1,80 @@
+/**
+ * The links between nodes: how long a message takes, whether it arrives, and who is cut off from whom.
+ *
+ *   from --- at sending: open? lost? how long? ---> to          first in, first out on each directed link
+ *
+ * Terms: a *link* leads one way. A *partition* cuts a group of nodes off from all others, and them from it.
+ *
+ * Invariant: the fate of a message is decided when it is sent. On one link no message overtakes another.
+ */
+import { Clock, Effect } from "effect"
+
+/** How a link behaves. */
+export interface LinkOptions {
+  readonly latencyMs: { readonly min: number; readonly max: number }
+  /** Chance that a message is lost, 0 to 1. */
+  readonly lossChance: number
+}
+
+/** All directed links among nodes that are named by number. */
+export interface Links {
+  /** Carries one message: true when it has arrived, false at once when it is lost. */
+  readonly carry: (from: number, to: number) => Effect.Effect<boolean>
+  /** Whether a message sent now could arrive. */
+  readonly isOpen: (from: number, to: number) => boolean
+  /** Changes one directed link. */
+  readonly update: (from: number, to: number, link: LinkOptions) => void
+  /** Changes every link. */
+  readonly updateAll: (link: LinkOptions) => void
+  /** Cuts the link from one node to another, that way only. */
+  readonly cut: (from: number, to: number) => void
+  /** Cuts a group off from everyone outside it, both ways. */
+  readonly partition: (group: ReadonlyArray<number>) => void
+  /** Opens every link that was cut; how links behave stays. */
+  readonly heal: () => void
+}
+
+/** Errors: RangeError on latency or loss that make no sense. */
+const requireLink = ({ latencyMs: { min, max }, lossChance }: LinkOptions): void => {
+  if (!(min >= 0 && min <= max && max < Number.POSITIVE_INFINITY)) throw new RangeError(`latency from ${min} to ${max}`)
+  if (!(lossChance >= 0 && lossChance <= 1)) throw new RangeError(`loss by a chance of ${lossChance}`)
+}
+
+/** Links of `count` nodes, all open and alike. `chance` is uniform in [0, 1), and their only source of it. */
+export const makeLinks = (count: number, link: LinkOptions, chance: () => number): Links => {
+  requireLink(link)
+  const at = (from: number, to: number): number => from * count + to
+  const behaviours = new Array<LinkOptions>(count * count).fill(link)
+  const isCut = new Uint8Array(count * count)
+  const arrivals = new Float64Array(count * count)
+  const updateAll = (next: LinkOptions): void => {
+    requireLink(next)
+    behaviours.fill(next)
+  }
+  return {
+    carry: (from, to) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        const link = behaviours[at(from, to)]!
+        const [lossDraw, latencyDraw] = [chance(), chance()]
+        if (isCut[at(from, to)] === 1 || lossDraw < link.lossChance) return Effect.succeed(false)
+        const { min, max } = link.latencyMs
+        const arrival = Math.max(now + min + latencyDraw * (max - min), arrivals[at(from, to)]!)
+        arrivals[at(from, to)] = arrival
+        return Effect.as(Effect.sleep(arrival - now), true)
+      }),
+    isOpen: (from, to) => isCut[at(from, to)] === 0,
+    update: (from, to, next) => {
+      requireLink(next)
+      behaviours[at(from, to)] = next
+    },
+    updateAll,
+    cut: (from, to) => void isCut.fill(1, at(from, to), at(from, to) + 1),
+    partition: (group) => {
+      const inside = new Set(group)
+      for (let from = 0; from < count; from++) {
+        for (let to = 0; to < count; to++) if (inside.has(from) !== inside.has(to)) isCut[at(from, to)] = 1
+      }
+    },
+    heal: () => void isCut.fill(0),
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * Goal: links carry messages in order, lose what they should, and a partition cuts a group off until it is healed.
+ * Method: messages in virtual time; clusters in which nodes are cut off, lose each other's messages, or have corrupt leaders.
+ */
+import { Clock, Effect, Random } from "effect"
+import { describe, expect, test } from "vitest"
+import { validators } from "../src/chain.ts"
+import { makeLinks, simulate } from "../src/index.ts"
+import { drawer } from "../src/prng.ts"
+import { MISBEHAVIOURS } from "../src/schedule.ts"
+import { CALM, runCluster, type TestCluster, violations } from "./cluster-run.ts"
+
+const LINK = { latencyMs: { min: 5, max: 50 }, lossChance: 0 }
+
+const run = <A>(program: Effect.Effect<A>): A => {
+  const { exit } = simulate(1, program)
+  if (exit._tag === "Failure") throw new Error(String(exit.cause))
+  return exit.value
+}
+
+describe("links", () => {
+  test("messages of one link arrive within its latency after the one before, in the order in which they were sent", () => {
+    const links = makeLinks(2, LINK, drawer(1, "links"))
+    const arrived: Array<readonly [number, number]> = []
+    const send = (n: number) =>
+      Effect.gen(function* () {
+        yield* links.carry(0, 1)
+        arrived.push([n, yield* Clock.currentTimeMillis])
+      })
+    run(
+      Effect.gen(function* () {
+        const sent = Array.from({ length: 30 }, (_, n) => Effect.delay(send(n), n * 3))
+        yield* Effect.all(sent, { concurrency: "unbounded" })
+      }),
+    )
+    const at = arrived.map(([, ms]) => ms)
+    expect(at).toEqual(at.toSorted((a, b) => a - b))
+    expect(new Set(at).size).toBeGreaterThan(5)
+    const early = arrived.filter(([n, ms]) => ms < n * 3 + 5 || ms > n * 3 + 50)
+    expect(early).toEqual([])
+  })
+
+  test("a loss is told at once and has the chance it was given; one direction can be changed alone", () => {
+    const links = makeLinks(2, { ...LINK, lossChance: 0.3 }, drawer(2, "links"))
+    links.update(1, 0, LINK)
+    const count = (from: number, to: number) =>
+      run(
+        Effect.forEach(Array.from({ length: 400 }), () => links.carry(from, to), { concurrency: "unbounded" }),
+      ).filter((arrives) => arrives).length
+    expect(count(0, 1)).toBeGreaterThan(240)
+    expect(count(0, 1)).toBeLessThan(320)
+    expect(count(1, 0)).toBe(400)
+  })
+
+  test("a partition cuts both ways, inside and outside stay connected, and healing opens all", () => {
+    const links = makeLinks(5, LINK, () => 0.5)
+    links.partition([1, 3])
+    const open = (from: number, to: number) => [links.isOpen(from, to), run(links.carry(from, to))]
+    expect([open(1, 3), open(0, 4), open(0, 1), open(3, 2)]).toEqual([
+      [true, true],
+      [true, true],
+      [false, false],
+      [false, false],
+    ])
+    links.heal()
+    links.cut(0, 1)
+    expect([links.isOpen(0, 1), links.isOpen(1, 0), links.isOpen(3, 2)]).toEqual([false, true, true])
+  })
+
+  test("figures that make no sense are refused", () => {
+    for (const bad of [{ latencyMs: { min: 5, max: 4 } }, { latencyMs: { min: -1, max: 4 } }, { lossChance: 1.5 }]) {
+      expect(() => makeLinks(2, { ...LINK, ...bad }, () => 0)).toThrow(RangeError)
+    }
+  })
+})
+
+describe("clusters over bad links", () => {
+  test("a node that is cut off learns nothing, and after healing everything", () => {
+    const act = (cluster: TestCluster) =>
+      Effect.gen(function* () {
+        yield* Effect.sleep("1 second")
+        cluster.links.partition([2])
+        yield* Effect.sleep("100 millis")
+        const before = yield* cluster.node(2)!.marshal.tip
+        yield* Effect.sleep("8 seconds")
+        expect(yield* cluster.node(2)!.marshal.tip).toEqual(before)
+        expect((yield* cluster.node(0)!.marshal.tip).height).toBeGreaterThan(before.height + 3)
+        cluster.links.heal()
+      })
+    const { journal, statistics } = runCluster(1, { act, schedule: CALM })
+    expect(violations(journal)).toEqual([])
+    expect(statistics.nullified).toBeGreaterThan(0)
+  })
+
+  test("two halves finalize nothing, and go on once they are whole", () => {
+    const act = (cluster: TestCluster) =>
+      Effect.gen(function* () {
+        yield* Effect.sleep("1 second")
+        cluster.links.partition([0, 1])
+        yield* Effect.sleep("100 millis")
+        const tips = () => Effect.forEach(validators, (_, index) => cluster.node(index)!.marshal.tip)
+        const before = yield* tips()
+        yield* Effect.sleep("10 seconds")
+        expect(yield* tips()).toEqual(before)
+        cluster.links.heal()
+      })
+    expect(violations(runCluster(2, { act, schedule: CALM }).journal)).toEqual([])
+  })
+
+  test("slow links that lose a tenth of everything, votes and certificates too, cost views and no blocks", () => {
+    const link = { latencyMs: { min: 50, max: 350 }, lossChance: 0.1 }
+    const act = (cluster: TestCluster) =>
+      Effect.gen(function* () {
+        cluster.links.updateAll(link)
+        yield* Effect.sleep(yield* Random.nextBetween(1, 9))
+      })
+    const { journal, statistics } = runCluster(3, { act, height: 15, schedule: CALM })
+    expect(violations(journal)).toEqual([])
+    expect(statistics.nullified).toBeGreaterThan(0)
+  })
+})
+
+describe("corrupt leaders", () => {
+  for (const how of MISBEHAVIOURS) {
+    test(`F-5 "${how}" breaks no agreement and stops nobody`, () => {
+      const { journal, statistics } = runCluster(4, {
+        schedule: { ...CALM, corruptChance: 0.4, misbehaviours: [how] },
+        height: 25,
+      })
+      expect(violations(journal)).toEqual([])
+      expect(statistics.corrupted).toBeGreaterThan(5)
+      const isRefused = how.startsWith("bad ") || how === "two parents"
+      expect(statistics.refused > 0).toBe(isRefused)
+      if (how.startsWith("bad ")) expect(statistics.rejected).toBeGreaterThanOrEqual(statistics.corrupted)
+    })
+  }
+})
