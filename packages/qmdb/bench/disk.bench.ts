@@ -29,8 +29,13 @@ const bytesWritten = (): number => {
   return Number(found)
 }
 
-/** Bytes per update that plain LMDB takes on disk and writes, by block size. */
-const plain = async (context: Context): Promise<{ readonly disk: number; readonly written: ReadonlyArray<number> }> => {
+/** Bytes per key on disk, and per update written by blocks of each size. */
+interface Plain {
+  readonly disk: number
+  readonly written: ReadonlyArray<number>
+}
+
+const plain = async (context: Context): Promise<Plain> => {
   const scope = await Effect.runPromise(Scope.make())
   const environment = { directory: context.directory(), maps: ["rows"], mapBytes: 2 ** 33 }
   const storage = await Effect.runPromise(Scope.provide(openLmdb(environment), scope))
@@ -83,43 +88,52 @@ const flushed = async <B, R>(running: Running<B, R>, writes: number, blocks: num
   return { operations: database.tip.target.end - first, handed, written }
 }
 
-const bench = <B, R>(kind: Kind<B, R>, operationBytes: number): Bench => ({
-  name: `qmdb::disk/${kind.name}`,
-  run: async (context: Context): Promise<ReadonlyArray<Figure>> => {
-    const peer = await plain(context)
-    const against = "plain LMDB, a row per key"
-    const keys = keysOf(kind.rewrites ? KEYS : KEYS + WRITES_ALL)
-    const running = await Running.start(context, kind, keys, KEYS)
-    const loaded = running.storage.info().bytesUsed / KEYS
-    await running.churn(CHURN_BLOCKS)
-    const figures: Array<Figure> = [
-      { name: `qmdb::disk/${kind.name}/loaded`, p50: loaded, unit: "B per key", against, ratio: loaded / peer.disk },
-    ]
-    for (const [i, { writes, blocks }] of SIZES.entries()) {
-      const { operations, handed, written } = await flushed(running, writes, blocks)
-      const bytes = operations * operationBytes
-      const each = written / (writes * blocks)
-      const name = (what: string): string => `qmdb::disk/${kind.name}/${what}/updates=${writes}`
-      figures.push(
-        { name: name("written"), p50: each, unit: "B per update", against, ratio: each / peer.written[i]! },
-        { name: name("written over operations"), p50: written / bytes, unit: "B per B" },
-        { name: name("handed over operations"), p50: handed / bytes, unit: "B per B" },
-      )
-    }
-    await running.close()
-    return figures
-  },
-})
+const AGAINST = "plain LMDB, a row per key"
+
+/** Figures of one kind beside those of plain LMDB. */
+const measured = async <B, R>(
+  context: Context,
+  peer: Plain,
+  kind: Kind<B, R>,
+  operationBytes: number,
+): Promise<ReadonlyArray<Figure>> => {
+  const keys = keysOf(kind.rewrites ? KEYS : KEYS + WRITES_ALL)
+  const running = await Running.start(context, kind, keys, KEYS)
+  const loaded = running.storage.info().bytesUsed / KEYS
+  const disk = { p50: loaded, unit: "B per key", against: AGAINST, ratio: loaded / peer.disk }
+  const figures: Array<Figure> = [{ name: `qmdb::disk/${kind.name}/loaded`, ...disk }]
+  await running.churn(CHURN_BLOCKS)
+  for (const [i, { writes, blocks }] of SIZES.entries()) {
+    const { operations, handed, written } = await flushed(running, writes, blocks)
+    const bytes = operations * operationBytes
+    const each = written / (writes * blocks)
+    const name = (what: string): string => `qmdb::disk/${kind.name}/${what}/updates=${writes}`
+    figures.push(
+      { name: name("written"), p50: each, unit: "B per update", against: AGAINST, ratio: each / peer.written[i]! },
+      { name: name("written over operations"), p50: written / bytes, unit: "B per B" },
+      { name: name("handed over operations"), p50: handed / bytes, unit: "B per B" },
+    )
+  }
+  await running.close()
+  return figures
+}
 
 const options = { key: Bytes(32), value: Bytes(32) }
 const { operationBytes: keyedBytes } = keyedFormat(options)
 const { operationBytes: orderedBytes } = keyedFormat({ ...options, ordered: true })
+const { operationBytes: immutableBytes } = immutableFormat(options)
+const { operationBytes: keylessBytes } = keylessFormat({ value: options.value })
+
+const run = async (context: Context): Promise<ReadonlyArray<Figure>> => {
+  const peer = await plain(context)
+  return [
+    ...(await measured(context, peer, kinds.any, keyedBytes!)),
+    ...(await measured(context, peer, kinds.ordered, orderedBytes!)),
+    ...(await measured(context, peer, kinds.current, keyedBytes!)),
+    ...(await measured(context, peer, kinds.immutable, immutableBytes!)),
+    ...(await measured(context, peer, kinds.keyless, keylessBytes!)),
+  ]
+}
 
 /** See the head of this file. */
-export const benches: ReadonlyArray<Bench> = [
-  bench(kinds.any, keyedBytes!),
-  bench(kinds.ordered, orderedBytes!),
-  bench(kinds.current, keyedBytes!),
-  bench(kinds.immutable, immutableFormat(options).operationBytes!),
-  bench(kinds.keyless, keylessFormat({ value: options.value }).operationBytes!),
-]
+export const benches: ReadonlyArray<Bench> = [{ name: "qmdb::disk/keys=1M", run }]
