@@ -21,6 +21,16 @@ const flipped =
     return bytes
   }
 
+/** The workload, each seed of it run once. */
+const remembered = (workload: Workload): Workload => {
+  const known = new Map<number, Uint8Array>()
+  return async (seed) => {
+    const bytes = known.get(seed) ?? (await workload(seed))
+    known.set(seed, bytes)
+    return bytes
+  }
+}
+
 test("the published file has 34 rows, each with a name of its own", () => {
   expect(rows.length).toBe(34)
   expect(new Set(rows.map((row) => row.name)).size).toBe(34)
@@ -32,13 +42,10 @@ test("every registered workload is the workload of a published row", () => {
   expect(built.map((row) => row.name)).toEqual(expect.arrayContaining(["MmrRootStability", "MmbRootStability"]))
 })
 
-test.each(built)("$name is reproduced", async (row) => {
-  expect(await judge(row, workloads)).toBe("match")
-})
-
-test.each(built)("$name differs when one bit of one seed is flipped", async (row) => {
-  const canary = { [row.workload]: flipped(row, workloads[row.workload]!) }
-  expect(await judge(row, canary)).toBe("differs")
+test.each(built)("$name is reproduced, and differs when one bit of one seed is flipped", async (row) => {
+  const workload = remembered(workloads[row.workload]!)
+  expect(await judge(row, { [row.workload]: workload })).toBe("match")
+  expect(await judge(row, { [row.workload]: flipped(row, workload) })).toBe("differs")
 })
 
 test("the published file has 40 rows of encodings, each built", () => {

@@ -64,7 +64,7 @@ describe("INV-36, INV-37: any equals the specification", () => {
     it(`${name}: in any order of calls`, () => {
       fc.assert(
         fc.property(anyOrder, (commands) => void run(variant, commands)),
-        { numRuns: 60 },
+        { numRuns: 30 },
       )
     })
 
