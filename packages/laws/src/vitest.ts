@@ -5,6 +5,7 @@
  */
 import { Effect } from "effect"
 import { describe, test } from "vitest"
+import { APPLICATION_LAWS, type ApplicationSubject } from "./application/index.ts"
 import { applies, type Law, type Subject } from "./law.ts"
 import { STORAGE_LAWS, type StorageSubject } from "./storage/index.ts"
 
@@ -25,3 +26,7 @@ const register = <World, Power extends string>(
 /** Registers the laws of the storage port for an implementation. */
 export const storageLaws = (name: string, subject: StorageSubject, run: RunLaw = Effect.runPromise): void =>
   register(name, STORAGE_LAWS, subject, run)
+
+/** Registers the laws of applications for one application. */
+export const applicationLaws = (name: string, subject: ApplicationSubject, run: RunLaw = Effect.runPromise): void =>
+  register(name, APPLICATION_LAWS, subject, run)

@@ -6,8 +6,8 @@
 import { type Ack, ExecutorStopped } from "@coppice/consensus"
 import { Effect, Exit, type Fiber, Scope } from "effect"
 import { expect } from "vitest"
-import { Executor, type ExecutorLimits, type Pruning } from "../../src/index.ts"
-import { ModelSet } from "./model-set.ts"
+import { type DatabaseSet, Executor, type ExecutorLimits, type Pruning } from "../../src/index.ts"
+import { type ModelDatabases, ModelSet } from "./model-set.ts"
 import { contextOn, recordingAck, type ToyApplication, type ToyBlock, ToyChain, toyApplication } from "./toy-chain.ts"
 
 const TURNS = 200
@@ -20,6 +20,8 @@ export interface Setup {
   readonly hooks?: Partial<ToyApplication>
   readonly chain?: ToyChain
   readonly set?: ModelSet
+  /** What the executor is given in place of `set`. */
+  readonly runsOn?: DatabaseSet<ModelDatabases>
   readonly limits?: Partial<ExecutorLimits>
   readonly pruning?: Pruning
   /** The ack window of a chain that is not given. */
@@ -34,7 +36,7 @@ export const started = Effect.fnUntraced(function* (setup: Setup = {}) {
   const scope = yield* Scope.make()
   const make = Executor.make({
     application: toyApplication(setup.hooks),
-    set,
+    set: setup.runsOn ?? set,
     source: chain,
     ...(setup.limits === undefined ? {} : { limits: setup.limits }),
     ...(setup.pruning === undefined ? {} : { pruning: setup.pruning }),

@@ -1,0 +1,213 @@
+/**
+ * Goal: the laws of applications can fail. Each has canaries that it rejects, and none rejects an application that is sound.
+ * Method: a small application with one promise broken at a time, in ways that somebody could write by mistake.
+ */
+import { Height } from "@coppice/consensus"
+import type { HookTools } from "@coppice/stateful"
+import { Cause, Effect, Exit } from "effect"
+import { describe, expect, test } from "vitest"
+import { APPLICATION_LAWS, type ApplicationSubject } from "../src/application/index.ts"
+import { LawBroken } from "../src/index.ts"
+import { applicationLaws } from "../src/vitest.ts"
+import { ambientCanaries, floating } from "./support/ambient.ts"
+import {
+  type Addition,
+  changed,
+  makeTally,
+  type Tally,
+  type TallyBatches,
+  type TallyBlock,
+  type TallyDatabases,
+  tallies,
+} from "./support/applications.ts"
+
+applicationLaws("an application made of one transition", tallies(makeTally))
+
+/** The same application with hooks that are plain promises. */
+const plain = changed((tally) => {
+  const judge = async (block: TallyBlock, batches: TallyBatches, tools: HookTools<TallyDatabases>) => {
+    const sums = new Map<string, bigint>()
+    for (const { name, amount } of block.transactions) {
+      const before = sums.get(name) ?? batches.counts.get(name) ?? 0n
+      sums.set(name, before + amount)
+      await Promise.resolve()
+      if (before + amount > 50n) return undefined
+      batches.counts.put(name, before + amount)
+      const total = batches.totals.get(`${block.height}`) ?? 0n
+      batches.totals.put(`${block.height}`, total + amount)
+    }
+    return Effect.runPromise(tools.seal(batches))
+  }
+  return {
+    name: tally.name,
+    apply: judge,
+    verify: async (_context, ancestry, batches, tools) => {
+      const block = await Effect.runPromise(ancestry.next)
+      return block === undefined ? undefined : judge(block, batches, tools)
+    },
+  }
+})
+
+applicationLaws("an application of plain promises", plain)
+
+const lawNamed = (start: string) => {
+  const found = APPLICATION_LAWS.filter(({ name }) => name.startsWith(start))
+  expect(found.length, start).toBe(1)
+  return found[0]!
+}
+
+const withBlock = (change: (tally: Tally, block: TallyBlock) => TallyBlock): ApplicationSubject =>
+  changed((tally) => ({
+    propose: (context, ancestry, batches, tools) =>
+      Effect.map(
+        Effect.suspend(() => tally.propose(context, ancestry, batches, tools) as never),
+        (proposal) => {
+          const made = proposal as { readonly block: TallyBlock; readonly sealed: never }
+          return { ...made, block: change(tally, made.block) }
+        },
+      ),
+  }))
+
+const shorter: ApplicationSubject = changed((tally) => ({
+  apply: (block, batches, tools) => tally.apply(tally.blocks.make(block, block.transactions.slice(1)), batches, tools),
+}))
+
+const ofParent = withBlock((tally, block) =>
+  tally.blocks.make({ ...block, targets: { ...block.targets, counts: block.targets.totals } }, block.transactions),
+)
+
+const tooHigh = withBlock((tally, block) =>
+  tally.blocks.make({ ...block, height: Height(block.height + 1) }, block.transactions),
+)
+
+/** Forgets the last transaction on its way to another node. */
+const lossyCodec = changed(({ codec, blocks }) => ({
+  codec: {
+    ...codec,
+    write: (writer, block) => codec.write(writer, blocks.make(block, block.transactions.slice(0, 1))),
+  },
+}))
+
+/** Finds every third block that it sees invalid. */
+const moody = changed((tally) => {
+  let seen = 0
+  return {
+    verify: (context, ancestry, batches, tools) =>
+      ++seen % 3 === 0 ? Effect.succeed(undefined) : tally.verify(context, ancestry, batches, tools),
+  }
+})
+
+/** What its `finalized` hook counted decides what the next block writes. */
+const hookCounting = (() => {
+  return tallies(() => {
+    let hooks = 0
+    const tally = makeTally({ begin: ({ totals }) => totals.put("hooks", BigInt(hooks)) })
+    const withInputs: Tally["withInputs"] = (inputs) => ({
+      ...tally.withInputs(inputs),
+      finalized: async () => void hooks++,
+    })
+    return { ...tally, withInputs }
+  })
+})()
+
+/** Remembers sums by name, whatever fork they belong to. */
+const caching = tallies(() => {
+  const sums = new Map<string, bigint>()
+  return makeTally({
+    count: ({ counts }, { name, amount }: Addition) => {
+      const before = sums.get(name) ?? counts.get(name) ?? 0n
+      sums.set(name, before + amount > 50n ? before : before + amount)
+      return before
+    },
+  })
+})
+
+/** Writes once more after sealing, and hides that this was refused. */
+const lateWriter = changed((tally) => ({
+  verify: (context, ancestry, batches, tools) =>
+    Effect.tap(
+      Effect.suspend(() => tally.verify(context, ancestry, batches, tools) as Effect.Effect<never>),
+      () =>
+        Effect.sync(() => {
+          try {
+            batches.counts.put("late", 1n)
+          } catch {}
+        }),
+    ),
+}))
+
+/** Takes a lock that it gives back only when it comes to its end. */
+const locking = (whenBusy: Effect.Effect<undefined>) =>
+  changed((tally) => {
+    let isBusy = false
+    return {
+      verify: (context, ancestry, batches, tools) =>
+        Effect.gen(function* () {
+          if (isBusy) return yield* whenBusy
+          isBusy = true
+          yield* Effect.yieldNow
+          const sealed = yield* tally.verify(context, ancestry, batches, tools) as Effect.Effect<never>
+          isBusy = false
+          return sealed
+        }),
+    }
+  })
+
+/** Counts blocks in memory and writes the count. */
+const remembering = tallies(() => {
+  const heights = new Set<number>()
+  return makeTally({
+    begin: ({ totals }, { height }) => {
+      if (heights.has(height)) totals.put("again", BigInt(height))
+      heights.add(height)
+    },
+  })
+})
+
+/** Canaries of each law, which is named by the words its name begins with. */
+const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, ApplicationSubject]>]> = [
+  ["a block is the same state", [["leaves the first transaction out", shorter]]],
+  [
+    "a block commits to",
+    [
+      ["names targets of another member", ofParent],
+      ["is one height too high", tooHigh],
+    ],
+  ],
+  ["a block survives its encoding", [["loses transactions", lossyCodec]]],
+  [
+    "a verdict is stable",
+    [
+      ["changes its mind", moody],
+      ["counts hooks", hookCounting],
+    ],
+  ],
+  ["a fork that is dropped", [["keeps sums of a dropped fork", caching]]],
+  [
+    "hooks keep the order",
+    [
+      ["writes after sealing", lateWriter],
+      ["reads after its end", floating],
+    ],
+  ],
+  [
+    "interrupted wherever",
+    [
+      ["finds a block invalid while it is busy", locking(Effect.succeed(undefined))],
+      ["waits for a run that was interrupted", locking(Effect.never)],
+    ],
+  ],
+  ["replayed from genesis", [["knows which heights it has seen", remembering]]],
+  ["the state after a block does not depend", ambientCanaries],
+]
+
+describe.each(CANARIES)("the law that %s", (start, canaries) => {
+  test.each(canaries)("rejects an application that %s", async (_name, subject) => {
+    const exit = await Effect.runPromiseExit(lawNamed(start).check(subject))
+    expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toBeInstanceOf(LawBroken)
+  })
+})
+
+test("every law has a canary", () => {
+  expect(new Set(CANARIES.map(([start]) => lawNamed(start)))).toEqual(new Set(APPLICATION_LAWS))
+})

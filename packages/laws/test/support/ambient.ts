@@ -1,0 +1,49 @@
+/** Canaries that read clocks, chance and timers of the process, and one that goes on after its end. */
+import { Clock, Effect, Random } from "effect"
+import type { ApplicationSubject } from "../../src/application/index.ts"
+import { changed, type TallyBatches } from "./applications.ts"
+
+/** Executes, and gives what it executed to `then` before it is sealed. */
+const reading = (value: (batches: TallyBatches) => Effect.Effect<number | bigint>): ApplicationSubject =>
+  changed((tally) => ({
+    apply: (block, batches, tools) =>
+      Effect.flatMap(value(batches), (read) => {
+        batches.totals.put("read", BigInt(read))
+        return tally.apply(block, batches, tools) as Effect.Effect<never>
+      }),
+  }))
+
+const racing = reading(() =>
+  Effect.promise(
+    () =>
+      new Promise<number>((resolve) => {
+        for (const ms of [1, 2, 3, 4]) setTimeout(() => resolve(ms), ms)
+      }),
+  ),
+)
+
+/** Reads on after its promise was fulfilled. */
+export const floating = changed((tally) => ({
+  verify: async (context, ancestry, batches, tools) => {
+    const sealed = await Effect.runPromise(tally.verify(context, ancestry, batches, tools) as Effect.Effect<never>)
+    queueMicrotask(() => {
+      try {
+        batches.counts.get("late")
+      } catch {}
+    })
+    return sealed
+  },
+}))
+
+/** What each canary of determinism does, and the canary. */
+export const ambientCanaries: ReadonlyArray<[string, ApplicationSubject]> = [
+  ["reads Date.now", reading(() => Effect.sync(() => Date.now()))],
+  ["reads new Date()", reading(() => Effect.sync(() => Date.parse(new Date().toISOString())))],
+  ["reads performance.now", reading(() => Effect.sync(() => Math.floor(performance.now() * 1000)))],
+  ["reads Effect's clock", reading(() => Clock.currentTimeMillis)],
+  ["draws from Math.random", reading(() => Effect.sync(() => Math.floor(Math.random() * 1e9)))],
+  ["draws from Effect's Random", reading(() => Random.nextIntBetween(0, 1e9))],
+  ["draws a UUID", reading(() => Effect.sync(() => BigInt(`0x${crypto.randomUUID().slice(0, 8)}`)))],
+  ["lets timers race", racing],
+  ["takes the member it finds first", reading((batches) => Effect.sync(() => Object.keys(batches)[0]!.charCodeAt(0)))],
+]

@@ -1,0 +1,45 @@
+/**
+ * Batches whose calls pass through somebody.
+ *
+ *   hook --> batches.counts.put(k, v) --> intercept("counts", "put", [k, v], call) --> the batch
+ *
+ * Invariant: a hook sees the same methods with the same results; sealing what it was given seals what lies behind it.
+ */
+import type { HookTools } from "../application.ts"
+import type { Batches, Databases } from "../database-set.ts"
+
+/** What a call on a batch passes through; `call` makes it. */
+export type Intercept = (member: string, method: string, args: ReadonlyArray<unknown>, call: () => unknown) => unknown
+
+const through = (member: string, batch: object, intercept: Intercept): object =>
+  new Proxy(batch, {
+    get: (target, key) => {
+      const value: unknown = Reflect.get(target, key, target)
+      if (typeof value !== "function" || typeof key !== "string") return value
+      return (...args: ReadonlyArray<unknown>) => intercept(member, key, args, () => Reflect.apply(value, target, args))
+    },
+  })
+
+/** Batches and tools as a hook is given them. */
+export interface HookInputs<M extends Databases> {
+  readonly batches: Batches<M>
+  readonly tools: HookTools<M>
+}
+
+/** Puts `intercept` between a hook and its batches. `names`: the order in which the hook finds its members. */
+export const interceptCalls = <M extends Databases>(
+  { batches, tools }: HookInputs<M>,
+  intercept: Intercept,
+  names: ReadonlyArray<string> = Object.keys(batches),
+): HookInputs<M> => {
+  const given = Object.freeze(
+    Object.fromEntries(names.map((name) => [name, through(name, batches[name] as object, intercept)])),
+  ) as Batches<M>
+  return { batches: given, tools: sealing(tools, given, batches) }
+}
+
+/** Tools that take `given` for `behind`. Sealing anything else is the hook's mistake, and stays one. */
+const sealing = <M extends Databases>(tools: HookTools<M>, given: Batches<M>, behind: Batches<M>): HookTools<M> => ({
+  signal: tools.signal,
+  seal: (batches) => tools.seal(batches === given ? behind : batches),
+})

@@ -1,0 +1,181 @@
+/**
+ * The determinism guard: a block is executed again in shuffled surroundings before its verdict is given.
+ *
+ *   verify(block) ------------------------> targets ---+
+ *   verify(block) over a second fork,                  +--> equal? the verdict : NonDeterministic
+ *     other time, chance, timers, member order -> targets
+ *
+ * Invariant: no vote leaves a node for a block on which its own application cannot agree with itself (INV-40). The guard
+ * costs one execution per repetition: it is for development, and for laws.
+ */
+import type { Ancestry, Block, Height } from "@coppice/consensus"
+import type { Digest } from "@coppice/crypto"
+import type { SyncTarget } from "@coppice/qmdb"
+import { Data, Effect } from "effect"
+import type { Application, Hook, HookTools, Targets } from "../application.ts"
+import type { Batches, Databases, SealedSet } from "../database-set.ts"
+import { runHook } from "../hooks.ts"
+import { targetsEqual } from "../targets.ts"
+import { type Intercept, interceptCalls } from "./batches.ts"
+import { onFork, type TrackedSet } from "./forks.ts"
+import { awaitOutside, runShuffled, Surroundings } from "./surroundings.ts"
+
+/** Where two executions of one block part: the first member that differs, or the verdict. */
+export interface Difference {
+  /** Undefined when one execution accepted the block and the other did not. */
+  readonly member: string | undefined
+  /** Undefined: the block was found invalid. */
+  readonly first: SyncTarget | undefined
+  readonly again: SyncTarget | undefined
+}
+
+/** Two executions of one block over one state differ. No node may vote with an application that does this. */
+export class NonDeterministic extends Data.TaggedError("NonDeterministic")<
+  Difference & {
+    readonly hook: "verify" | "apply"
+    readonly height: Height
+    readonly digest: Digest
+    /** What the second execution read that a hook must not depend on. */
+    readonly consulted: ReadonlyArray<string>
+  }
+> {
+  override get message(): string {
+    const what = this.member === undefined ? "once valid and once not" : `two states of member ${this.member}`
+    const read = this.consulted.length === 0 ? "" : `; it read ${this.consulted.join(", ")}`
+    return `${this.hook} of the block at height ${this.height} gives ${what}${read}`
+  }
+}
+
+/** How often, and how, the guard executes again. */
+export interface GuardOptions {
+  /** Executions besides the one that counts; 1 when not given. */
+  readonly repetitions?: number
+  /** First seed of the shuffles; 0 when not given. */
+  readonly seed?: number
+}
+
+const differenceOf = <M extends Databases>(
+  databases: M,
+  first: Targets<M> | undefined,
+  again: Targets<M> | undefined,
+): Difference | undefined => {
+  if (first === undefined && again === undefined) return undefined
+  for (const member of Object.keys(databases)) {
+    const [one, two] = [first?.[member], again?.[member]]
+    if (one === undefined || two === undefined) return { member: undefined, first: one, again: two }
+    if (!targetsEqual(one, two)) return { member, first: one, again: two }
+  }
+  return undefined
+}
+
+/** An ancestry that can be walked again, without asking its source twice for what it gave. */
+export const replayableAncestry = <B extends Block>(source: Ancestry<B>): (() => Ancestry<B>) => {
+  const taken: Array<B | undefined> = []
+  return () => {
+    let at = 0
+    const next = Effect.suspend(() => {
+      const here = at++
+      if (here < taken.length) return Effect.succeed(taken[here])
+      return Effect.tap(source.next, (block) =>
+        Effect.sync(() => {
+          taken[here] = block
+        }),
+      )
+    })
+    return { next }
+  }
+}
+
+type Execution<M extends Databases> = (batches: Batches<M>, tools: HookTools<M>) => Hook<SealedSet<M> | undefined>
+
+const passOn: Intercept = (_member, _method, _args, call) => {
+  const result = call()
+  return Effect.isEffect(result) ? awaitOutside(result as Effect.Effect<unknown, unknown>) : result
+}
+
+/** A shuffle that is another order, where there is one. */
+const anotherOrder = (surroundings: Surroundings, names: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const shuffled = surroundings.shuffle(names)
+  return shuffled.every((name, i) => name === names[i]) ? names.toReversed() : shuffled
+}
+
+/** Runs an execution over a fork in shuffled surroundings, and lets go of its state. */
+const shuffled = <M extends Databases>(
+  { set }: Pick<TrackedSet<M>, "set">,
+  parent: SealedSet<M>,
+  surroundings: Surroundings,
+  execution: Execution<M>,
+  until: AbortSignal,
+): Effect.Effect<Targets<M> | undefined, unknown> => {
+  const hook: Execution<M> = (batches, tools) => {
+    const through = interceptCalls({ batches, tools }, passOn, anotherOrder(surroundings, Object.keys(batches)))
+    const seal = (given: Batches<M>) => awaitOutside(through.tools.seal(given))
+    return runShuffled(
+      surroundings,
+      runHook(() => execution(through.batches, { ...through.tools, seal })),
+    )
+  }
+  return Effect.map(onFork({ set, parent, hook, stateOf: (sealed) => sealed, until }), (sealed) => {
+    if (sealed !== undefined) set.close(sealed)
+    return sealed?.targets
+  })
+}
+
+/**
+ * An application that executes every block again, in shuffled surroundings, before it answers `verify` or `apply`.
+ *
+ * Errors: hooks fail with `NonDeterministic`, which stops an executor before it votes. A block that is verified over
+ * batches of another set is executed once.
+ */
+export const guardDeterminism = <B extends Block, M extends Databases>(
+  application: Application<B, M>,
+  tracked: TrackedSet<M>,
+  { repetitions = 1, seed = 0 }: GuardOptions = {},
+): Application<B, M> => {
+  const twice = Effect.fnUntraced(function* (
+    hook: "verify" | "apply",
+    block: () => B | undefined,
+    inputs: readonly [Batches<M>, HookTools<M>],
+    execution: () => Execution<M>,
+  ) {
+    const parent = tracked.parentOf(inputs[0])
+    const sealed = yield* runHook(() => execution()(...inputs))
+    const judged = block()
+    if (parent === undefined || judged === undefined) return sealed
+    for (let i = 0; i < repetitions; i++) {
+      const surroundings = new Surroundings(seed + i)
+      const again = yield* shuffled(tracked, parent, surroundings, execution(), inputs[1].signal)
+      const difference = differenceOf(application.databases, sealed?.targets, again)
+      if (difference === undefined) continue
+      const { height, digest } = judged
+      const consulted = [...surroundings.consulted]
+      return yield* new NonDeterministic({ ...difference, hook, height, digest, consulted })
+    }
+    return sealed
+  })
+  return {
+    ...application,
+    verify: (context, ancestry, batches, tools) => {
+      let judged: B | undefined
+      const walk = replayableAncestry(ancestry)
+      const seen = (): Ancestry<B> => {
+        const { next } = walk()
+        const noted = Effect.tap(next, (block) =>
+          Effect.sync(() => {
+            judged ??= block
+          }),
+        )
+        return { next: awaitOutside(noted) }
+      }
+      const execution = (): Execution<M> => (given, own) => application.verify(context, seen(), given, own)
+      return twice("verify", () => judged, [batches, tools], execution)
+    },
+    apply: (block, batches, tools) =>
+      twice(
+        "apply",
+        () => block,
+        [batches, tools],
+        () => (given, own) => application.apply(block, given, own),
+      ),
+  }
+}

@@ -1,0 +1,8 @@
+/** Diagnosis of applications, in development and after the fact: what runs beside the executor and never inside it. */
+
+export { runHook } from "../hooks.ts"
+export * from "./batches.ts"
+export * from "./call-order.ts"
+export * from "./checked-calls.ts"
+export * from "./determinism-guard.ts"
+export * from "./forks.ts"

@@ -1,0 +1,150 @@
+/**
+ * Goal: an executor with a guarded application votes for nothing that its application does not agree with itself on, and
+ * votes as before for everything else.
+ * Method: the toy chain on a model set; applications that read what they must not are canaries.
+ */
+import { Clock, Effect, Exit, Fiber, Random } from "effect"
+import { describe, expect, test } from "vitest"
+import { guardDeterminism, NonDeterministic, trackForks } from "../src/diagnosis/index.ts"
+import { ApplicationFault } from "../src/index.ts"
+import { ModelSet } from "./support/model-set.ts"
+import { quiet, started, stoppedBy } from "./support/running-executor.ts"
+import { execute, type ToyApplication, ToyChain, toyApplication } from "./support/toy-chain.ts"
+
+const HOUR_MS = 3_600_000
+
+/** Starts an executor whose application is guarded. */
+const guarded = (hooks: Partial<ToyApplication> = {}) => {
+  const model = new ModelSet(ToyChain.start)
+  const tracked = trackForks(model)
+  const application = guardDeterminism(toyApplication(hooks), tracked)
+  return Effect.map(started({ hooks: application, set: model, runsOn: tracked.set }), (run) => ({ ...run, model }))
+}
+
+/** Executes a block that says what was read besides. */
+const noting = (read: Effect.Effect<number>): Partial<ToyApplication> => ({
+  verify: (_context, ancestry, batches, tools) =>
+    Effect.gen(function* () {
+      const block = (yield* ancestry.next)!
+      const noted = yield* read
+      batches.left.put("read", noted)
+      return yield* execute(block, batches, tools)
+    }),
+})
+
+test("a sound application is voted for, twice executed and once seen", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      let runs = 0
+      const { chain, verify, finalize, end, model } = yield* guarded({
+        verify: (_context, ancestry, batches, tools) =>
+          Effect.flatMap(ancestry.next, (block) => {
+            runs++
+            return execute(block!, batches, tools)
+          }),
+      })
+      const block = chain.grow(chain.finalized[0]!, 1)
+      expect(yield* verify(block)).toBe(true)
+      expect(runs).toBe(2)
+      expect(model.layers).toBe(1)
+      yield* finalize(block)
+      yield* quiet
+      expect(model.durable.height).toBe(1)
+      yield* end
+    }),
+  ))
+
+test("a verdict that changes is no verdict", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      let runs = 0
+      const { chain, verify } = yield* guarded({
+        verify: (_context, ancestry, batches, tools) =>
+          Effect.flatMap(ancestry.next, (block) =>
+            ++runs % 2 === 0 ? Effect.succeed(undefined) : execute(block!, batches, tools),
+          ),
+      })
+      const fiber = yield* Effect.forkChild(verify(chain.grow(chain.finalized[0]!, 1)))
+      yield* Fiber.await(fiber)
+      const fault = stoppedBy(fiber)
+      expect(fault).toBeInstanceOf(ApplicationFault)
+      expect((fault as ApplicationFault).cause).toMatchObject({ _tag: "NonDeterministic", member: undefined })
+    }),
+  ))
+
+describe.each([
+  ["the clock", Clock.currentTimeMillis, "Clock"],
+  ["chance", Random.nextIntBetween(0, 1e9), "Random"],
+] as const)("an application that reads %s", (_what, read, source) => {
+  test("stops its executor before it votes, and the error says what it read", () =>
+    Effect.runPromise(
+      Effect.gen(function* () {
+        const { chain, verify, end } = yield* guarded(noting(read))
+        const block = chain.grow(chain.finalized[0]!, 1)
+        const fiber = yield* Effect.forkChild(verify(block))
+        expect(Exit.isFailure(yield* Fiber.await(fiber))).toBe(true)
+        const fault = stoppedBy(fiber) as ApplicationFault
+        expect(fault).toBeInstanceOf(ApplicationFault)
+        expect(fault.cause).toBeInstanceOf(NonDeterministic)
+        expect(fault.cause).toMatchObject({ hook: "verify", height: 1, digest: block.digest, member: "left" })
+        expect((fault.cause as NonDeterministic).consulted).toContain(source)
+        yield* end
+      }),
+    ))
+})
+
+test("a caller that leaves while a block is executed again leaves no fork open", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      let runs = 0
+      const { chain, verify, end } = yield* guarded({
+        verify: (_context, ancestry, batches, tools) =>
+          Effect.flatMap(ancestry.next, (block) => (++runs === 2 ? Effect.never : execute(block!, batches, tools))),
+      })
+      const fiber = yield* Effect.forkChild(verify(chain.grow(chain.finalized[0]!, 1)))
+      yield* quiet
+      expect(runs).toBe(2)
+      yield* Fiber.interrupt(fiber)
+      yield* quiet
+      yield* end
+    }),
+  ))
+
+const clock = (): { readonly now: () => number } => Reflect.get(globalThis, "Date") as never
+const replaced = (): ReadonlyArray<unknown> => {
+  const owners = ["Date", "Math", "performance", "crypto"].map(
+    (name): object => Reflect.get(globalThis, name) as object,
+  )
+  const keys = ["now", "random", "randomUUID", "getRandomValues"]
+  return [...owners, ...owners.flatMap((of) => keys.map((key) => Reflect.get(of, key) as unknown))]
+}
+
+test("while a block is executed in shuffled surroundings, everyone else sees the process's own, and so does it before and after", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const readings: number[] = []
+      const before = replaced()
+      const { chain, verify, end } = yield* guarded({
+        verify: (_context, ancestry, batches, tools) =>
+          Effect.gen(function* () {
+            const block = (yield* ancestry.next)!
+            for (let i = 0; i < 20; i++) yield* Effect.yieldNow
+            readings.push(clock().now())
+            return yield* execute(block, batches, tools)
+          }),
+      })
+      const started = clock().now()
+      const fiber = yield* Effect.forkChild(verify(chain.grow(chain.finalized[0]!, 1)))
+      let during = 0
+      while (fiber.pollUnsafe() === undefined) {
+        if (replaced()[0] !== before[0]) during++
+        expect(clock().now()).toBeLessThan(started + HOUR_MS)
+        yield* Effect.yieldNow
+      }
+      expect(yield* Fiber.join(fiber)).toBe(true)
+      expect(during).toBeGreaterThan(0)
+      expect(readings.map((at) => at < started + HOUR_MS)).toEqual([true, false])
+      expect(replaced()).toEqual(before)
+      yield* end
+    }),
+  ))
