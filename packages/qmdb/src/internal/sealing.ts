@@ -89,6 +89,13 @@ export interface SealTrace {
 /** What an operation of the variable encoding is taken to need. */
 const VARIABLE_BYTES_EXPECTED = 96
 
+/** Written keys that are active in the parent state, with their slots and locations. */
+export interface FoundKeys {
+  readonly keys: Uint32Array
+  readonly slots: Uint32Array
+  readonly locations: Float64Array
+}
+
 /** What is sealed: a batch over its parent, into the layer that it becomes. */
 export interface SealInput {
   readonly parent: Branch<KeyedContent>
@@ -110,6 +117,9 @@ export class Sealing<K, V> {
   /** The floor so far, and moves still to be made. */
   private floor: number
   private steps = 0
+  /** Of the locations of a slice that the floor passes: their owners, and where those are. */
+  private readonly owners = new Uint32Array(SLICE_ITEMS)
+  private readonly places = new Float64Array(SLICE_ITEMS)
   /** The next key that the next update of an ordered database gets. */
   readonly next: Slice
 
@@ -142,16 +152,31 @@ export class Sealing<K, V> {
 
   /** Writes the update or delete of a key that is active at `location`. */
   writeExisting(key: number, slot: number, location: number): void {
+    this.placeExisting(key, slot, location, this.size)
+    this.mutateExisting(key, slot)
+  }
+
+  /** The same for entries of `found`, in the order given. All are placed first, for the reason that `moveUntil` gives. */
+  writeAllExisting({ keys, slots, locations }: FoundKeys, order: Uint32Array): void {
+    const { size } = this
+    for (let n = 0; n < order.length; n++) {
+      const i = order[n]!
+      this.placeExisting(keys[i]!, slots[i]!, locations[i]!, size + n)
+    }
+    for (let n = 0; n < order.length; n++) this.mutateExisting(keys[order[n]!]!, slots[order[n]!]!)
+  }
+
+  private placeExisting(key: number, slot: number, location: number, next: number): void {
+    this.place(slot, this.input.writes.of(key) === REMOVED ? INACTIVE : next, location)
+  }
+
+  private mutateExisting(key: number, slot: number): void {
     const { writes, trace } = this.input
     if (writes.of(key) === REMOVED) {
-      this.place(slot, INACTIVE, location)
       trace.deleted.push(writes.keys.text(key))
       this.active -= 1
       this.mutate(key, ownerOf(slot, Kind.delete))
-    } else {
-      this.place(slot, this.size, location)
-      this.mutate(key, ownerOf(slot, Kind.update))
-    }
+    } else this.mutate(key, ownerOf(slot, Kind.update))
   }
 
   /** Writes the update of a key that is not active. */
@@ -226,26 +251,35 @@ export class Sealing<K, V> {
     }
   }
 
-  /** Examines locations from the floor to `end`, or to the last move. */
+  /** Examines locations from the floor to `end`, or to the last move; at most `SLICE_ITEMS`. */
   private moveUntil(end: number): void {
     const { log, slots } = this.home
     const { branch } = this.input
-    let location = this.floor
-    while (location < end && this.steps > 0) {
+    const { floor, owners, places } = this
+    for (let location = floor; location < end; location++) {
       const own = location - this.before.size
-      const owner = own >= 0 ? this.buffer.owner(own) : log.owner(location, branch)
-      const slot = ownerSlot(owner)
+      owners[location - floor] = own >= 0 ? this.buffer.owner(own) : log.owner(location, branch)
+    }
+    // Slots are met in no order: in a loop of nothing else one waits for memory while the next is on its way. Moves go
+    // past `end`, so none of them changes what is read here.
+    for (let i = 0; i < end - floor; i++) places[i] = slots.locate(ownerSlot(owners[i]!), branch)
+    let location = floor
+    for (; location < end && this.steps > 0; location++) {
       // Location 0 is the genesis commit, whose number also stands for "not active".
-      if (location !== INACTIVE && slots.locate(slot, branch) === location) {
-        this.place(slot, this.size, location)
-        const moved = ownerOf(slot, Kind.update)
-        if (own >= 0) this.buffer.repeat(own, moved)
-        else log.copyOperation(location, branch, this.buffer, moved)
-        this.steps -= 1
-      }
-      location += 1
+      if (location === INACTIVE || places[location - floor] !== location) continue
+      this.move(location, ownerSlot(owners[location - floor]!))
     }
     this.floor = location
+  }
+
+  /** Writes the active operation at a location again. */
+  private move(location: number, slot: number): void {
+    const own = location - this.before.size
+    const moved = ownerOf(slot, Kind.update)
+    this.place(slot, this.size, location)
+    if (own >= 0) this.buffer.repeat(own, moved)
+    else this.home.log.copyOperation(location, this.input.branch, this.buffer, moved)
+    this.steps -= 1
   }
 
   /** A point at which sealing may stop for a while. Throws `StaleBatch` once the branch is closed. */
