@@ -116,8 +116,11 @@ export interface SyncPlan {
    * the floor at hand (F41).
    */
   readonly offerFloor: (floor: Finalization) => Effect.Effect<FloorSelection>
-  /** Where marshal starts: the floor, if there is one. */
-  readonly marshalStart: <B extends Block>(genesis: B) => MarshalStart<B>
+  /**
+   * Where marshal starts: the floor, if there is one. It is recorded before this succeeds, and so before marshal can use
+   * it: whatever happens to the process then, the next one knows that it has to go on from there.
+   */
+  readonly marshalStart: <B extends Block>(genesis: B) => Effect.Effect<MarshalStart<B>, SyncPlanRefusal | StorageError>
   /** Records that state sync starts from a floor. To be durable before any database or marshal changes (INV-18). */
   readonly beginSync: (floor: Finalization) => Effect.Effect<void, SyncPlanRefusal | StorageError>
   /** Records that the databases stand at a height, durably. */
@@ -170,10 +173,15 @@ class OpenPlan implements SyncPlan {
       return Effect.succeed("selected")
     })
 
-  readonly marshalStart = <B extends Block>(genesis: B): MarshalStart<B> => {
-    const { floor } = this
-    return floor === undefined ? { tag: "genesis", genesis } : { tag: "floor", floor }
-  }
+  readonly marshalStart = <B extends Block>(
+    genesis: B,
+  ): Effect.Effect<MarshalStart<B>, SyncPlanRefusal | StorageError> =>
+    Effect.suspend((): Effect.Effect<MarshalStart<B>, SyncPlanRefusal | StorageError> => {
+      const { floor } = this
+      if (floor === undefined) return Effect.succeed({ tag: "genesis", genesis })
+      const recorded = this.#record.tag === "in progress" && this.#record.floor === floor
+      return Effect.as(recorded ? Effect.void : this.beginSync(floor), { tag: "floor", floor })
+    })
 
   readonly beginSync = (floor: Finalization): Effect.Effect<void, SyncPlanRefusal | StorageError> =>
     this.#transition((record) => planAfterBegin(record, floor))

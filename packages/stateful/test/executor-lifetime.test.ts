@@ -372,6 +372,7 @@ describe("what operators see", () => {
       expect(value(executorMetrics.verifyDuration)).toMatchObject({ count: 2 })
       expect(value(executorMetrics.finalizeDuration)).toMatchObject({ count: 1 })
       expect(value(executorMetrics.flushes)).toMatchObject({ count: 1 })
+      expect(value(executorMetrics.syncDone)).toMatchObject({ value: 1 })
       yield* end
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
   )

@@ -166,7 +166,7 @@ describe("members of every family in one set", () => {
     }),
   )
 
-  it.effect("forget together what a height does not need, and no height below it can be gone back to", () =>
+  it.effect("F33 forget together what a height does not need, and no height below it can be gone back to", () =>
     Effect.gen(function* () {
       const disk = new Disk()
       const set = yield* grown(disk, 14)

@@ -225,7 +225,7 @@ describe("durable plan", () => {
       expect(yield* plan.offerFloor(floorAt(9))).toBe("complete")
       expect(plan.floor).toBeUndefined()
       expect(plan.shouldSync(true)).toBe(false)
-      expect(plan.marshalStart("genesis" as never)).toEqual({ tag: "genesis", genesis: "genesis" })
+      expect(yield* plan.marshalStart("genesis" as never)).toEqual({ tag: "genesis", genesis: "genesis" })
     }),
   )
 
@@ -236,13 +236,13 @@ describe("durable plan", () => {
         const disk = new Disk()
         yield* (yield* openPlan(disk)).beginSync(floorAt(7))
         const plan = yield* openPlan(disk)
-        expect(plan.marshalStart("genesis" as never)).toEqual({ tag: "floor", floor: floorAt(7) })
+        expect(yield* plan.marshalStart("genesis" as never)).toEqual({ tag: "floor", floor: floorAt(7) })
         expect(yield* plan.offerFloor(floorAt(6))).toBe("lagging")
         expect(yield* plan.offerFloor(floorAt(7, 99))).toBe("lagging")
         expect(plan.floor).toEqual(floorAt(7))
         expect(yield* plan.offerFloor(floorAt(8))).toBe("selected")
         expect(yield* plan.offerFloor(floorAt(8, 99))).toBe("lagging")
-        expect(plan.marshalStart("genesis" as never)).toEqual({ tag: "floor", floor: floorAt(8) })
+        expect(yield* plan.marshalStart("genesis" as never)).toEqual({ tag: "floor", floor: floorAt(8) })
       }),
   )
 })

@@ -13,12 +13,13 @@
  * `requestsMax` requests, each with one job, and the ack window of finalized blocks.
  */
 import { type Block, type BlockSource, type ExecutorPort, Height } from "@coppice/consensus"
-import { Clock, Context, Deferred, Effect, Queue, Random, type Scope, Semaphore, Tracer } from "effect"
+import { Clock, Context, Deferred, Effect, Metric, Queue, Random, type Scope, Semaphore, Tracer } from "effect"
 import type { Application } from "../application.ts"
 import type { DatabaseSet, Databases, SealedSet } from "../database-set.ts"
 import { PENDING_BYTES_MAX, PENDING_ENTRIES_MAX, REQUESTS_MAX } from "../limits.ts"
 import type { CoreFigures } from "./core.ts"
 import { type FatalError, FlushFailed, type StartupError } from "./errors.ts"
+import { executorMetrics } from "./metrics.ts"
 import type { Event } from "./protocol.ts"
 import { type PruneConfig, pruneSchedule } from "./pruning.ts"
 import { Shell } from "./shell.ts"
@@ -42,6 +43,11 @@ export interface ExecutorOptions<B extends Block, M extends Databases> {
   readonly limits?: Partial<ExecutorLimits>
   /** Without it nothing is ever forgotten. Nobody else may prune what it prunes. */
   readonly pruning?: Pruning
+  /**
+   * The set came from state sync in this process: no hook of an earlier lifetime was missed, and blocks below its anchor
+   * are delivered for their hook and ack although no row vouches for them.
+   */
+  readonly covered?: boolean
 }
 
 /** Automatic pruning; see `pruning.ts`. */
@@ -151,7 +157,10 @@ const make = <B extends Block, M extends Databases>(
     )
     yield* Effect.forkScoped(shell.loop)
     yield* Effect.addFinalizer(() => shell.shutdown)
-    yield* Effect.raceFirst(repeatHooks(options, shell), Deferred.await(ended))
+    if (options.covered !== true) {
+      yield* Effect.raceFirst(repeatHooks(options, shell), Deferred.await(ended))
+      yield* Metric.update(executorMetrics.syncDone, 1)
+    }
     return {
       port: {
         propose: (context, ancestry) => shell.ask("propose", context, ancestry),

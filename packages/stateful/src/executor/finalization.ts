@@ -12,7 +12,7 @@
  * Invariant: one height after the other (INV-5); no ack before the block is durable (INV-9) and its hook has run (INV-16),
  * acks in height order (INV-8). Requests never delay any of it (INV-42).
  *
- * The hook repeats for redeliveries, since a crash may have come before it: it runs at least once for every block above
+ * What a synced state covers is delivered like a redelivery, without a row. The hook repeats for redeliveries, since a crash may have come before it: it runs at least once for every block above
  * genesis. Exact duplicates within a lifetime are acknowledged and do nothing else (F21).
  */
 import { bytesEqual } from "@coppice/codec"
@@ -75,8 +75,8 @@ const check = <B extends Block, S extends State>(core: Core<B, S>, delivery: Del
     if (bytesEqual(parent, tip.digest)) return undefined
     return new FinalizedParentMismatch({ height, expected: tip.digest, actual: parent })
   }
-  const known = height === tip.height ? tip.digest : delivery.row
   const repeated = height < expected && delivered !== undefined && height < tip.height
+  const known = height === tip.height ? tip.digest : (delivery.row ?? (core.options.covered ? digest : undefined))
   if (known === undefined || repeated) return new FinalizedBelowTip({ height, digest, tip: tip.height })
   if (!bytesEqual(digest, known)) return new ConflictingFinalized({ height, expected: known, actual: digest })
   return undefined

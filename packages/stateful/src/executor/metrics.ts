@@ -29,6 +29,8 @@ export const executorMetrics = {
   parkedRequests: gauge("parked_requests", "Requests whose data source has ended and whose caller still waits"),
   waitingRequests: gauge("waiting_requests", "Requests that wait for room in the pending budget"),
   unackedFinalized: gauge("unacked_finalized_blocks", "Finalized blocks delivered and not yet acknowledged"),
+  syncDone: gauge("sync_done", "Whether the databases are complete (1) or state sync still brings them (0)"),
+  heldVerifications: gauge("held_verifications", "Verifications that wait for state sync to end"),
   rebuildPendingDepth: gauge("rebuild_pending_depth_blocks", "Blocks replayed for the latest recovered request"),
   prunedForks: counter("pruned_forks", "Pending blocks dropped because another branch was finalized"),
   replayedBlocks: counter("replayed_blocks", "Blocks executed again, for recovery or finalization"),

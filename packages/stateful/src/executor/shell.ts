@@ -18,6 +18,7 @@ import { type Fork, HookRun } from "./hook-run.ts"
 import { executorMetrics, recordFigures } from "./metrics.ts"
 import type { AckId, Action, Event, JobId, RequestId, RequestKind, Work } from "./protocol.ts"
 import type { PruneSchedule } from "./pruning.ts"
+import { runAll } from "./run-all.ts"
 import { effectOf, type Result } from "./work.ts"
 
 interface Caller<B extends Block> {
@@ -56,19 +57,6 @@ const HEARD: ReadonlySet<string> = new Set(["proposal", "verdict", "acknowledge"
 /** Whether an action reaches somebody outside the executor. */
 const isHeard = ({ type }: { readonly type: string }): boolean => HEARD.has(type)
 
-/** Runs every task, whatever the others throw; then throws what the first of them threw. */
-const runAll = (tasks: ReadonlyArray<() => void>): void => {
-  const thrown: unknown[] = []
-  for (const task of tasks) {
-    try {
-      task()
-    } catch (error) {
-      thrown.push(error)
-    }
-  }
-  if (thrown.length > 0) throw thrown[0]
-}
-
 /** What a shell runs on, taken from the fiber that starts it. */
 export interface ShellServices<B extends Block, M extends Databases> {
   readonly clock: Clock.Clock
@@ -98,7 +86,7 @@ export class Shell<B extends Block, M extends Databases> {
     { limits, schedule }: { readonly limits: ExecutorLimits; readonly schedule: PruneSchedule | undefined },
     services: ShellServices<B, M>,
   ) {
-    const { set, source } = options
+    const { covered = false, set, source } = options
     this.#options = options
     this.#services = services
     this.#core = createCore({
@@ -106,6 +94,7 @@ export class Shell<B extends Block, M extends Databases> {
       state: set.tip,
       limits,
       schedule,
+      covered,
       pendingAcksMax: source.pendingAcksMax,
       mismatch: (sealed, block) => mismatchOf(options, sealed, block),
     })

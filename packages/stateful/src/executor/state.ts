@@ -31,6 +31,8 @@ export interface CoreOptions<B extends Block, S extends State> {
   readonly pendingAcksMax: number
   /** When to prune; undefined: never. */
   readonly schedule?: PruneSchedule | undefined
+  /** Blocks below the anchor are part of a synced state: no row vouches for them, and they are delivered for their ack alone. */
+  readonly covered?: boolean
   /** How a state differs from what a block commits to; undefined when it does not. Pure. */
   readonly mismatch: (state: S, block: B) => TargetMismatch | undefined
 }

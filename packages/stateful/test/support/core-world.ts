@@ -124,6 +124,7 @@ export class CoreWorld {
   readonly #acks = new Map<AckId, WorldBlock>()
   readonly #options: WorldOptions
   readonly #pendingAcksMax: number
+  readonly #start: number
   #nextId = 1
 
   constructor(options: WorldOptions = {}) {
@@ -132,7 +133,7 @@ export class CoreWorld {
     const start = options.start ?? GENESIS
     this.blocks.set(start.name, start)
     this.tip = { bytes: 0, of: start, parent: undefined, wrong: false, closed: false }
-    this.durable = start.height
+    this.durable = this.#start = start.height
     this.#finalized.set(start.height, start)
     this.core = createCore({
       anchor: anchorOf(start),
@@ -440,7 +441,7 @@ export class CoreWorld {
   #acknowledge(ack: AckId) {
     const block = this.#acks.get(ack) ?? violated("an ack was released twice")
     this.#acks.delete(ack)
-    if (block.height > this.durable) violated(`INV-9 ${block.name} was acknowledged before it was durable`)
+    if (block.height > this.durable) violated(`INV-9 INV-10 ${block.name} was acknowledged before it was durable`)
     if (block.height < (this.acked.at(-1) ?? 0)) violated("INV-8 acks are released in height order")
     if (this.acked.at(-1) !== block.height && block.height > 0 && !this.hooked.includes(block.height)) {
       violated("INV-16 the hook runs before the ack")
@@ -469,6 +470,9 @@ export class CoreWorld {
     const winner = core.finalizing[0]
     if (winner !== undefined && !this.runs("apply", winner.block)) violated("INV-42 a finalization waits for nobody")
     if (core.tip.anchor.height > core.durable.height && !this.runs("flush")) violated("applied state is being flushed")
+    const acked = Math.max(this.acked.at(-1) ?? 0, this.#start)
+    if (this.durable - acked > this.#pendingAcksMax)
+      violated("INV-11 durable further ahead of the acks than the window")
     const next = core.unacked[0]
     if (next !== undefined && next.block.height <= core.durable.height && !this.runs("finalized")) {
       violated("INV-42 an ack of a durable block waits for its hook only")
