@@ -1,5 +1,8 @@
 /** Limits of the node package. */
 
+/** Heights from one prune of the databases to the next, unless the composer of a node says otherwise. */
+export const PRUNE_INTERVAL = 256
+
 /** Largest config.json and holder file that are read, in bytes. */
 export const CONFIG_BYTES_MAX = 64 * 1024
 

@@ -31,6 +31,7 @@ import {
   type ExecutorLimits,
   GenesisTargetsMismatch,
   openSyncPlan,
+  type Pruning,
   SET_MAPS,
   type SetOpenError,
 } from "@coppice/stateful"
@@ -52,6 +53,7 @@ import { type NodeFailure, type NodeOpenError, SecretUnreadable } from "./errors
 import { explain } from "./explain.ts"
 import { guardEnvironment } from "./guard.ts"
 import { toHex } from "./hex.ts"
+import { PRUNE_INTERVAL } from "./limits.ts"
 import { acquireLock, announceHolder } from "./lock.ts"
 import { startExecutor } from "./startup.ts"
 
@@ -67,6 +69,8 @@ export interface NodeLimits extends ExecutorLimits {
   readonly pendingAcksMax: number
   /** Finalized heights that keep undo records. */
   readonly rewindHeights: number
+  /** Heights from one prune of the databases to the next: what no height of the window needs is forgotten then. */
+  readonly pruneInterval: number
 }
 
 /** What a node is made of. */
@@ -233,6 +237,14 @@ export const openNode = Effect.fn("Node.open")(function* <B extends Block, M ext
   return yield* start(options, metrics).pipe(Effect.provideService(Metric.MetricRegistry, metrics))
 })
 
+/** Prunes the databases to the oldest height that they can go back to. Blocks are kept. */
+const pruneDatabases = (interval: number): Pruning => ({
+  interval,
+  retainedSetBlocks: 0,
+  retainedMarshalBlocks: 0,
+  marshal: () => Effect.void,
+})
+
 const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
   options: NodeOptions<B, M>,
   metrics: Metric.MetricRegistry,
@@ -248,7 +260,7 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
   } = options
   let isAccepted = false
   const { paths, keys, genesis, config, held, setStorage, marshalStorage } = yield* enter(options, () => isAccepted)
-  const { pendingAcksMax, rewindHeights, ...executorLimits } = limits
+  const { pendingAcksMax, rewindHeights, pruneInterval = PRUNE_INTERVAL, ...executorLimits } = limits
   const marshal = yield* makeMarshal({
     chainId,
     genesis,
@@ -264,6 +276,7 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
     storage: setStorage,
     source: marshal,
     limits: executorLimits,
+    pruning: pruneDatabases(pruneInterval),
     ...(rewindHeights === undefined ? {} : { rewindHeights }),
   })
   isAccepted = true

@@ -17,6 +17,7 @@ import {
   type ExecutorLimits,
   openDatabaseSet,
   openSyncPlan,
+  type Pruning,
   type ReconcileError,
   reconcile,
   type SetOpenError,
@@ -36,6 +37,8 @@ export interface StartOptions<B extends Block, M extends Databases> {
   readonly limits?: Partial<ExecutorLimits>
   /** Finalized heights that keep undo records; by default the ack window and one more. */
   readonly rewindHeights?: number
+  /** When databases and blocks are pruned; never when not given. */
+  readonly pruning?: Pruning
 }
 
 /** An executor that is ready for delivery after `anchor`. */
@@ -49,7 +52,7 @@ export interface StartedExecutor<B extends Block, M extends Databases> {
 export const startExecutor = Effect.fn("Node.startExecutor")(function* <B extends Block, M extends Databases>(
   options: StartOptions<B, M>,
 ): Effect.fn.Return<StartedExecutor<B, M>, SetOpenError | ReconcileError | StartupError, Scope.Scope> {
-  const { application, source, limits, rewindHeights } = options
+  const { application, source, limits, pruning, rewindHeights } = options
   const plan = yield* openSyncPlan(options)
   const set = yield* openDatabaseSet({
     ...options,
@@ -57,6 +60,12 @@ export const startExecutor = Effect.fn("Node.startExecutor")(function* <B extend
     ...(rewindHeights === undefined ? {} : { rewindHeights }),
   })
   const anchor = yield* reconcile(set, plan, source)
-  const executor = yield* Executor.make({ application, set, source, ...(limits === undefined ? {} : { limits }) })
+  const executor = yield* Executor.make({
+    application,
+    set,
+    source,
+    ...(limits === undefined ? {} : { limits }),
+    ...(pruning === undefined ? {} : { pruning }),
+  })
   return { executor, set, anchor }
 })

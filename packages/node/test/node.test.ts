@@ -63,6 +63,30 @@ describe("a node", () => {
     }),
   )
 
+  it.live("forgets what no height of its window needs, while it runs, and starts again without it", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const given = {
+        application: makeToy().withInputs(fullMempool(300)),
+        limits: { pendingAcksMax: 1, pruneInterval: 3 },
+      }
+      const options = yield* toyOptions(directory, given)
+      const prunedAfter = (more: number) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const node = yield* openNode(options)
+            yield* driveTo(node, node.set.anchor.height + more)
+            return node.set.use("read", ({ counts }) => [counts.pruned, counts.target.start] as const)
+          }),
+        )
+      const [pruned, floor] = yield* prunedAfter(20)
+      expect(pruned).toBeGreaterThan(0)
+      expect(pruned).toBeLessThanOrEqual(floor)
+      const [later] = yield* prunedAfter(10)
+      expect(later).toBeGreaterThan(pruned)
+    }),
+  )
+
   it.live("frees its directory when it is interrupted, at work or while it opens", () =>
     Effect.gen(function* () {
       const options = yield* toyOptions(yield* temporaryDirectory)
