@@ -321,6 +321,10 @@ class Simulation<B extends Block> {
           { accepted: candidate.isGood ? [leader] : [], refused: [] as Array<number> },
         ]),
       )
+      // A validator alone is a quorum before anybody else is asked.
+      for (const [candidate, { accepted }] of tallies) {
+        if (accepted.length >= this.#participants.quorum) return { candidate, voters: accepted }
+      }
       while (awaited-- > 0) {
         const [index, candidate, vote] = yield* Queue.take(votes)
         const { accepted, refused } = tallies.get(candidate)!
