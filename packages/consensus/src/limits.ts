@@ -10,8 +10,20 @@ export const AWAITED_FINALIZATIONS_MAX = 64
 export const REPAIR_HEIGHTS_MAX = 16
 /** Blocks waiting in one gap's downward walk before they are made durable. */
 export const REPAIR_WALK_MAX = 256
+/** Things hinted at and not fetched yet; beyond it the oldest gives way. */
+export const HINTS_MAX = 64
+/** Peers named by one hint. */
+export const HINT_TARGETS_MAX = 64
 /** Fetches under way at once. Others wait their turn. */
 export const FETCHES_MAX = 64
+/** Requests that one peer is asked to answer at once. */
+export const PEER_REQUESTS_MAX = 8
+/** Failures in a row that count against a peer: the more, the later it is asked. */
+export const PEER_FAILURES_MAX = 8
+/** Peers whose conduct is remembered; beyond it the one heard of longest ago is forgotten. */
+export const PEERS_REMEMBERED_MAX = 1_024
+/** How long a peer that lied is asked for nothing. */
+export const PEER_BLAMED_MS = 600_000
 /** Answer time of one peer before the next one is asked. */
 export const FETCH_TIMEOUT_MS = 2_000
 /** Pause after every peer was asked in vain, doubled each time from the first to the second figure, and jittered. */
@@ -20,9 +32,9 @@ export const FETCH_PAUSE_MS = 100
 export const FETCH_PAUSE_MS_MAX = 5_000
 /** Requests that callers may have in the marshal's mailbox; more of them wait outside. */
 export const MAILBOX_REQUESTS_MAX = 256
-/** Rounds of verified and notarized blocks kept below the newest acknowledged block. */
+/** Rounds of verified and notarized blocks kept below the round floor. */
 export const ROUND_RETENTION = 64
-/** Expired rows removed with one write. */
+/** Expired cached blocks, and pruned final ones, removed with one write. */
 export const EXPIRED_ROWS_MAX = 64
 /** Decoded blocks kept in memory. */
 export const RECENT_BLOCKS_MAX = 64

@@ -29,6 +29,7 @@ import {
   verifyFinalization,
 } from "../src/index.ts"
 import { checkAnswer, fetchAnswer } from "../src/marshal/fetch.ts"
+import { PeerBook } from "../src/marshal/peers.ts"
 
 const [one, two] = chainOn(genesis, 1, 2) as [TestBlock, TestBlock]
 const rules = {
@@ -98,7 +99,10 @@ describe("fetchAnswer", () => {
   test("goes from peer to peer until one proves it, blames the liar once and asks it no more", () => {
     for (let seed = 0; seed < 20; seed++) {
       const { asked, blamed, transport } = world(25)
-      const { exit } = simulate(seed, fetchAnswer(rules, transport, block))
+      const { exit } = simulate(
+        seed,
+        fetchAnswer(rules, { transport, book: new PeerBook(), peers: transport.peers }, block),
+      )
       expect(Exit.isSuccess(exit) && exit.value, `seed ${seed}`).toEqual({ block: two, finalization: undefined })
       expect(blamed, `seed ${seed}`).toEqual([[3, "another block"]])
       expect(asked.filter((peer) => peer === 3).length, `seed ${seed}`).toBe(1)
@@ -108,7 +112,10 @@ describe("fetchAnswer", () => {
 
   test("pauses between rounds, so that peers without it are not flooded", () => {
     const { asked, transport } = world(1_000)
-    const { virtualMs } = simulate(1, fetchAnswer(rules, transport, block))
+    const { virtualMs } = simulate(
+      1,
+      fetchAnswer(rules, { transport, book: new PeerBook(), peers: transport.peers }, block),
+    )
     expect(virtualMs / asked.length).toBeGreaterThan(1_000)
   })
 })

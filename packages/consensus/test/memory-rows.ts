@@ -2,8 +2,8 @@
 import { bytesEqual, bytesKey } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
 import type { TestBlock } from "@coppice/simulate/chain"
-import { compareRounds, type Finalization, type Height, type Round, roundKey } from "../src/index.ts"
-import type { CachedRef, CacheKind, Row, RowReader } from "../src/marshal/rows.ts"
+import { compareRounds, type Finalization, type Floor, Height, Round, roundKey } from "../src/index.ts"
+import type { CachedRef, CacheKind, FinalizedRef, Row, RowReader } from "../src/marshal/rows.ts"
 
 export class MemoryRows implements RowReader<TestBlock> {
   readonly finalized = new Map<Height, TestBlock>()
@@ -11,6 +11,10 @@ export class MemoryRows implements RowReader<TestBlock> {
   readonly cached = new Map<string, { readonly ref: CachedRef; readonly block: TestBlock }>()
   readonly awaited = new Map<string, Finalization>()
   progress: Height | undefined
+  roundFloor = Round(0, 0)
+  floor: Floor | undefined
+  pendingFloor: Finalization | undefined
+  retained = Height(0)
 
   constructor(genesis: TestBlock) {
     this.finalized.set(genesis.height, genesis)
@@ -29,7 +33,15 @@ export class MemoryRows implements RowReader<TestBlock> {
     } else if (row.tag === "expired") this.cached.delete(`${row.ref.kind}/${roundKey(row.ref.round)}`)
     else if (row.tag === "awaited") this.awaited.set(roundKey(row.finalization.proposal.round), row.finalization)
     else if (row.tag === "settled") this.awaited.delete(roundKey(row.round))
-    else this.progress = row.height
+    else if (row.tag === "progress") this.progress = row.height
+    else if (row.tag === "roundFloor") this.roundFloor = row.round
+    else if (row.tag === "floor") this.floor = row.floor
+    else if (row.tag === "pendingFloor") this.pendingFloor = row.finalization
+    else if (row.tag === "retained") this.retained = row.from
+    else {
+      this.finalized.delete(row.ref.height)
+      this.finalizations.delete(row.ref.height)
+    }
   }
 
   finalizedAt(height: Height): TestBlock | undefined {
@@ -40,8 +52,18 @@ export class MemoryRows implements RowReader<TestBlock> {
     return this.finalized.has(height)
   }
 
-  finalizedAbove(height: Height): TestBlock | undefined {
-    return [...this.finalized.values()].filter((b) => b.height > height).sort((a, b) => a.height - b.height)[0]
+  finalizedFrom(height: Height): TestBlock | undefined {
+    return this.#sorted().find((block) => block.height >= height)
+  }
+
+  finalizedBelow(height: Height, limit: number): ReadonlyArray<FinalizedRef> {
+    return this.#sorted()
+      .filter((block) => block.height < height)
+      .slice(0, limit)
+  }
+
+  #sorted(): ReadonlyArray<TestBlock> {
+    return [...this.finalized.values()].sort((a, b) => a.height - b.height)
   }
 
   hasFinalization(height: Height): boolean {

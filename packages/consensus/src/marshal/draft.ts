@@ -1,14 +1,14 @@
 /**
  * One turn's rows over what is durable.
  *
- * Invariant: a read through the draft sees exactly what the environment will hold once the turn's rows are written, plus
- * the blocks that arrived in the turn and are not stored yet.
+ * Invariant: a read through the draft sees what the environment will hold once the turn's rows are written, plus the blocks
+ * that arrived in the turn and are not stored yet. What the turn removes it still sees: removing comes last.
  */
 import { bytesKey } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
 import { compareRounds, type Height, type Round, roundKey } from "@coppice/verify/certificate"
 import type { Block } from "../block.ts"
-import type { CachedRef, CacheKind, Row, RowReader } from "./rows.ts"
+import type { CachedRef, CacheKind, FinalizedRef, Row, RowReader } from "./rows.ts"
 
 /** A turn's overlay. Discarded with the turn, whether its rows were written or not. */
 export class Draft<B extends Block> implements RowReader<B> {
@@ -49,12 +49,17 @@ export class Draft<B extends Block> implements RowReader<B> {
     return this.#finalized.has(height) || this.#base.isFinalized(height)
   }
 
-  finalizedAbove(height: Height): B | undefined {
-    let lowest = this.#base.finalizedAbove(height)
+  finalizedFrom(height: Height): B | undefined {
+    let lowest = this.#base.finalizedFrom(height)
     for (const block of this.#finalized.values()) {
-      if (block.height > height && (lowest === undefined || block.height < lowest.height)) lowest = block
+      if (block.height >= height && (lowest === undefined || block.height < lowest.height)) lowest = block
     }
     return lowest
+  }
+
+  /** Durable ones only: what this turn adds below is seen by the next. */
+  finalizedBelow(height: Height, limit: number): ReadonlyArray<FinalizedRef> {
+    return this.#base.finalizedBelow(height, limit)
   }
 
   hasFinalization(height: Height): boolean {

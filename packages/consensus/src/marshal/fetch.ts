@@ -3,15 +3,19 @@
  *
  *   peer a: does not have it --> peer b: wrong bytes, blamed --> peer c: timeout --> pause --> peer a: the block
  *
+ * One peer is asked at a time, from a random one on, the reliable before those that failed to answer; a liar is asked for
+ * nothing more (see peers.ts).
+ *
  * Invariant: a fetch ends with a checked answer or with its interruption, never by giving up (spec consensus §3.6). What
  * an answer is worth depends on the request and the bytes alone (CONS-18).
  */
-import { ByteReader, bytesEqual, bytesKey, DecodeError } from "@coppice/codec"
+import { ByteReader, bytesEqual, DecodeError } from "@coppice/codec"
 import { type Finalization, finalizationCodec } from "@coppice/verify/certificate"
-import { Effect, Metric, Option, Random } from "effect"
+import { Clock, Effect, Metric, Option, Random } from "effect"
 import { type Block, type BlockCodec, decodeBlock } from "../block.ts"
 import { FETCH_PAUSE_MS, FETCH_PAUSE_MS_MAX, FETCH_TIMEOUT_MS } from "../limits.ts"
-import { answersRefused } from "./metrics.ts"
+import { answersRefused, requestsFailed, requestsTimedOut } from "./metrics.ts"
+import type { PeerBook } from "./peers.ts"
 import type { Answer } from "./state.ts"
 import type { BlockRequest, BlockTransport } from "./transport.ts"
 
@@ -45,26 +49,63 @@ export const checkAnswer = <B extends Block>(
   }
 }
 
-/** Fetches until satisfied. Interruptible. Peers are asked one at a time, from a random one on; a liar is not asked again. */
+/** What a fetch asks with. */
+export interface FetchMeans {
+  readonly transport: Pick<BlockTransport, "request" | "blame">
+  readonly book: PeerBook
+  /** The peers that may be asked, read again before every round of asking. */
+  readonly peers: BlockTransport["peers"]
+}
+
+/** Asks one peer, if it has a place for the request. Undefined: nothing came of it. */
+const askPeer = Effect.fnUntraced(function* (
+  { transport, book }: FetchMeans,
+  peer: Uint8Array,
+  request: BlockRequest,
+): Effect.fn.Return<Uint8Array | undefined> {
+  const unanswered = (counter: typeof requestsTimedOut) =>
+    Effect.as(
+      Effect.andThen(
+        Effect.sync(() => book.failed(peer)),
+        Metric.update(counter, 1),
+      ),
+      undefined,
+    )
+  const asked = transport.request(peer, request).pipe(
+    Effect.timeoutOption(FETCH_TIMEOUT_MS),
+    Effect.flatMap((answer) => (Option.isSome(answer) ? Effect.succeed(answer.value) : unanswered(requestsTimedOut))),
+    Effect.catchTag("RequestFailed", () => unanswered(requestsFailed)),
+  )
+  return yield* Effect.acquireUseRelease(
+    Effect.sync(() => book.take(peer)),
+    (isTaken) => (isTaken ? asked : Effect.succeed(undefined)),
+    (isTaken) =>
+      Effect.sync(() => {
+        if (isTaken) book.leave(peer)
+      }),
+  )
+})
+
+/** Fetches until satisfied. Interruptible. */
 export const fetchAnswer = Effect.fnUntraced(function* <B extends Block>(
   rules: AnswerRules<B>,
-  transport: BlockTransport,
+  means: FetchMeans,
   request: BlockRequest,
 ) {
-  const blamed = new Set<string>()
+  const { transport, book } = means
   for (let pauseMs = FETCH_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, FETCH_PAUSE_MS_MAX)) {
-    const peers = (yield* transport.peers).filter((peer) => !blamed.has(bytesKey(peer)))
+    const peers = yield* means.peers
     const first = peers.length === 0 ? 0 : yield* Random.nextIntBetween(0, peers.length, { halfOpen: true })
-    for (const peer of [...peers.slice(first), ...peers.slice(0, first)]) {
-      const bytes = yield* transport.request(peer, request).pipe(
-        Effect.timeoutOption(FETCH_TIMEOUT_MS),
-        Effect.map(Option.getOrUndefined),
-        Effect.catchTag("RequestFailed", () => Effect.succeed(undefined)),
-      )
+    const nowMs = yield* Clock.currentTimeMillis
+    for (const peer of book.askable([...peers.slice(first), ...peers.slice(0, first)], nowMs)) {
+      const bytes = yield* askPeer(means, peer, request)
       if (bytes === undefined) continue
       const answer = checkAnswer(rules, request, bytes)
-      if (typeof answer !== "string") return answer
-      blamed.add(bytesKey(peer))
+      if (typeof answer !== "string") {
+        book.answered(peer)
+        return answer
+      }
+      book.lied(peer, yield* Clock.currentTimeMillis)
       yield* Metric.update(answersRefused, 1)
       yield* transport.blame(peer, answer)
     }

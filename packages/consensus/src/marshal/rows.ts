@@ -4,7 +4,9 @@
  *   finalized      height -> block            finalizations  height -> certificate of that height, if it has its own
  *   verified       round -> block             notarized      round -> block
  *   awaited        round -> certificate whose block is not held yet
- *   progress       the processed height
+ *   progress       the processed height      roundFloor     the round that it, or a floor, has reached
+ *   floor          the installed floor        pendingFloor   certificate of a floor whose block is not held yet
+ *   retained       height below which final blocks are removed
  *
  * Terms: a *cached* block is one in `verified` or `notarized`: accepted by this node or by a quorum, not final yet.
  *
@@ -14,6 +16,7 @@
 import type { Digest } from "@coppice/crypto"
 import type { Finalization, Height, Round } from "@coppice/verify/certificate"
 import type { Block } from "../block.ts"
+import type { Floor } from "./state.ts"
 
 /** Why a block is cached: this node is about to vote for it, or a quorum did. An equivocating leader makes them differ. */
 export type CacheKind = "verified" | "notarized"
@@ -22,6 +25,12 @@ export type CacheKind = "verified" | "notarized"
 export interface CachedRef {
   readonly kind: CacheKind
   readonly round: Round
+  readonly digest: Digest
+}
+
+/** Names one final block. */
+export interface FinalizedRef {
+  readonly height: Height
   readonly digest: Digest
 }
 
@@ -34,14 +43,21 @@ export type Row<B extends Block> =
   | { readonly tag: "awaited"; readonly finalization: Finalization }
   | { readonly tag: "settled"; readonly round: Round }
   | { readonly tag: "progress"; readonly height: Height }
+  | { readonly tag: "roundFloor"; readonly round: Round }
+  | { readonly tag: "floor"; readonly floor: Floor }
+  | { readonly tag: "pendingFloor"; readonly finalization: Finalization | undefined }
+  | { readonly tag: "retained"; readonly from: Height }
+  | { readonly tag: "pruned"; readonly ref: FinalizedRef }
 
 /** Synchronous reads of what is durable. Throws `StorageError` or `CorruptRow`. */
 export interface RowReader<B extends Block> {
   readonly finalizedAt: (height: Height) => B | undefined
   /** Whether a height is finalized here, without reading the block. */
   readonly isFinalized: (height: Height) => boolean
-  /** The finalized block of the lowest height above the given one. */
-  readonly finalizedAbove: (height: Height) => B | undefined
+  /** The final block of the lowest height from the given one on. */
+  readonly finalizedFrom: (height: Height) => B | undefined
+  /** Final blocks below a height, lowest first, at most `limit`. */
+  readonly finalizedBelow: (height: Height, limit: number) => ReadonlyArray<FinalizedRef>
   readonly hasFinalization: (height: Height) => boolean
   readonly cachedAt: (kind: CacheKind, round: Round) => B | undefined
   /** Any block held of that digest. */

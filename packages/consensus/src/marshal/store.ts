@@ -3,7 +3,10 @@
  *
  *   map            key                          value
  *   meta           "format"|"chain"|"genesis"   version be4 | UTF-8 | digest
- *   meta           "progress"                   height be8
+ *   meta           "progress" | "retained"      height be8
+ *   meta           "round floor"                epoch be8 || view be8
+ *   meta           "floor"                      height be8 || epoch be8 || view be8
+ *   meta           "pending floor"              finalization
  *   finalized      height be8                   block
  *   heights        digest                       height be8
  *   finalizations  height be8                   finalization
@@ -32,6 +35,7 @@ import { type Block, type BlockCodec, decodeBlock, encodeBlock } from "../block.
 import { CorruptRow, ForeignEnvironment } from "../errors.ts"
 import { RECENT_BLOCKS_MAX } from "../limits.ts"
 import type { CachedRef, CacheKind, Row, RowReader } from "./rows.ts"
+import type { Floor } from "./state.ts"
 
 /** The maps that a marshal's environment must be opened with. */
 export const MARSHAL_MAPS = [
@@ -56,6 +60,11 @@ export interface Loaded {
   /** The highest finalization whose block is held. */
   readonly highest: { readonly height: Height; readonly finalization: Finalization } | undefined
   readonly awaited: ReadonlyArray<Finalization>
+  readonly roundFloor: Round
+  readonly floor: Floor | undefined
+  readonly pendingFloor: Finalization | undefined
+  /** Height below which final blocks are being removed, or were. */
+  readonly retained: Height
 }
 
 /** An open environment: rows in, rows out. */
@@ -79,6 +88,10 @@ export const META = {
   chain: text.encode("chain"),
   genesis: text.encode("genesis"),
   progress: text.encode("progress"),
+  roundFloor: text.encode("round floor"),
+  floor: text.encode("floor"),
+  pendingFloor: text.encode("pending floor"),
+  retained: text.encode("retained"),
 }
 const ROUND_BYTES = 16
 const KIND_TAG = { verified: 0, notarized: 1 } as const
@@ -101,6 +114,7 @@ const createRecent = <V>(max: number) => {
   const entries = new Map<string, V>()
   return {
     get: (key: string): V | undefined => entries.get(key),
+    drop: (key: string): void => void entries.delete(key),
     put: (key: string, value: V): void => {
       entries.delete(key)
       entries.set(key, value)
@@ -137,6 +151,22 @@ const encodeRow = <B extends Block>(codec: BlockCodec<B>, row: Row<B>): Readonly
       return [remove("awaited", roundBytes(row.round))]
     case "progress":
       return [put("meta", META.progress, heightBytes(row.height))]
+    case "roundFloor":
+      return [put("meta", META.roundFloor, roundBytes(row.round))]
+    case "floor": {
+      const { height, round } = row.floor
+      return [put("meta", META.floor, new ByteWriter(8 + ROUND_BYTES).be64(height).raw(roundBytes(round)).finish())]
+    }
+    case "pendingFloor":
+      return row.finalization === undefined
+        ? [remove("meta", META.pendingFloor)]
+        : [put("meta", META.pendingFloor, encode(finalizationCodec, row.finalization))]
+    case "retained":
+      return [put("meta", META.retained, heightBytes(row.from))]
+    case "pruned": {
+      const key = heightBytes(row.ref.height)
+      return [remove("finalized", key), remove("heights", row.ref.digest), remove("finalizations", key)]
+    }
   }
 }
 
@@ -241,16 +271,17 @@ const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B
     }
   }
 
+  const remember = (row: Row<B>): void => {
+    if (row.tag === "finalized") recentByHeight.put(`${row.block.height}`, row.block)
+    if (row.tag === "finalized" || row.tag === "cached") recentByDigest.put(bytesKey(row.block.digest), row.block)
+    if (row.tag === "pruned") recentByHeight.drop(`${row.ref.height}`)
+    if (row.tag === "pruned" || row.tag === "expired") recentByDigest.drop(bytesKey(row.ref.digest))
+  }
   const write = (rows: ReadonlyArray<Row<B>>): Effect.Effect<void, StorageError> =>
     Effect.suspend(() => storage.write(rows.flatMap((row) => encodeRow(codec, row)))).pipe(
       Effect.tap(() =>
         Effect.sync(() => {
-          for (const row of rows) {
-            if (row.tag === "finalized") recentByHeight.put(`${row.block.height}`, row.block)
-            if (row.tag === "finalized" || row.tag === "cached") {
-              recentByDigest.put(bytesKey(row.block.digest), row.block)
-            }
-          }
+          for (const row of rows) remember(row)
         }),
       ),
     )
@@ -258,10 +289,15 @@ const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B
   return {
     finalizedAt,
     isFinalized: (height) => storage.get("finalized", heightBytes(height)) !== undefined,
-    finalizedAbove: (height) => {
-      const entry = storage.scan("finalized", { start: heightBytes(Height(height + 1)), limit: 1 })[0]
+    finalizedFrom: (height) => {
+      const entry = storage.scan("finalized", { start: heightBytes(height), limit: 1 })[0]
       return entry === undefined ? undefined : blockOf("finalized", entry.key, entry.value)
     },
+    finalizedBelow: (height, limit) =>
+      storage.scan("finalized", { end: heightBytes(height), limit }).map(({ key, value }) => ({
+        height: parse("finalized", key, key, readHeight),
+        digest: decoded("finalized", key, () => decodeBlock(codec, value)).digest,
+      })),
     hasFinalization: (height) => storage.get("finalizations", heightBytes(height)) !== undefined,
     cachedAt,
     byDigest,
@@ -273,10 +309,17 @@ const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B
       return value === undefined ? undefined : finalizationOf("finalizations", key, value)
     },
     load: () => {
-      const progress = storage.get("meta", META.progress)
+      const meta = <A>(key: Uint8Array, read: (reader: ByteReader) => A): A | undefined => {
+        const value = storage.get("meta", key)
+        return value === undefined ? undefined : parse("meta", key, value, read)
+      }
       return {
-        processed: progress === undefined ? undefined : parse("meta", META.progress, progress, readHeight),
+        processed: meta(META.progress, readHeight),
         highest: highestFinalization(),
+        roundFloor: meta(META.roundFloor, readRound) ?? genesis.context.round,
+        floor: meta(META.floor, (reader) => ({ height: readHeight(reader), round: readRound(reader) })),
+        pendingFloor: meta(META.pendingFloor, (reader) => finalizationCodec.read(reader)),
+        retained: meta(META.retained, readHeight) ?? Height(0),
         awaited: storage.scan("awaited", {}).map(({ key, value }) => finalizationOf("awaited", key, value)),
       }
     },
