@@ -1,148 +1,38 @@
 /**
  * Goal: the marshal's shell keeps its promises about durability, refusal, waiting and stopping.
- * Method: one marshal on a disk in maps, in virtual time; then a crash at every write of a fixed history.
+ * Method: one marshal on a disk in maps, in virtual time.
  */
-import { bytesKey, decode, encode } from "@coppice/codec"
+import { decode, encode } from "@coppice/codec"
 import {
-  type Ack,
-  type Anchor,
   anchorOf,
   type BlockRequest,
-  type BlockTransport,
   blockRequestCodec,
   decodeBlock,
-  type ExecutorPort,
-  ExecutorStopped,
-  encodeBlock,
-  finalizationCodec,
   Height,
-  MARSHAL_MAPS,
   type Marshal,
   type MarshalOptions,
-  makeMarshal,
   Round,
-  verifyFinalization,
 } from "@coppice/consensus"
-import {
-  type Change,
-  type Entry,
-  faultAt,
-  type MemoryDisk,
-  Storage,
-  type StorageError,
-  type StorageShape,
-} from "@coppice/storage"
+import { type Change, type Entry, faultAt } from "@coppice/storage"
 import { Cause, Clock, Effect, Exit, Fiber, Metric, Option, Scope } from "effect"
 import { describe, expect, test } from "vitest"
+import { blockCodec, CHAIN, certify, childOf, finalize, genesis, proposalOf, type TestBlock } from "../src/chain.ts"
 import {
-  blockCodec,
-  CHAIN,
-  certify,
-  chainOn,
-  childOf,
-  ed25519,
-  finalize,
-  genesis,
-  participants,
-  proposalOf,
-  type TestBlock,
-} from "../src/chain.ts"
-import { makeDisks } from "../src/cluster.ts"
-import { simulate } from "../src/scheduler.ts"
-
-const chain = chainOn(genesis, 1, 30)
-const at = (height: number): TestBlock => chain[height - 1]!
-const PEER = new Uint8Array(32).fill(7)
-const standsOnGenesis = { deliverAfter: anchorOf(genesis) }
-
-/** A peer, and what it was asked. */
-class FakePeer implements BlockTransport {
-  readonly asked: Array<BlockRequest> = []
-  readonly peers = Effect.succeed([PEER])
-  blamed = 0
-  answer: (request: BlockRequest) => Uint8Array | undefined = () => undefined
-  readonly request = (_peer: Uint8Array, request: BlockRequest) =>
-    Effect.sync(() => {
-      this.asked.push(request)
-      return this.answer(request)
-    })
-  readonly blame = () => Effect.sync(() => void this.blamed++)
-}
-
-/** Answers everything about the chain truly. */
-const knowsAll = (request: BlockRequest): Uint8Array | undefined => {
-  const block = chain.find(({ height, digest }) =>
-    request.tag === "block" ? bytesKey(digest) === bytesKey(request.digest) : height === request.height,
-  )
-  if (block === undefined) return undefined
-  const bytes = encodeBlock(blockCodec, block)
-  return request.tag === "block" ? bytes : new Uint8Array([...encode(finalizationCodec, finalize(block)), ...bytes])
-}
-
-/** Acknowledges after a while, in the order of delivery. */
-class FakeExecutor implements ExecutorPort<TestBlock> {
-  readonly delivered: Array<TestBlock> = []
-  readonly acks: Array<Ack> = []
-  acknowledges = true
-  stopsAt = 0
-  readonly propose = () => Effect.never
-  readonly verify = () => Effect.never
-  readonly finalized = (block: TestBlock, ack: Ack) =>
-    Effect.gen({ self: this }, function* () {
-      if (block.height === this.stopsAt) return yield* new ExecutorStopped({ cause: undefined })
-      this.delivered.push(block)
-      this.acks.push(ack)
-      if (this.acknowledges) yield* Effect.forkDetach(Effect.map(Effect.sleep(5), () => ack.acknowledge()))
-    })
-  get heights(): ReadonlyArray<number> {
-    return this.delivered.map(({ height }) => height)
-  }
-}
-
-const makeDisk = (seed = 1) => makeDisks(seed, 1, 5)[0]!
-
-const open = Effect.fnUntraced(function* (
-  disk: MemoryDisk,
-  peer: BlockTransport = new FakePeer(),
-  options: Partial<MarshalOptions<TestBlock>> = {},
-) {
-  const storage = yield* disk.open("marshal", MARSHAL_MAPS)
-  return yield* makeMarshal({
-    chainId: CHAIN,
-    genesis,
-    codec: blockCodec,
-    verify: (finalization) => verifyFinalization(ed25519, participants, CHAIN, finalization),
-    transport: peer,
-    ...options,
-  }).pipe(Effect.provideService(Storage, storage))
-})
-
-const run = <A, E>(program: Effect.Effect<A, E, Scope.Scope>, seed = 1): A => {
-  const { exit } = simulate(seed, Effect.scoped(program))
-  if (Exit.isFailure(exit)) throw new Error(`failed: ${exit.cause}`, { cause: exit.cause })
-  return exit.value
-}
-
-const failureOf = <A, E>(exit: Exit.Exit<A, E>): E => {
-  if (Exit.isSuccess(exit)) throw new Error("it succeeded")
-  return Option.getOrThrow(Cause.findErrorOption(exit.cause))
-}
-
-/** Opens the environment beside the marshal. */
-const beside = <A>(disk: MemoryDisk, use: (storage: StorageShape) => Effect.Effect<A, StorageError>) =>
-  Effect.scoped(Effect.flatMap(disk.open("marshal", MARSHAL_MAPS), use))
-
-const readAll = (disk: MemoryDisk) =>
-  beside(disk, (storage) => Effect.sync(() => MARSHAL_MAPS.map((map) => [map, storage.scan(map, {})] as const)))
-
-const rowsOf = (disk: MemoryDisk, map: (typeof MARSHAL_MAPS)[number]) =>
-  beside(disk, (storage) => Effect.sync(() => storage.scan(map, {})))
-
-const storeAll = (marshal: Marshal<TestBlock>, blocks: ReadonlyArray<TestBlock>) =>
-  Effect.forEach(blocks, (block) => marshal.verified(block.context.round, block), {
-    concurrency: "unbounded",
-    discard: true,
-  })
+  at,
+  beside,
+  chain,
+  FakeExecutor,
+  FakePeer,
+  failureOf,
+  knowsAll,
+  makeDisk,
+  open,
+  readAll,
+  rowsOf,
+  run,
+  standsOnGenesis,
+  storeAll,
+} from "./marshal-world.ts"
 
 describe("environments", () => {
   const refusal = (options: Partial<MarshalOptions<TestBlock>>, ...spoilt: ReadonlyArray<Change>) => {
@@ -257,49 +147,6 @@ describe("durability", () => {
         expect(failureOf(yield* Fiber.await(waiting))).toMatchObject({ _tag: "MarshalStopped" })
       }),
     )
-  })
-
-  test("crash points M1 to M7: a history cut at every one of its writes, and every few milliseconds, is delivered whole in the end", () => {
-    const history = Effect.fnUntraced(function* (disk: MemoryDisk, anchor: Anchor, executor: FakeExecutor) {
-      const peer = new FakePeer()
-      peer.answer = knowsAll
-      const marshal = yield* open(disk, peer, { pendingAcksMax: 4 })
-      yield* marshal.start(executor, { deliverAfter: anchor })
-      for (const block of chain.slice(0, 12)) {
-        if (block.height % 3 !== 0) yield* marshal.verified(block.context.round, block)
-        if (block.height % 2 === 0) yield* marshal.report(finalize(block))
-      }
-      yield* Effect.sleep("1 minute")
-      return yield* marshal.processedHeight
-    })
-    /** Goes on from what the first incarnation left: half of what it was given became durable in the executor. */
-    const resume = (disk: MemoryDisk, before: FakeExecutor, what: string): number => {
-      disk.crash()
-      const durable = before.delivered[Math.floor(before.delivered.length / 2) - 1] ?? genesis
-      const executor = new FakeExecutor()
-      expect(run(history(disk, anchorOf(durable), executor)), what).toBe(12)
-      const expected = Array.from({ length: 12 - durable.height }, (_, i) => durable.height + 1 + i)
-      expect(executor.heights, what).toEqual(expected)
-      return before.heights.filter((height) => executor.heights.includes(height)).length
-    }
-
-    let redelivered = 0
-    for (let n = 1; ; n++) {
-      const [disk, before] = [makeDisk(n), new FakeExecutor()]
-      disk.faults = faultAt(n, "io", { environment: "marshal", name: "write" })
-      const { exit } = simulate(n, Effect.scoped(history(disk, anchorOf(genesis), before)))
-      if (Exit.isSuccess(exit) && exit.value === 12) {
-        expect(n, "writes").toBeGreaterThan(10)
-        break
-      }
-      redelivered += resume(disk, before, `failed write ${n}`)
-    }
-    for (let ms = 1; ms < 400; ms += 3) {
-      const [disk, before] = [makeDisk(ms), new FakeExecutor()]
-      simulate(ms, Effect.scoped(Effect.timeoutOption(history(disk, anchorOf(genesis), before), ms)))
-      redelivered += resume(disk, before, `power cut at ${ms} ms`)
-    }
-    expect(redelivered).toBeGreaterThan(20)
   })
 })
 
