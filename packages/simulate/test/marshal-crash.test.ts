@@ -3,7 +3,7 @@
  * it as if nothing had happened (spec consensus §3.10, crash points M1 to M11).
  * Method: a life without faults counts the calls of a path. Then every write of it meets every fault, and a sample of the
  * reads too: what is left is judged row by row against what callers were told, and the same script, run again over it,
- * must end in the environment of the life without faults. Canaries: a store that tears its writes, one that promises early.
+ * must end in the environment of the life without faults (F-20, F-24). Canaries: a store that tears its writes, one that promises early.
  */
 import { decode } from "@coppice/codec"
 import {
