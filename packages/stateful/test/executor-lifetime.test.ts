@@ -27,6 +27,7 @@ describe("the end", () => {
       yield* quiet
       const open = yield* Effect.forkChild(verify(chain.grow(a, 2)))
       yield* quiet
+      expect(yield* executor.databases).toBe(set)
       const ending = yield* Effect.forkChild(end)
       yield* quiet
       expect(log).toEqual(["cancel 1"])
@@ -38,6 +39,7 @@ describe("the end", () => {
       expect(set.durable.height).toBe(1)
       yield* executor.stopped
       expect(yield* Effect.flip(propose(a, 3))).toBeInstanceOf(ExecutorStopped)
+      expect(yield* Effect.flip(executor.databases)).toBeInstanceOf(ExecutorStopped)
     }),
   )
 

@@ -12,7 +12,7 @@
  * need be, delays no finalization and no other request (INV-42). The mailbox is bounded by what it can hold: at most
  * `requestsMax` requests, each with one job, and the ack window of finalized blocks.
  */
-import { type Block, type BlockSource, type ExecutorPort, Height } from "@coppice/consensus"
+import { type Block, type BlockSource, type ExecutorPort, type ExecutorStopped, Height } from "@coppice/consensus"
 import { Clock, Context, Deferred, Effect, Metric, Queue, Random, type Scope, Semaphore, Tracer } from "effect"
 import type { Application } from "../application.ts"
 import type { DatabaseSet, Databases, SealedSet } from "../database-set.ts"
@@ -70,6 +70,8 @@ export interface Executor<B extends Block, M extends Databases> {
   /** Waits for the end: fails with the fatal error, succeeds after a clean shutdown. */
   readonly stopped: Effect.Effect<void, FatalError>
   readonly set: DatabaseSet<M>
+  /** The set, for whoever reads or serves it while the executor lives. Nobody but the executor prunes it. */
+  readonly databases: Effect.Effect<DatabaseSet<M>, ExecutorStopped>
 }
 
 const limitsOf = (given: Partial<ExecutorLimits> = {}): ExecutorLimits => {
@@ -170,6 +172,7 @@ const make = <B extends Block, M extends Databases>(
       status: Effect.sync(() => shell.status),
       stopped: Deferred.await(ended),
       set: options.set,
+      databases: Effect.suspend(() => (shell.end === undefined ? Effect.succeed(options.set) : Effect.fail(shell.end))),
     }
   })
 

@@ -171,6 +171,11 @@ export class Shell<B extends Block, M extends Databases> {
     return Effect.exit(Deferred.await(this.#services.ended))
   }).pipe(Effect.andThen(Effect.suspend(() => Fiber.awaitAll([...this.#fibers]))))
 
+  /** What callers hear once the executor has stopped. */
+  get end(): ExecutorStopped | undefined {
+    return this.#stopped
+  }
+
   /** Figures of the core, and of the flushes. */
   get status(): CoreFigures & { readonly flushes: number; readonly flushSecondsLast: number } {
     return { ...figuresOf(this.#core), flushes: this.#flushes, flushSecondsLast: this.#flushSecondsLast }

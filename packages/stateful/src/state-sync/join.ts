@@ -134,7 +134,7 @@ class JoinShell<B extends Block, M extends Databases> {
   }
 
   readonly databases: Effect.Effect<DatabaseSet<M>, ExecutorStopped> = Effect.suspend(() =>
-    Effect.map(Deferred.await(this.#ready), ({ set }) => set),
+    Effect.flatMap(Deferred.await(this.#ready), ({ databases }) => databases),
   )
 
   readonly status: Effect.Effect<JoinStatus> = Effect.suspend(() => {
@@ -262,8 +262,8 @@ class JoinShell<B extends Block, M extends Databases> {
       ack.acknowledge()
       if (handover && --this.#handedOver === 0 && this.#completeAt !== undefined) this.#complete()
     }
-    const passedOn = port.finalized(block, { acknowledge, cancel: () => ack.cancel() })
-    Effect.runForkWith(this.#context)(Effect.ignore(passedOn))
+    // In this turn, so that deliveries keep their order; an executor that has stopped cancels the ack itself.
+    Effect.runSyncExit(port.finalized(block, { acknowledge, cancel: () => ack.cancel() }))
   }
 
   #complete(): void {
