@@ -31,7 +31,6 @@ import {
   type ExecutorLimits,
   GenesisTargetsMismatch,
   openSyncPlan,
-  type Pruning,
   SET_MAPS,
   type SetOpenError,
 } from "@coppice/stateful"
@@ -237,14 +236,6 @@ export const openNode = Effect.fn("Node.open")(function* <B extends Block, M ext
   return yield* start(options, metrics).pipe(Effect.provideService(Metric.MetricRegistry, metrics))
 })
 
-/** Prunes the databases to the oldest height that they can go back to. Blocks are kept. */
-const pruneDatabases = (interval: number): Pruning => ({
-  interval,
-  retainedSetBlocks: 0,
-  retainedMarshalBlocks: 0,
-  marshal: () => Effect.void,
-})
-
 const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
   options: NodeOptions<B, M>,
   metrics: Metric.MetricRegistry,
@@ -276,7 +267,7 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
     storage: setStorage,
     source: marshal,
     limits: executorLimits,
-    pruning: pruneDatabases(pruneInterval),
+    pruning: { interval: pruneInterval },
     ...(rewindHeights === undefined ? {} : { rewindHeights }),
   })
   isAccepted = true

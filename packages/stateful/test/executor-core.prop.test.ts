@@ -35,10 +35,7 @@ const FAULTS: ReadonlyArray<Fault | undefined> = [
 ]
 
 const ACKS = 4
-const SCHEDULE = pruneSchedule(
-  { interval: 1, retainedMarshalBlocks: 1, retainedSetBlocks: 0 },
-  { pendingAcksMax: ACKS, rewindHeights: 8, offset: 0 },
-)
+const SCHEDULE = pruneSchedule({ interval: 1, marshalBlocks: ACKS + 2 }, { rewindHeights: ACKS + 1 }, 0)
 
 /** What a run met, to tell that the property is not vacuous. */
 interface Seen {

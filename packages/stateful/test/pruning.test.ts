@@ -16,8 +16,9 @@ import { HeightNotRetained } from "../src/index.ts"
 import { advance, openSet } from "./support/chain.ts"
 import { CoreWorld, GENESIS, tagOf, type WorldOptions } from "./support/core-world.ts"
 import { Disk } from "./support/disk.ts"
+import { ModelSet } from "./support/model-set.ts"
 import { quiet, started } from "./support/running-executor.ts"
-import { TOY_GENESIS, type ToyBlock } from "./support/toy-chain.ts"
+import { TOY_GENESIS, type ToyBlock, ToyChain } from "./support/toy-chain.ts"
 
 /** Finalizes a chain of a height, flushing each block before the next or several at once. */
 const grown = (world: CoreWorld, heights: number, flushEvery = 1) => {
@@ -33,13 +34,11 @@ const grown = (world: CoreWorld, heights: number, flushEvery = 1) => {
   return block
 }
 
-const scheduled = (acks: number, interval: number, marshal: number, set: number, offset = 0): WorldOptions => {
-  const config = { interval, retainedMarshalBlocks: marshal, retainedSetBlocks: set }
-  return {
-    pendingAcksMax: acks,
-    schedule: pruneSchedule(config, { pendingAcksMax: acks, rewindHeights: 64, offset }),
-  }
-}
+/** Acks in flight, heights from prune to prune, and what marshal and the set keep beyond the ack window and one. */
+const scheduled = (acks: number, interval: number, marshal: number, set: number, offset = 0): WorldOptions => ({
+  pendingAcksMax: acks,
+  schedule: pruneSchedule({ interval, marshalBlocks: acks + 1 + marshal }, { rewindHeights: acks + 1 + set }, offset),
+})
 
 describe("schedule", () => {
   test("one ack, every third height, 3 and 1 more blocks: the first prune is at height 6, marshal to 2, set to 4", () => {
@@ -126,18 +125,13 @@ describe("schedule", () => {
     expect(tagOf(failing)).toBe("PruneFailed")
   })
 
-  test("F61 F32 a configuration that keeps too little is a mistake of the programmer", () => {
-    const bounds = { pendingAcksMax: 3, rewindHeights: 6, offset: 0 }
-    const sound = { interval: 2, retainedMarshalBlocks: 2, retainedSetBlocks: 2 }
-    expect(pruneSchedule(sound, bounds)).toMatchObject({ marshalWindow: 6, setWindow: 6 })
-    for (const wrong of [
-      { interval: 0 },
-      { interval: 1.5 },
-      { retainedMarshalBlocks: 1 },
-      { retainedSetBlocks: -1 },
-      { retainedSetBlocks: 3, retainedMarshalBlocks: 3 },
-    ]) {
-      expect(() => pruneSchedule({ ...sound, ...wrong }, bounds), JSON.stringify(wrong)).toThrow(RangeError)
+  test("F61 a configuration by which marshal keeps less than the set is a mistake of the programmer", () => {
+    const set = { rewindHeights: 6 }
+    expect(pruneSchedule({ interval: 2, marshalBlocks: 6 }, set, 0)).toMatchObject({ marshalWindow: 6, setWindow: 6 })
+    for (const wrong of [{ interval: 0 }, { interval: 1.5 }, { marshalBlocks: 5 }, { marshalBlocks: Number.NaN }]) {
+      expect(() => pruneSchedule({ interval: 2, marshalBlocks: 6, ...wrong }, set, 0), JSON.stringify(wrong)).toThrow(
+        RangeError,
+      )
     }
   })
 })
@@ -155,6 +149,13 @@ const finalizedChain = Effect.fnUntraced(function* (
   }
 })
 
+/** A set that can go back to so many heights. */
+const keeping = (rewindHeights: number): ModelSet => {
+  const set = new ModelSet(ToyChain.start)
+  set.rewindHeights = rewindHeights
+  return set
+}
+
 describe("executor", () => {
   it.effect("prunes the set, then marshal; a prune that hangs delays no block and no ack", () =>
     Effect.gen(function* () {
@@ -163,11 +164,10 @@ describe("executor", () => {
       const world = yield* started({
         pruning: {
           interval: 1,
-          retainedMarshalBlocks: 2,
-          retainedSetBlocks: 1,
-          marshal: (height) => Effect.sync(() => void marshal.push(height)),
+          marshal: { blocks: 5, prune: (height) => Effect.sync(() => void marshal.push(height)) },
         },
         acks: 2,
+        set: keeping(4),
       })
       world.set.pruneGate = Deferred.await(gate)
       yield* finalizedChain(world, 9)
@@ -185,8 +185,9 @@ describe("executor", () => {
   it.effect("a prune that fails stops the executor with what it wanted to keep", () =>
     Effect.gen(function* () {
       const world = yield* started({
-        pruning: { interval: 1, retainedMarshalBlocks: 0, retainedSetBlocks: 0, marshal: () => Effect.void },
+        pruning: { interval: 1 },
         acks: 1,
+        set: keeping(2),
       })
       world.set.pruneGate = Effect.fail(new StorageWriteFailed({ environment: "toy", reason: "io", cause: "broken" }))
       yield* finalizedChain(world, 3).pipe(Effect.ignore)
@@ -204,8 +205,9 @@ describe("executor", () => {
       for (let seed = 0; seed < 12; seed++) {
         const world = yield* Effect.provideService(
           started({
-            pruning: { interval: 4, retainedMarshalBlocks: 0, retainedSetBlocks: 0, marshal: () => Effect.void },
+            pruning: { interval: 4 },
             acks: 1,
+            set: keeping(2),
           }),
           Random.Random,
           { nextDoubleUnsafe: () => seed / 12, nextIntUnsafe: () => seed },

@@ -21,7 +21,7 @@ import type { CoreFigures } from "./core.ts"
 import { type FatalError, FlushFailed, type StartupError } from "./errors.ts"
 import { executorMetrics } from "./metrics.ts"
 import type { Event } from "./protocol.ts"
-import { type PruneConfig, pruneSchedule } from "./pruning.ts"
+import { pruneSchedule } from "./pruning.ts"
 import { Shell } from "./shell.ts"
 
 /** What the executor may hold. */
@@ -50,10 +50,17 @@ export interface ExecutorOptions<B extends Block, M extends Databases> {
   readonly covered?: boolean
 }
 
-/** Automatic pruning; see `pruning.ts`. */
-export interface Pruning extends PruneConfig {
-  /** Lets marshal forget the finalized blocks below a height. */
-  readonly marshal: (height: Height) => Effect.Effect<void>
+/** Automatic pruning of the set, to what it can go back to, and of the marshal's blocks; see `pruning.ts`. */
+export interface Pruning {
+  /** Heights from one prune to the next; at least 1. */
+  readonly interval: number
+  /** Without it blocks are kept for ever. */
+  readonly marshal?: {
+    /** Finalized blocks to keep, the newest durable one included: at least the set's `rewindHeights`. */
+    readonly blocks: number
+    /** Forgets the finalized blocks below a height. */
+    readonly prune: (height: Height) => Effect.Effect<void>
+  }
 }
 
 /** What the executor is doing: the core's figures, and its flushes. */
@@ -99,7 +106,11 @@ const scheduleOf = Effect.fnUntraced(function* <B extends Block, M extends Datab
   }
   if (pruning === undefined) return undefined
   const offset = yield* Random.nextIntBetween(0, Math.max(1, pruning.interval) - 1)
-  return pruneSchedule(pruning, { pendingAcksMax, rewindHeights, offset })
+  return pruneSchedule(
+    { interval: pruning.interval, marshalBlocks: pruning.marshal?.blocks ?? rewindHeights },
+    set,
+    offset,
+  )
 })
 
 /** What an earlier executor applied over the same open set and did not flush becomes durable. */

@@ -1,8 +1,8 @@
 /**
  * Automatic pruning: when what nobody can ask for any more is forgotten, and how far.
  *
- *   heights   ... | forgotten everywhere | marshal only | set and marshal | ack window + 1 | durable
- *                                        ^ marshal      ^ set             ^ rewindable in any case
+ *   heights   ... | forgotten everywhere | marshal only | set and marshal .... durable
+ *                                        ^ marshal      ^ set: the oldest height it can go back to
  *
  * Terms: a prune is *due* when durability passes a height of the schedule: one height in `interval`, shifted by an offset
  * that differs between validators, so that they do not prune in lockstep. Both boundaries count back from what is durable.
@@ -16,51 +16,36 @@ import { PruneFailed } from "./errors.ts"
 import type { Outcome, State } from "./protocol.ts"
 import { type Core, startJob, stop } from "./state.ts"
 
-/** How much is kept beyond the ack window and one block. */
+/** When and how far to prune. The set keeps what it can go back to: its `rewindHeights`. */
 export interface PruneConfig {
   /** Heights from one prune to the next; at least 1. */
   readonly interval: number
-  /** Blocks that marshal keeps for others to fetch; at least as many as the set. */
-  readonly retainedMarshalBlocks: number
-  /** Blocks whose state can still be gone back to, proven and synced from. */
-  readonly retainedSetBlocks: number
+  /** Finalized blocks that marshal keeps for others to fetch, the newest durable one included: at least as many as the set. */
+  readonly marshalBlocks: number
 }
 
 /** When to prune, and how many heights stay. */
 export interface PruneSchedule {
   readonly interval: number
+  /** In `[0, interval)`. */
   readonly offset: number
   readonly marshalWindow: number
   readonly setWindow: number
-}
-
-/** What a schedule must respect. */
-export interface PruneBounds {
-  readonly pendingAcksMax: number
-  /** Heights that the set can go back to. */
-  readonly rewindHeights: number
-  /** In `[0, interval)`. */
-  readonly offset: number
 }
 
 const atLeast = (name: string, value: number, least: number) => {
   if (!Number.isSafeInteger(value) || value < least) throw new RangeError(`${name} is at least ${least}, got ${value}`)
 }
 
-/** The schedule of a configuration. Throws RangeError for one that keeps less than is needed, or more than the set can (F61). */
-export const pruneSchedule = (config: PruneConfig, bounds: PruneBounds): PruneSchedule => {
-  const { interval, retainedMarshalBlocks, retainedSetBlocks } = config
+/** The schedule of a configuration. Throws RangeError for one by which marshal keeps less than the set (F61). */
+export const pruneSchedule = (
+  { interval, marshalBlocks }: PruneConfig,
+  set: { readonly rewindHeights: number },
+  offset: number,
+): PruneSchedule => {
   atLeast("interval", interval, 1)
-  atLeast("retainedSetBlocks", retainedSetBlocks, 0)
-  atLeast("retainedMarshalBlocks", retainedMarshalBlocks, retainedSetBlocks)
-  const base = bounds.pendingAcksMax + 1
-  atLeast("rewindHeights of the set", bounds.rewindHeights, base + retainedSetBlocks)
-  return {
-    interval,
-    offset: bounds.offset,
-    marshalWindow: base + retainedMarshalBlocks,
-    setWindow: base + retainedSetBlocks,
-  }
+  atLeast("marshalBlocks", marshalBlocks, set.rewindHeights)
+  return { interval, offset, marshalWindow: marshalBlocks, setWindow: set.rewindHeights }
 }
 
 /** Durability has moved on from `before`: prunes if a height of the schedule lies between. */

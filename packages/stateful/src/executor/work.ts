@@ -75,7 +75,7 @@ const prune = <B extends Block, M extends Databases>(
   Effect.flatMap(started, (done) =>
     set.prune(work.set).pipe(
       Effect.catchTag("HeightNotRetained", () => Effect.void),
-      Effect.andThen(pruning!.marshal(work.marshal)),
+      Effect.andThen(pruning?.marshal?.prune(work.marshal) ?? Effect.void),
       Effect.as((): Result<B, M> => {
         done()
         return { kind: "done" }

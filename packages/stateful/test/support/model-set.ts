@@ -90,7 +90,7 @@ export class ModelSet implements DatabaseSet<ModelDatabases> {
   /** Nothing executes in these tests that goes back or serves. */
   readonly rewind = (): Effect.Effect<never> => Effect.die("not used here")
   readonly lease = (): Effect.Effect<never> => Effect.die("not used here")
-  readonly rewindHeights = 64
+  rewindHeights = 64
   /** Heights that were pruned to, in order. */
   readonly prunes: number[] = []
   /** What pruning does besides being written down. */
