@@ -8,6 +8,8 @@ import {
   type NoNode,
 } from "@coppice/node"
 import type { VerdictsDiverged } from "@coppice/simulate"
+import type { DivergenceUnreadable } from "@coppice/stateful/diagnosis"
+import type { ReplayRefused } from "./commands/replay.ts"
 import type { SimulationFailed, UnknownScenario } from "./commands/simulate.ts"
 import type { Vacuous } from "./commands/torture.ts"
 import type { NoDevnet, NodeSilent } from "./commands/transfer.ts"
@@ -33,6 +35,8 @@ type Known =
   | NoDevnet
   | NoNode
   | NodeSilent
+  | ReplayRefused
+  | DivergenceUnreadable
 
 const isTagged = (error: unknown): error is Known => error instanceof Error && "_tag" in error
 
@@ -84,6 +88,13 @@ export const explainFailure = (error: unknown): Explanation | undefined => {
       return {
         what: `no answer from ${error.url}: ${error.cause instanceof Error ? error.cause.message : String(error.cause)}`,
         advice: "Start the devnet, name a validator with --url, or give the --nonce yourself.",
+      }
+    case "ReplayRefused":
+      return { what: error.reason, advice: error.advice }
+    case "DivergenceUnreadable":
+      return {
+        what: `the file is no divergence bundle for this application: ${error.reason}`,
+        advice: "Name a file that this version of the program wrote, and the application it is about.",
       }
     default:
       return explain(error)

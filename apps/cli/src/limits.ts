@@ -26,3 +26,5 @@ export const SEEDS_MAX = 1_000_000
 export const SHOWN_SCHEDULE_MAX = 60
 /** Runs in which a failed seed's schedule is shrunk. */
 export const SHRINK_RUNS_MAX = 100
+/** Calls before the first difference that a replay shows. */
+export const REPLAY_CALLS_SHOWN = 5

@@ -12,6 +12,7 @@ import { Cause, Effect, Exit, References, Runtime } from "effect"
 import { CliError, Command } from "effect/cli"
 import { devnet } from "./commands/devnet.ts"
 import { inspect } from "./commands/inspect.ts"
+import { replay } from "./commands/replay.ts"
 import { simulate } from "./commands/simulate.ts"
 import { torture } from "./commands/torture.ts"
 import { transfer } from "./commands/transfer.ts"
@@ -20,7 +21,7 @@ import { endWithReader } from "./signals.ts"
 
 const coppice = Command.make("coppice").pipe(
   Command.withDescription("Replicated state machines with proven state"),
-  Command.withSubcommands([devnet, inspect, transfer, simulate, torture]),
+  Command.withSubcommands([devnet, inspect, replay, transfer, simulate, torture]),
 )
 
 const say = (exit: Exit.Exit<unknown, unknown>): number => {

@@ -58,6 +58,8 @@ export interface NodePaths {
   readonly lock: string
   readonly holder: string
   readonly marshal: string
+  /** Directory of divergence bundles. */
+  readonly divergence: string
 }
 
 /** Paths of a node's directory. Pure. */
@@ -70,6 +72,7 @@ export const nodePaths = (directory: string): NodePaths => {
     lock: join(root, "lock"),
     holder: join(root, "lock.json"),
     marshal: join(root, "marshal"),
+    divergence: join(root, "divergence"),
   }
 }
 

@@ -48,6 +48,7 @@ import {
   setPath,
   writeConfig,
 } from "./directory.ts"
+import { divergenceFiles } from "./divergence-files.ts"
 import { type NodeFailure, type NodeOpenError, SecretUnreadable } from "./errors.ts"
 import { explain } from "./explain.ts"
 import { guardEnvironment } from "./guard.ts"
@@ -88,6 +89,8 @@ export interface NodeOptions<B extends Block, M extends Databases> {
   readonly limits?: Partial<NodeLimits>
   readonly hasher?: Hasher
   readonly ed25519?: Ed25519
+  /** See `StartOptions`. */
+  readonly development?: boolean
 }
 
 /** A running node. It lives as long as its scope. */
@@ -268,6 +271,8 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
     source: marshal,
     limits: executorLimits,
     pruning: { interval: pruneInterval },
+    onDivergence: divergenceFiles(paths),
+    development: options.development ?? false,
     ...(rewindHeights === undefined ? {} : { rewindHeights }),
   })
   isAccepted = true

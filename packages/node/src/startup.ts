@@ -23,6 +23,13 @@ import {
   type SetOpenError,
   type StartupError,
 } from "@coppice/stateful"
+import {
+  CallOrder,
+  guardDeterminism,
+  type RecorderOptions,
+  recordDivergence,
+  trackForks,
+} from "@coppice/stateful/diagnosis"
 import type { StorageShape } from "@coppice/storage"
 import { Effect, type Scope } from "effect"
 
@@ -39,6 +46,13 @@ export interface StartOptions<B extends Block, M extends Databases> {
   readonly rewindHeights?: number
   /** When databases and blocks are pruned; never when not given. */
   readonly pruning?: Pruning
+  /** Takes divergence bundles; when not given none are made. */
+  readonly onDivergence?: RecorderOptions["write"]
+  /**
+   * Executes every block twice, in shuffled surroundings, and asserts the legal order of calls. Slower: for development.
+   * Off when not given.
+   */
+  readonly development?: boolean
 }
 
 /** An executor that is ready for delivery after `anchor`. */
@@ -48,11 +62,29 @@ export interface StartedExecutor<B extends Block, M extends Databases> {
   readonly anchor: Anchor
 }
 
+/** The application as its executor runs it, watched as the options say, and the set it is watched on. */
+const watched = <B extends Block, M extends Databases>(
+  { application, chainId, onDivergence, development = false }: StartOptions<B, M>,
+  open: DatabaseSet<M>,
+  order: CallOrder,
+) => {
+  if (onDivergence === undefined && !development) return { application, set: open }
+  const tracked = trackForks(open)
+  // The order is asserted on batches as they are, so it comes first; what records sees what all others make of a block.
+  const checked = development ? guardDeterminism(order.application(application), tracked) : application
+  if (onDivergence === undefined) return { application: checked, set: tracked.set }
+  const versions = { node: process.versions.node }
+  return {
+    application: recordDivergence(checked, tracked, { chainId, versions, write: onDivergence }),
+    set: tracked.set,
+  }
+}
+
 /** Opens the set, settles where it stands, and starts its executor in the scope. Errors: see the types; nothing runs then. */
 export const startExecutor = Effect.fn("Node.startExecutor")(function* <B extends Block, M extends Databases>(
   options: StartOptions<B, M>,
 ): Effect.fn.Return<StartedExecutor<B, M>, SetOpenError | ReconcileError | StartupError, Scope.Scope> {
-  const { application, source, limits, pruning, rewindHeights } = options
+  const { source, limits, pruning, rewindHeights } = options
   const plan = yield* openSyncPlan(options)
   const set = yield* openDatabaseSet({
     ...options,
@@ -60,12 +92,13 @@ export const startExecutor = Effect.fn("Node.startExecutor")(function* <B extend
     ...(rewindHeights === undefined ? {} : { rewindHeights }),
   })
   const anchor = yield* reconcile(set, plan, source)
+  const order = new CallOrder(source.pendingAcksMax)
   const executor = yield* Executor.make({
-    application,
-    set,
+    ...watched(options, set, order),
     source,
     ...(limits === undefined ? {} : { limits }),
     ...(pruning === undefined ? {} : { pruning }),
   })
-  return { executor, set, anchor }
+  if (options.development !== true) return { executor, set, anchor }
+  return { executor: { ...executor, port: order.port(executor.port) }, set, anchor }
 })

@@ -44,3 +44,8 @@ export const PENDING_BYTES_MAX = 256 * 1024 * 1024
 export const REQUESTS_MAX = 256
 /** Blocks that one recovery holds while it walks back; a longer walk goes on in further windows of this length. */
 export const RECOVERY_BLOCKS_MAX = 256
+
+/** Text of the calls in one divergence bundle; a longer record is cut. */
+export const DIVERGENCE_CALLS_BYTES_MAX = 16 * 1024 * 1024
+/** Divergence bundles that one executor's lifetime writes: peers decide how many bad blocks there are. */
+export const DIVERGENCE_FILES_MAX = 16

@@ -8,14 +8,30 @@
 import type { HookTools } from "../application.ts"
 import type { Batches, Databases } from "../database-set.ts"
 
-/** What a call on a batch passes through; `call` makes it. */
-export type Intercept = (member: string, method: string, args: ReadonlyArray<unknown>, call: () => unknown) => unknown
+/** What a call on a batch passes through; `call` makes it. `args` is undefined where a property is read. */
+export type Intercept = (
+  member: string,
+  method: string,
+  args: ReadonlyArray<unknown> | undefined,
+  call: () => unknown,
+) => unknown
+
+/** Whether reading a property runs code: it is a call like any other. */
+const isAccessor = (of: object, key: string): boolean => {
+  for (let at: object | null = of; at !== null; at = Object.getPrototypeOf(at) as object | null) {
+    const found = Object.getOwnPropertyDescriptor(at, key)
+    if (found !== undefined) return found.get !== undefined
+  }
+  return false
+}
 
 const through = (member: string, batch: object, intercept: Intercept): object =>
   new Proxy(batch, {
     get: (target, key) => {
+      if (typeof key !== "string") return Reflect.get(target, key, target)
+      if (isAccessor(target, key)) return intercept(member, key, undefined, () => Reflect.get(target, key, target))
       const value: unknown = Reflect.get(target, key, target)
-      if (typeof value !== "function" || typeof key !== "string") return value
+      if (typeof value !== "function") return value
       return (...args: ReadonlyArray<unknown>) => intercept(member, key, args, () => Reflect.apply(value, target, args))
     },
   })

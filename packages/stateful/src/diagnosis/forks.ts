@@ -11,6 +11,7 @@ import type { Hook, HookTools } from "../application.ts"
 import type { Batches, DatabaseSet, Databases, SealedSet } from "../database-set.ts"
 import { HookRun } from "../executor/hook-run.ts"
 import { runHook } from "../hooks.ts"
+import { outside } from "./surroundings.ts"
 
 /** A set that knows the state under each of its open batches. */
 export interface TrackedSet<M extends Databases> {
@@ -61,7 +62,7 @@ export const openFork = <M extends Databases, A>(
   { set, parent, hook, stateOf }: ForkOptions<M, A>,
   services: Context.Context<never>,
 ): ForkRun<A> => {
-  const run = new HookRun(set, parent, Effect.runForkWith(services))
+  const run = new HookRun(set, parent, (effect) => outside(() => Effect.runForkWith(services)(effect)))
   return {
     hook: runHook(() => hook(run.batches, run.tools)),
     take: (result) => {

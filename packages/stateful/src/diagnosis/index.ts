@@ -2,7 +2,10 @@
 
 export { runHook } from "../hooks.ts"
 export * from "./batches.ts"
+export * from "./call-log.ts"
 export * from "./call-order.ts"
 export * from "./checked-calls.ts"
 export * from "./determinism-guard.ts"
+export * from "./divergence.ts"
+export * from "./divergence-recorder.ts"
 export * from "./forks.ts"

@@ -56,10 +56,10 @@ export class Surroundings {
       this.consulted.add("Clock")
       return reading
     }
-    const ms = () => note(this.ms(base.currentTimeMillisUnsafe()))
+    const ms = () => note(this.ms(outside(() => base.currentTimeMillisUnsafe())))
     const nanos = (real: bigint) => note(real + BigInt(this.#offsetMs) * NANOS_PER_MS)
-    const wall = () => nanos(base.currentTimeNanosUnsafe())
-    const steady = () => nanos(base.monotonicTimeNanosUnsafe())
+    const wall = () => nanos(outside(() => base.currentTimeNanosUnsafe()))
+    const steady = () => nanos(outside(() => base.monotonicTimeNanosUnsafe()))
     return {
       currentTimeMillisUnsafe: ms,
       currentTimeNanosUnsafe: wall,
@@ -89,6 +89,9 @@ export class Surroundings {
 }
 
 const current = new AsyncLocalStorage<Surroundings>()
+
+/** Runs code that is not the hook's, where it sees the process's own clock and chance. */
+export const outside = <A>(run: () => A): A => current.exit(run)
 
 type AnyFunction = (...args: ReadonlyArray<unknown>) => unknown
 

@@ -1,0 +1,97 @@
+/**
+ * Goal: a planted bug on one node leaves a file, from which `coppice replay` names the first operation that went wrong.
+ * Method: a node with the bug judges a block of the sound application; the command runs in a process of its own.
+ */
+import { readdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { Height, Round } from "@coppice/consensus"
+import { createParticipants, keyPairFromSeed } from "@coppice/crypto"
+import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
+import { keepSecret, nodePaths, openNode } from "@coppice/node"
+import { makeBlockNetwork } from "@coppice/simulate"
+import { openDatabaseSet, SET_MAPS } from "@coppice/stateful"
+import { makeMemoryDisk } from "@coppice/storage"
+import { it } from "@effect/vitest"
+import { Effect } from "effect"
+import { expect } from "vitest"
+import { runToEnd, temporaryDirectory } from "./support/cli.ts"
+import { faulty } from "./support/divergence-app-faulty.ts"
+import { sound } from "./support/divergence-app-sound.ts"
+
+const TRANSACTIONS = [
+  { name: "a", amount: 1n },
+  { name: "bad", amount: 2n },
+]
+
+/** The targets after the transactions, as the sound application has them. */
+const soundTargets = Effect.gen(function* () {
+  const storage = yield* makeMemoryDisk({ chance: () => 0 }).open("set", SET_MAPS)
+  const set = yield* openDatabaseSet({
+    application: sound,
+    chainId: "replay",
+    hasher: nodeHasher,
+    storage,
+    pendingAcksMax: 1,
+  })
+  const batches = set.openBatches(set.tip)
+  for (const { name, amount } of TRANSACTIONS) batches.counts.put(name, amount)
+  return (yield* set.seal(batches)).targets
+})
+
+/** The file that a node with the bug leaves of a sound block. */
+const planted = Effect.fnUntraced(function* (directory: string) {
+  const secret = yield* keepSecret(nodePaths(directory), Effect.succeed(new Uint8Array(32).fill(5)))
+  const { publicKey } = keyPairFromSeed(nodeEd25519, secret)
+  const node = yield* openNode({
+    directory,
+    application: faulty,
+    chainId: "replay",
+    participants: createParticipants([publicKey]),
+    transport: makeBlockNetwork({ latencyMs: { min: 0, max: 1 }, lossChance: 0 }).transport(publicKey),
+  })
+  const { genesis, executor } = node
+  const context = {
+    round: Round(0, 1),
+    leader: publicKey,
+    parent: { view: genesis.context.round.view, digest: genesis.digest },
+  }
+  const block = sound.blocks.make({ height: Height(1), context, targets: yield* soundTargets }, TRANSACTIONS)
+  const walk = [block, genesis].values()
+  expect(yield* executor.port.verify(context, { next: Effect.sync(() => walk.next().value) })).toBe(false)
+  return join(node.paths.divergence, readdirSync(node.paths.divergence)[0]!)
+}, Effect.scoped)
+
+const module = (name: string): string => join(import.meta.dirname, "support", name)
+
+it.live("the right code names the first operation that differs, the wrong code says that it is the one recorded", () =>
+  Effect.gen(function* () {
+    const file = yield* planted(yield* temporaryDirectory)
+    const right = yield* runToEnd("replay", file, "--application", module("divergence-app-faulty.ts"), "--json")
+    expect(JSON.parse(right.out)).toEqual({ tag: "reproduced", calls: 4 })
+    const { out, err, code } = yield* runToEnd("replay", file, "--application", module("divergence-app-sound.ts"))
+    expect(err).toBe("")
+    expect(code).toBe(0)
+    expect(out).toContain("first difference: call 3 of 4")
+    expect(out).toContain('3  recorded  counts.put("bad", {"$int":"3"})')
+    expect(out).toContain('3  here      counts.put("bad", {"$int":"2"})')
+  }).pipe(Effect.scoped),
+)
+
+it.live("a file that is no bundle, and a module that is no application, are refused in a sentence", () =>
+  Effect.gen(function* () {
+    const directory = yield* temporaryDirectory
+    const other = join(directory, "other.json")
+    writeFileSync(other, "{}")
+    for (const args of [
+      [other],
+      [join(directory, "missing.json")],
+      [yield* planted(join(directory, "node")), "--application", join(directory, "missing.ts")],
+      [yield* planted(join(directory, "again"))],
+    ]) {
+      const { err, code } = yield* runToEnd("replay", ...args)
+      expect(code, err).toBe(1)
+      expect(err).toMatch(/^coppice: .*\n? .*/)
+      expect(err).not.toContain("    at ")
+    }
+  }).pipe(Effect.scoped),
+)
