@@ -130,6 +130,19 @@ export abstract class BaseMember<B extends BatchHandle, R, C extends { readonly 
   }
 }
 
+/** Runs a part of a seal to its end, unless the layer that is being sealed is closed between two of its steps. */
+export function* whileSealing<A>(
+  branch: Branch<unknown>,
+  work: Generator<undefined, A, void>,
+): Generator<undefined, A, void> {
+  for (;;) {
+    const step = work.next()
+    if (step.done === true) return step.value
+    yield undefined
+    requireSealing(branch)
+  }
+}
+
 /** Throws `StaleBatch` once the layer that is being sealed is closed. */
 export const requireSealing = (branch: Branch<unknown>): void => {
   if (branch.state === "closed") throw new StaleBatch("seal", branch.id)

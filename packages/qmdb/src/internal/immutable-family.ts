@@ -17,7 +17,7 @@ import { Effect } from "effect"
 import type { ImmutableReader } from "../immutable.ts"
 import type { SealStep } from "../member.ts"
 import { authenticateFloored } from "./authenticate.ts"
-import { requireSealing } from "./base-member.ts"
+import { whileSealing } from "./base-member.ts"
 import type { Branch, Branches } from "./branches.ts"
 import {
   type Family,
@@ -65,10 +65,10 @@ export function* setOperations<K, V>(
   const { keys } = writes
   const order = orderByBytes(keys)
   const buffer = new OperationBuffer(order.length + 1, (order.length + 1) * (format.operationBytes ?? 96))
-  for (const step of inSlices(order.length, (i) => pushSet(format, writes, order[i]!, buffer))) {
-    yield step
-    requireSealing(branch)
-  }
+  yield* whileSealing(
+    branch,
+    inSlices(order.length, (i) => pushSet(format, writes, order[i]!, buffer)),
+  )
   return { buffer, order }
 }
 
@@ -162,19 +162,16 @@ class ImmutableIndex<K, V>
   *seal(batch: Batch<K, V>, branch: Branch<SetContent>): Generator<SealStep, SetContent, void> {
     const { parent, writes } = batch
     const { buffer, order } = yield* setOperations(this.format, writes, branch)
-    const replaced = batch.replaces ? yield* this.replaced(writes, order, parent) : NOTHING
-    requireSealing(branch)
+    const replaced = batch.replaces ? yield* whileSealing(branch, this.replaced(writes, order, parent)) : NOTHING
     const created: Array<KeyText> = []
     this.traces.set(branch, created)
     const first = parent.content!.state.size
-    for (const step of inSlices(order.length, (i) => {
+    const create = (i: number): void => {
       const key = writes.keys.text(order[i]!)
       created.push(key)
       this.keys.create(key, branch, first + i)
-    })) {
-      yield step
-      requireSealing(branch)
     }
+    yield* whileSealing(branch, inSlices(order.length, create))
     const { state, log } = yield* authenticateFloored(this.core.hasher, this.format, batch, branch, buffer)
     this.traces.delete(branch)
     return { state, log, index: { created, replaced } }

@@ -15,7 +15,7 @@ import { LocationPruned } from "../errors.ts"
 import type { KeylessReader } from "../keyless.ts"
 import type { SealStep } from "../member.ts"
 import { authenticateFloored } from "./authenticate.ts"
-import { requireSealing } from "./base-member.ts"
+import { whileSealing } from "./base-member.ts"
 import type { Branch, Branches } from "./branches.ts"
 import {
   type Family,
@@ -54,13 +54,11 @@ export function* appendOperations<V>(
 ): Generator<undefined, OperationBuffer, void> {
   const { count } = values
   const buffer = new OperationBuffer(count + 1, (count + 1) * (format.operationBytes ?? 64))
-  for (const step of inSlices(count, (n) => {
+  const push = (n: number): void => {
     const at = buffer.reserve(appendBytes(format, values.length(n)), 0)
     values.copyTo(n, buffer.store, writeAppendHead(buffer.store.bytes, at))
-  })) {
-    yield step
-    requireSealing(branch)
   }
+  yield* whileSealing(branch, inSlices(count, push))
   return buffer
 }
 

@@ -14,7 +14,7 @@ import type { Change } from "@coppice/storage"
 import { PruneRefused, RewindRefused } from "../errors.ts"
 import { REWIND_COMMITS_MAX, TRIM_OPERATIONS_MAX } from "../limits.ts"
 import type { Flush, MemberHome, MemberWrite, SealStep } from "../member.ts"
-import { BaseMember, requireSealing, type Sealed } from "./base-member.ts"
+import { BaseMember, type Sealed, whileSealing } from "./base-member.ts"
 import type { Branch } from "./branches.ts"
 import type { Family, LogIndex, Undo } from "./family.ts"
 import type { LogView } from "./log-proofs.ts"
@@ -127,8 +127,7 @@ export class LogMember<B extends BatchHandle, R, S extends LogState, D> extends 
   }
 
   protected *sealInto(batch: B, branch: Branch<Content<S, D>>): Generator<SealStep, Sealed<Content<S, D>>, void> {
-    yield* this.index.tidy()
-    requireSealing(branch)
+    yield* whileSealing(branch, this.index.tidy())
     const content = yield* this.index.seal(batch, branch)
     return { content, target: this.family.targetOf(content.state), bytes: this.bytesOf(content) }
   }
