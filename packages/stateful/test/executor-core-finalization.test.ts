@@ -338,6 +338,23 @@ describe("restart", () => {
     expect(tagOf(world)).toBe("FinalizedBelowTip")
   })
 
+  test("F52 what a synced state covers has hook and ack without a row, once; what follows is applied", () => {
+    const chain = forked()
+    const world = new CoreWorld({ start: chain.b, covered: true })
+    for (const block of [chain.a, chain.b]) world.finalize(block)
+    world.drain()
+    expect([world.hooked, world.acked]).toEqual([
+      [1, 2],
+      [1, 2],
+    ])
+    world.blocks.set("c", chain.c)
+    world.finalize(chain.c)
+    world.drain()
+    expect(world.tip.of).toBe(chain.c)
+    world.finalize(chain.a)
+    expect(tagOf(world), "it was delivered before").toBe("FinalizedBelowTip")
+  })
+
   test("redelivery does not skip a height", () => {
     const { world, a, c } = restarted()
     world.finalize(a, a.digest)

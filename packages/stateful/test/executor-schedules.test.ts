@@ -56,12 +56,15 @@ const network = (seed: number) =>
     const log: string[] = []
     const set = new ModelSet(ToyChain.start)
     set.gate = Effect.suspend(() => yields(dice(20)))
+    set.rewindHeights = chain.pendingAcksMax + 1
+    set.pruneGate = Effect.suspend(() => yields(dice(60)))
     const scope = yield* Scope.make()
     const slowly = (block: ToyBlock) => Effect.andThen(yields(dice(12)), Effect.succeed(block))
     const make = Executor.make({
       set,
       source: chain,
       limits: { pendingEntriesMax: 6, requestsMax: 8 },
+      pruning: { interval: 1 },
       application: toyApplication({
         verify: (_context, ancestry, batches, tools) =>
           Effect.flatMap(
@@ -115,7 +118,7 @@ const network = (seed: number) =>
 
 describe("seeded schedules", () => {
   test("verdicts, acks and hooks are right under every schedule, and nothing is left open", () => {
-    const met = { refusedForks: 0, acceptedForks: 0, evicted: 0, replayed: 0, traces: new Set<string>() }
+    const met = { refusedForks: 0, acceptedForks: 0, evicted: 0, replayed: 0, pruned: 0, traces: new Set<string>() }
     for (let seed = 1; seed <= SEEDS; seed++) {
       const exit = seededRun(seed, network(seed))
       if (Exit.isFailure(exit)) throw new Error(`seed ${seed}: ${String(exit.cause)}`)
@@ -136,11 +139,17 @@ describe("seeded schedules", () => {
       expect(set.tip.targets, note).toEqual(main.at(-1)!.targets)
       met.refusedForks += trace.filter((line) => /fork .* false/.test(line)).length
       met.acceptedForks += trace.filter((line) => /fork .* true/.test(line)).length
+      const { durable, prunes } = set
+      expect(
+        prunes.every((height, i) => height > (prunes[i - 1] ?? 0) && height <= durable.height - 4),
+        note,
+      ).toBe(true)
+      met.pruned += prunes.length
       met.evicted += figures.evicted
       met.replayed += figures.replayed
       met.traces.add(trace.join())
     }
-    for (const count of [met.refusedForks, met.acceptedForks, met.evicted, met.replayed]) {
+    for (const count of [met.refusedForks, met.acceptedForks, met.evicted, met.replayed, met.pruned]) {
       expect(count, JSON.stringify(met)).toBeGreaterThan(SEEDS)
     }
     expect(met.traces.size).toBeGreaterThan(SEEDS / 2)

@@ -2,7 +2,7 @@
  * Goal: executor and database set agree on what is open, applied and durable, through forks and failed writes.
  * Method: a leader and a follower run the real actor over real sets of two members. The leader proposes a chain with a
  * losing sibling at every height; the follower loses power at each of its writes in turn, kept or lost, and starts again
- * over what its disk holds. Nothing acknowledged may be missing, and the roots must come out equal.
+ * over what its disk holds. The rules of blocks change in the middle of the chain. Nothing acknowledged may be missing, and the roots must come out equal.
  */
 import { Bytes, Struct, U64 } from "@coppice/codec"
 import { type Ack, type Ancestry, anchorOf, type BlockSource, Height, Round } from "@coppice/consensus"
@@ -18,17 +18,21 @@ import { notebook } from "./support/notebook.ts"
 const databases = { balances: Qmdb.any({ key: Bytes(4), value: U64 }), notes: notebook() }
 type B = StandardBlock<{ readonly n: bigint }, typeof databases>
 
-const application = Application.make({
-  name: "forks",
-  databases,
-  transaction: Struct({ n: U64 }),
-  execute: () => undefined,
-  begin: ({ balances, notes }, { height, context }) => {
-    const key = Uint8Array.of(0, 0, 0, height % 4)
-    balances.put(key, (balances.get(key) ?? 0n) + BigInt(context.round.view))
-    notes.put("view", `${context.round.view} after ${notes.get("view")}`)
-  },
-})
+const rules = (name: string) =>
+  Application.make({
+    name: "forks",
+    databases,
+    transaction: Struct({ n: U64 }),
+    execute: () => undefined,
+    begin: ({ balances, notes }, { height, context }) => {
+      const key = Uint8Array.of(0, 0, 0, height % 4)
+      balances.put(key, (balances.get(key) ?? 0n) + BigInt(context.round.view))
+      notes.put("view", `${context.round.view}${name} ${notes.get("view")}`)
+    },
+  })
+
+/** The rules change in the middle of the chain, so that forks, crashes and replays cross it. */
+const application = Application.upgrade(rules("a"), [{ from: Height(4), application: rules("b") }])
 
 const HEIGHTS = 6
 const LEADER = new Uint8Array(32).fill(1)
@@ -137,6 +141,8 @@ const writesOf = Effect.fnUntraced(function* (chain: Chain) {
   expect(Exit.isSuccess(exit)).toBe(true)
   expect(follower.set.tip.targets).toEqual(chain.main.at(-1)!.targets)
   expect(follower.set.durable).toEqual(anchorOf(chain.main.at(-1)!))
+  const view = follower.set.use("read", ({ notes }) => notes.get("view"))
+  expect(view, "each height by its own rules").toBe("61b 51b 41b 31a 21a 11a undefined")
   yield* follower.end
   expect(follower.set.layers).toBe(0)
   return disk.writes

@@ -11,7 +11,6 @@
  * plan is complete only after all that the sync left over is durable and acknowledged; attached comes after that, and before
  * any held call goes on (INV-22). Every ack is released, passed on or cancelled, exactly once.
  */
-import { bytesKey } from "@coppice/codec"
 import {
   type Ack,
   anchorOf,
@@ -23,7 +22,6 @@ import {
 } from "@coppice/consensus"
 import type { StorageError } from "@coppice/storage"
 import { Cause, Context, Deferred, Effect, Exit, Scope, Tracer } from "effect"
-import type { Targets } from "../application.ts"
 import type { DatabaseSet, Databases } from "../database-set.ts"
 import type { SyncPlanRefusal } from "../errors.ts"
 import { Executor, type ExecutorOptions, type ExecutorStatus } from "../executor/actor.ts"
@@ -32,9 +30,9 @@ import { executorMetrics } from "../executor/metrics.ts"
 import type { AckId } from "../executor/protocol.ts"
 import { runAll } from "../executor/run-all.ts"
 import type { SyncPlan } from "../sync-plan.ts"
-import { targetsEqual } from "../targets.ts"
+import { AskedTips } from "./asked-tips.ts"
 import { createJoin, type JoinAction, type JoinCore, type JoinEvent, stepJoin } from "./core.ts"
-import { type SyncError, SyncedElsewhere, SyncedTargetMismatch } from "./errors.ts"
+import type { SyncError } from "./errors.ts"
 import { resolveFloor } from "./floor.ts"
 import type { FloorSource, SetSync, SyncTip } from "./port.ts"
 import { UpdateRing } from "./update-ring.ts"
@@ -91,8 +89,7 @@ class JoinShell<B extends Block, M extends Databases> {
   readonly #acks = new Map<AckId, Ack>()
   readonly #updates = new UpdateRing<M>()
   readonly #ready = Deferred.makeUnsafe<Executor<B, M>, ExecutorStopped>()
-  /** What the sync may come out at, by digest: the newest recorded tip and newer ones. */
-  readonly #tips = new Map<string, SyncTip<M>>()
+  readonly #asked = new AskedTips<M>()
   readonly #events: Array<JoinEvent<B, JoinFailure>> = []
   #turning = false
   #nextAck = 1
@@ -170,32 +167,16 @@ class JoinShell<B extends Block, M extends Databases> {
 
   #sync(floor: Finalization): Effect.Effect<void, SyncError, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
-      const start = this.#tipOf(yield* resolveFloor(this.#options.source, floor))
+      const start = this.#ask(yield* resolveFloor(this.#options.source, floor))
       const set = yield* this.#options.sync.run(start, this.#updates)
-      const error = this.#misplaced(set)
+      const error = this.#asked.misplaced(set)
       if (error !== undefined) return yield* error
       this.#set = set
       this.#post({ type: "synced", anchor: set.anchor })
     })
   }
-  #tipOf(block: B): SyncTip<M> {
-    const tip = { anchor: anchorOf(block), targets: this.#options.application.syncTargets(block) }
-    this.#tips.set(bytesKey(block.digest), tip)
-    return tip
-  }
-
-  /** Why a set is not what was asked for. */
-  #misplaced(set: DatabaseSet<M>): SyncedElsewhere | SyncedTargetMismatch | undefined {
-    const { digest, height } = set.anchor
-    const tip = this.#tips.get(bytesKey(digest))
-    if (tip === undefined) return new SyncedElsewhere({ height, digest })
-    for (const member of Object.keys(this.#options.application.databases)) {
-      const [expected, actual] = [tip.targets, set.tip.targets].map((targets: Targets<M>) => targets[member]!)
-      if (!targetsEqual(expected!, actual!)) {
-        return new SyncedTargetMismatch({ member, height, expected: expected!, actual: actual! })
-      }
-    }
-    return undefined
+  #ask(block: B): SyncTip<M> {
+    return this.#asked.ask({ anchor: anchorOf(block), targets: this.#options.application.syncTargets(block) })
   }
 
   // A callback may lead to the next event before its own turn is over: turns are taken one after the other.
@@ -218,7 +199,7 @@ class JoinShell<B extends Block, M extends Databases> {
     switch (action.type) {
       case "send": {
         const { height } = action.block
-        this.#updates.offer({ ...this.#tipOf(action.block), recorded: () => this.#recorded(height) })
+        this.#updates.offer({ ...this.#ask(action.block), recorded: () => this.#recorded(height) })
         return
       }
       case "acknowledge":
@@ -236,7 +217,7 @@ class JoinShell<B extends Block, M extends Databases> {
   }
 
   #recorded(height: Height): void {
-    for (const [key, { anchor }] of this.#tips) if (anchor.height < height) this.#tips.delete(key)
+    this.#asked.recorded(height)
     this.#post({ type: "recorded", height })
   }
 

@@ -92,6 +92,7 @@ export interface WorldOptions {
   readonly limits?: Partial<PendingLimits>
   readonly pendingAcksMax?: number
   readonly schedule?: PruneSchedule
+  readonly covered?: boolean
   readonly start?: WorldBlock
   readonly step?: Step
   readonly bytes?: (block: WorldBlock) => number
@@ -141,6 +142,7 @@ export class CoreWorld {
       limits: { pendingEntriesMax: 1000, pendingBytesMax: 1e9, ...options.limits },
       pendingAcksMax: this.#pendingAcksMax,
       schedule: options.schedule,
+      covered: options.covered ?? false,
       mismatch: (state, block) =>
         state.wrong || state.of !== block ? { member: "toy", expected: TARGET, actual: TARGET } : undefined,
     })
