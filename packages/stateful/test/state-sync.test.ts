@@ -178,6 +178,38 @@ describe("the set that comes out", () => {
   )
 })
 
+describe("a tip below the start", () => {
+  const redelivered = Effect.fnUntraced(function* () {
+    const chain = floored(2)
+    chain.processed = Height(FLOOR + 5)
+    const node = yield* started({ chain })
+    // Marshal has lost its newest acks since: what it delivers again lies below the start.
+    yield* node.deliver(FLOOR + 2, FLOOR + 3)
+    expect(node.sync.record()).toBe(true)
+    expect(node.acks(), "F46 recorded, though it changes nothing").toEqual([FLOOR + 2, FLOOR + 3])
+    return node
+  })
+
+  it.effect("F46 leaves the start where it is", () =>
+    Effect.gen(function* () {
+      const node = yield* redelivered()
+      node.converge(FLOOR + 5)
+      yield* quiet
+      expect(yield* completeOn(node.disk)).toBe(FLOOR + 5)
+      yield* node.end
+    }),
+  )
+
+  it.effect("INV-23 is no place to come out at: what was acknowledged in an earlier life would be lost", () =>
+    Effect.gen(function* () {
+      const node = yield* redelivered()
+      node.converge(FLOOR + 3)
+      expect(yield* failureOf(node)).toMatchObject({ _tag: "SyncedElsewhere", height: FLOOR + 3 })
+      yield* node.end
+    }),
+  )
+})
+
 describe("handover", () => {
   it.effect(
     "F52 covered and reflected blocks have hook and ack, later ones are applied; then complete, attached, open",

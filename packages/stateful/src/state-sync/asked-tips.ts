@@ -1,7 +1,9 @@
 /**
  * What a sync was asked for, to judge what it comes out with.
  *
- * Invariant: holds the newest recorded tip and the newer ones, two at most: the start or what replaced it, and the one sent last.
+ * Terms: the *least* is the highest of the start and what was recorded: a set below it would lack what is acknowledged.
+ *
+ * Invariant: only tips from the least on are held: it, and the one that was sent last.
  */
 import { bytesKey } from "@coppice/codec"
 import type { Height } from "@coppice/consensus"
@@ -13,16 +15,18 @@ import type { SyncTip } from "./port.ts"
 /** See the head of this file. */
 export class AskedTips<M extends Databases> {
   readonly #tips = new Map<string, SyncTip<M>>()
+  #least = 0
 
   /** Remembers a tip that the sync is given. */
-  ask(tip: SyncTip<M>): SyncTip<M> {
-    this.#tips.set(bytesKey(tip.anchor.digest), tip)
-    return tip
+  ask(tip: SyncTip<M>): void {
+    const { digest, height } = tip.anchor
+    if (height >= this.#least) this.#tips.set(bytesKey(digest), tip)
   }
 
-  /** The tip of a height is recorded: the sync must not come out below it. */
+  /** The tip of a height is recorded, or the one to start at: the sync must not come out below it. */
   recorded(height: Height): void {
-    for (const [key, { anchor }] of this.#tips) if (anchor.height < height) this.#tips.delete(key)
+    this.#least = Math.max(this.#least, height)
+    for (const [key, { anchor }] of this.#tips) if (anchor.height < this.#least) this.#tips.delete(key)
   }
 
   /** Why a set is not what was asked for: at another block (INV-24), or not at that block's targets (F49). */

@@ -168,6 +168,7 @@ class JoinShell<B extends Block, M extends Databases> {
   #sync(floor: Finalization): Effect.Effect<void, SyncError, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       const start = this.#ask(yield* resolveFloor(this.#options.source, floor))
+      this.#asked.recorded(start.anchor.height)
       const set = yield* this.#options.sync.run(start, this.#updates)
       const error = this.#asked.misplaced(set)
       if (error !== undefined) return yield* error
@@ -175,8 +176,11 @@ class JoinShell<B extends Block, M extends Databases> {
       this.#post({ type: "synced", anchor: set.anchor })
     })
   }
+
   #ask(block: B): SyncTip<M> {
-    return this.#asked.ask({ anchor: anchorOf(block), targets: this.#options.application.syncTargets(block) })
+    const tip = { anchor: anchorOf(block), targets: this.#options.application.syncTargets(block) }
+    this.#asked.ask(tip)
+    return tip
   }
 
   // A callback may lead to the next event before its own turn is over: turns are taken one after the other.

@@ -7,8 +7,8 @@
  * Terms: a *tip* is a finalized block with the targets that its header commits to. To *record* a tip is to promise that the
  * set will not come out below it.
  *
- * Invariant: a joined set stands at exactly one tip that it was given, in every member (INV-24), at or above every tip it
- * has recorded (INV-23). What it answers for is verified; what peers say is not evidence against a block.
+ * Invariant: a joined set stands at exactly one tip that it was given, in every member (INV-24), at or above its start and
+ * every tip it has recorded (INV-23). What it answers for is verified; what peers say is not evidence against a block.
  */
 import type { Anchor, Block, BlockSource, Finalization, Height, Round } from "@coppice/consensus"
 import type { Effect, Scope } from "effect"
