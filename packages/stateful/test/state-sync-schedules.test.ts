@@ -92,6 +92,8 @@ describe("seeded schedules", () => {
       const attached = log.findIndex((line) => line.startsWith("attached"))
       const verdict = log.findIndex((line) => line.startsWith("verdict"))
       expect(attached, note).toBeGreaterThanOrEqual(0)
+      const lastHandedOver = complete! > tips.at(-1)! ? log.indexOf(`ack ${complete}`) : -1
+      expect(attached, note).toBeGreaterThan(lastHandedOver)
       if (verdict >= 0) expect(verdict, note).toBeGreaterThan(attached)
       expect(log.includes("verdict false"), note).toBe(false)
       expect(complete, note).toBeGreaterThanOrEqual(tips.at(-1)!)
