@@ -6,8 +6,10 @@
 import { Effect } from "effect"
 import { describe, test } from "vitest"
 import { APPLICATION_LAWS, type ApplicationSubject } from "./application/index.ts"
+import { EXECUTOR_LAWS, type ExecutorSubject } from "./executor/index.ts"
 import { applies, type Law, type Subject } from "./law.ts"
 import { STORAGE_LAWS, type StorageSubject } from "./storage/index.ts"
+import { TRANSPORT_LAWS, type TransportSubject } from "./transport/index.ts"
 
 /** Runs the effect of a law; rejects when it fails. */
 export type RunLaw = (check: Effect.Effect<void, unknown>) => Promise<unknown>
@@ -30,3 +32,11 @@ export const storageLaws = (name: string, subject: StorageSubject, run: RunLaw =
 /** Registers the laws of applications for one application. */
 export const applicationLaws = (name: string, subject: ApplicationSubject, run: RunLaw = Effect.runPromise): void =>
   register(name, APPLICATION_LAWS, subject, run)
+
+/** Registers the laws of the transport port for an implementation. */
+export const transportLaws = (name: string, subject: TransportSubject, run: RunLaw = Effect.runPromise): void =>
+  register(name, TRANSPORT_LAWS, subject, run)
+
+/** Registers the laws of the executor port for an implementation. */
+export const executorLaws = (name: string, subject: ExecutorSubject, run: RunLaw = Effect.runPromise): void =>
+  register(name, EXECUTOR_LAWS, subject, run)

@@ -47,7 +47,8 @@ export const makeTally = (
     },
   })
 
-const additions = (chance: () => number): ReadonlyArray<Addition> =>
+/** Additions to three names, of which some would fill a counter. */
+export const additions = (chance: () => number): ReadonlyArray<Addition> =>
   Array.from({ length: 6 }, () => ({
     name: "abc"[Math.floor(chance() * 3)]!,
     amount: BigInt(Math.floor(chance() * 9)),
