@@ -57,12 +57,12 @@ export interface FetchMeans {
   readonly peers: BlockTransport["peers"]
 }
 
-/** Asks one peer, if it has a place for the request. Undefined: nothing came of it. */
+/** Asks one peer. Undefined: nothing came of it. "busy": it has no place for the request and was not asked. */
 const askPeer = Effect.fnUntraced(function* (
   { transport, book }: FetchMeans,
   peer: Uint8Array,
   request: BlockRequest,
-): Effect.fn.Return<Uint8Array | undefined> {
+): Effect.fn.Return<Uint8Array | "busy" | undefined> {
   const unanswered = (counter: typeof requestsTimedOut) =>
     Effect.as(
       Effect.andThen(
@@ -71,14 +71,14 @@ const askPeer = Effect.fnUntraced(function* (
       ),
       undefined,
     )
-  const asked = transport.request(peer, request).pipe(
+  const asked: Effect.Effect<Uint8Array | "busy" | undefined> = transport.request(peer, request).pipe(
     Effect.timeoutOption(FETCH_TIMEOUT_MS),
     Effect.flatMap((answer) => (Option.isSome(answer) ? Effect.succeed(answer.value) : unanswered(requestsTimedOut))),
     Effect.catchTag("RequestFailed", () => unanswered(requestsFailed)),
   )
   return yield* Effect.acquireUseRelease(
     Effect.sync(() => book.take(peer)),
-    (isTaken) => (isTaken ? asked : Effect.succeed(undefined)),
+    (isTaken): typeof asked => (isTaken ? asked : Effect.succeed("busy")),
     (isTaken) =>
       Effect.sync(() => {
         if (isTaken) book.leave(peer)
@@ -93,12 +93,15 @@ export const fetchAnswer = Effect.fnUntraced(function* <B extends Block>(
   request: BlockRequest,
 ) {
   const { transport, book } = means
-  for (let pauseMs = FETCH_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, FETCH_PAUSE_MS_MAX)) {
+  for (let pauseMs = FETCH_PAUSE_MS; ; ) {
+    let isAsked = false
     const peers = yield* means.peers
     const first = peers.length === 0 ? 0 : yield* Random.nextIntBetween(0, peers.length, { halfOpen: true })
     const nowMs = yield* Clock.currentTimeMillis
     for (const peer of book.askable([...peers.slice(first), ...peers.slice(0, first)], nowMs)) {
       const bytes = yield* askPeer(means, peer, request)
+      if (bytes === "busy") continue
+      isAsked = true
       if (bytes === undefined) continue
       const answer = checkAnswer(rules, request, bytes)
       if (typeof answer !== "string") {
@@ -110,5 +113,7 @@ export const fetchAnswer = Effect.fnUntraced(function* <B extends Block>(
       yield* transport.blame(peer, answer)
     }
     yield* Effect.sleep(pauseMs * (yield* Random.nextBetween(0.5, 1)))
+    // That all peers are busy with us says nothing about how long to wait for what they do not have.
+    if (isAsked) pauseMs = Math.min(2 * pauseMs, FETCH_PAUSE_MS_MAX)
   }
 })

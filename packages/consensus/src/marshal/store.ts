@@ -21,21 +21,13 @@
 import { ByteReader, ByteWriter, bytesEqual, bytesKey, DecodeError, decode, encode } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
 import { type Change, StorageDead, type StorageError, StorageReadFailed, type StorageShape } from "@coppice/storage"
-import {
-  compareRounds,
-  Epoch,
-  type Finalization,
-  finalizationCodec,
-  Height,
-  type Round,
-  View,
-} from "@coppice/verify/certificate"
+import { Epoch, type Finalization, finalizationCodec, Height, type Round, View } from "@coppice/verify/certificate"
 import { Effect } from "effect"
 import { type Block, type BlockCodec, decodeBlock, encodeBlock } from "../block.ts"
 import { CorruptRow, ForeignEnvironment } from "../errors.ts"
 import { RECENT_BLOCKS_MAX } from "../limits.ts"
 import type { CachedRef, CacheKind, Row, RowReader } from "./rows.ts"
-import type { Floor } from "./state.ts"
+import { type Floor, laterRound } from "./state.ts"
 
 /** The maps that a marshal's environment must be opened with. */
 export const MARSHAL_MAPS = [
@@ -106,6 +98,7 @@ const digestIndexKey = (ref: CachedRef): Uint8Array =>
     .raw(roundBytes(ref.round))
     .finish()
 
+const readFinalization = (reader: ByteReader): Finalization => finalizationCodec.read(reader)
 const readHeight = (reader: ByteReader): Height => Height(reader.be64Safe())
 const readRound = (reader: ByteReader): Round => ({ epoch: Epoch(reader.be64Safe()), view: View(reader.be64Safe()) })
 
@@ -258,6 +251,10 @@ const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B
       })),
     ).slice(0, limit)
 
+  const meta = <A>(key: Uint8Array, read: (reader: ByteReader) => A): A | undefined => {
+    const value = storage.get("meta", key)
+    return value === undefined ? undefined : parse("meta", key, value, read)
+  }
   const lastRound = (map: "verified" | "notarized" | "awaited"): Round | undefined => {
     const last = storage.scan(map, { reverse: true, limit: 1 })[0]
     return last === undefined ? undefined : parse(map, last.key, last.key, readRound)
@@ -309,24 +306,26 @@ const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B
       return value === undefined ? undefined : finalizationOf("finalizations", key, value)
     },
     load: () => {
-      const meta = <A>(key: Uint8Array, read: (reader: ByteReader) => A): A | undefined => {
-        const value = storage.get("meta", key)
-        return value === undefined ? undefined : parse("meta", key, value, read)
-      }
       return {
         processed: meta(META.progress, readHeight),
         highest: highestFinalization(),
         roundFloor: meta(META.roundFloor, readRound) ?? genesis.context.round,
         floor: meta(META.floor, (reader) => ({ height: readHeight(reader), round: readRound(reader) })),
-        pendingFloor: meta(META.pendingFloor, (reader) => finalizationCodec.read(reader)),
+        pendingFloor: meta(META.pendingFloor, readFinalization),
         retained: meta(META.retained, readHeight) ?? Height(0),
         awaited: storage.scan("awaited", {}).map(({ key, value }) => finalizationOf("awaited", key, value)),
       }
     },
     highestRound: () => {
-      const rounds = [lastRound("verified"), lastRound("notarized"), lastRound("awaited")]
-      return [...rounds, highestFinalization()?.finalization.proposal.round].reduce<Round>(
-        (highest, round) => (round !== undefined && compareRounds(round, highest) > 0 ? round : highest),
+      const rounds = [
+        lastRound("verified"),
+        lastRound("notarized"),
+        lastRound("awaited"),
+        meta(META.roundFloor, readRound),
+      ]
+      const finalizations = [highestFinalization()?.finalization, meta(META.pendingFloor, readFinalization)]
+      return [...rounds, ...finalizations.map((finalization) => finalization?.proposal.round)].reduce<Round>(
+        (highest, round) => (round === undefined ? highest : laterRound(highest, round)),
         genesis.context.round,
       )
     },
