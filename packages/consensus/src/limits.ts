@@ -12,7 +12,7 @@ export const REPAIR_HEIGHTS_MAX = 16
 export const REPAIR_WALK_MAX = 256
 /** Things hinted at and not fetched yet; beyond it the oldest gives way. */
 export const HINTS_MAX = 64
-/** Peers named by one hint. */
+/** Peers to ask on a hint; beyond it the newest stay. */
 export const HINT_TARGETS_MAX = 64
 /** Fetches under way at once. Others wait their turn. */
 export const FETCHES_MAX = 64

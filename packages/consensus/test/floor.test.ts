@@ -189,12 +189,27 @@ describe("an installed floor", () => {
     expect(held(machine)).toEqual([12, 13, 14, 15])
   })
 
+  test("CONS-15 the window begins anew: blocks below it that nobody acknowledged take no place in it", () => {
+    const machine = new Machine(4)
+    machine.turn(start, ...chain.map(verified), reported(finalize(at(4))))
+    machine.turn(floorAt(at(12)), reported(finalize(at(20))))
+    expect(heights(machine)).toEqual([1, 2, 3, 4, 12, 13, 14, 15])
+  })
+
+  test("final blocks below it that come in the same turn are let go too", () => {
+    const machine = new Machine()
+    machine.turn(verified(at(3)), reported(finalize(at(3))), verified(at(12)), floorAt(at(12)))
+    settle(machine)
+    expect(held(machine)).toEqual([12])
+  })
+
   test("a certificate that its round covers is neither kept nor fetched", () => {
     const machine = new Machine()
     machine.turn(startEmpty, reported(finalize(at(4))), verified(at(9)), floorAt(at(9)))
     expect(machine.rows.awaited.size).toBe(0)
-    expect(fetches(machine.turn(reported(finalize(at(5)))))).toEqual([])
-    expect(machine.rows.awaited.size).toBe(0)
+    settle(machine)
+    const turn = machine.attempt(reported(finalize(at(5))))
+    expect(turn.tag === "turn" && [...turn.rows, ...turn.effects]).toEqual([])
   })
 
   test("a block whose parent is not its context's is fatal", () => {

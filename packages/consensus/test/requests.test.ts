@@ -6,7 +6,7 @@ import { bytesKey } from "@coppice/codec"
 import { chainOn, childOf, finalize, genesis, type TestBlock } from "@coppice/simulate/chain"
 import { describe, expect, test } from "vitest"
 import { type BlockRequest, Height, Round } from "../src/index.ts"
-import { FETCHES_MAX, HINTS_MAX } from "../src/limits.ts"
+import { FETCHES_MAX, HINT_TARGETS_MAX, HINTS_MAX } from "../src/limits.ts"
 import { acknowledged, type Event, fetches, given, Machine, reported, start, verified } from "./machine.ts"
 
 const chain = chainOn(genesis, 1, 20)
@@ -70,6 +70,15 @@ describe("hints", () => {
     expect(machine.state.hints.size).toBe(0)
   })
 
+  test("peers beyond the limit of a hint replace the oldest", () => {
+    const machine = new Machine()
+    machine.turn(start, hintFinalized(9, "first"))
+    for (let i = 0; i < HINT_TARGETS_MAX; i++) machine.turn(hintFinalized(9, `${i}`))
+    machine.turn(hintFinalized(9, "0"))
+    expect(machine.state.fetching.get("finalized/9")?.targets?.size).toBe(HINT_TARGETS_MAX)
+    expect(targetsOf(machine, "finalized/9")).not.toContain("first")
+  })
+
   test("beyond the limit the oldest gives way", () => {
     const machine = new Machine()
     machine.turn(start)
@@ -100,6 +109,7 @@ describe("callers", () => {
       .turn(reported(finalize(at(4))))
       .flatMap((effect) => (effect.tag === "known" ? [effect.key] : []))
     expect(keys).toEqual(["finalized/4", "finalized/3", "finalized/2", "finalized/1"])
+    expect(fetches(machine.turn({ tag: "wanted", request: finalized(2) }))).toEqual([])
   })
 })
 

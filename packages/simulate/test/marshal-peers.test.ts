@@ -159,6 +159,26 @@ describe("floors", () => {
   })
 })
 
+test("CONS-16 the round floor survives a restart: a floor that is older than it is ignored", () => {
+  const disk = makeDisk()
+  const again = (view: number) => certify({ ...proposalOf(at(9)), round: Round(0, view) })
+  run(
+    Effect.gen(function* () {
+      const marshal = yield* open(disk)
+      yield* marshal.verified(Round(0, 9), at(9))
+      yield* marshal.setFloor(again(40))
+    }),
+  )
+  run(
+    Effect.gen(function* () {
+      const marshal = yield* open(disk)
+      yield* marshal.setFloor(again(30))
+      expect(yield* marshal.floor).toEqual({ height: 9, round: Round(0, 40) })
+      expect(yield* marshal.highestRound).toEqual(Round(0, 40))
+    }),
+  )
+})
+
 describe("waiting", () => {
   const each = (
     wait: (marshal: Marshal<TestBlock>) => Effect.Effect<TestBlock, unknown>,

@@ -58,11 +58,10 @@ const install = <B extends Block>(work: Work<B>, block: B, finalization: Finaliz
   const isReached = height < work.unprocessed || (delivery !== undefined && height < delivery.next)
   if (!isReached) {
     if (height > 0) work.progress(Height(height - 1))
-    const below = delivery?.next === height ? delivery.below : undefined
     work.update({
       pending: [],
       missing: Height(Math.max(missing, height)),
-      delivery: delivery && { next: height, below },
+      delivery: delivery && { next: height, below: undefined },
     })
     retainFrom(work, height)
   }

@@ -8,7 +8,7 @@
  */
 import { compareRounds, Height } from "@coppice/verify/certificate"
 import type { Block } from "../block.ts"
-import { FETCHES_MAX, HINTS_MAX, REPAIR_HEIGHTS_MAX } from "../limits.ts"
+import { FETCHES_MAX, HINT_TARGETS_MAX, HINTS_MAX, REPAIR_HEIGHTS_MAX } from "../limits.ts"
 import { arrive, awaitedByRound, type Gap, takeFinalization } from "./finality.ts"
 import { type Answer, type Fetching, type Hint, requestKey } from "./state.ts"
 import type { BlockRequest } from "./transport.ts"
@@ -52,8 +52,8 @@ export const want = <B extends Block>(work: Work<B>, request: BlockRequest, chan
 export const takeHint = <B extends Block>(work: Work<B>, hint: Hint): void => {
   const key = requestKey(hint.request)
   const known = work.state.hints.get(key)
-  const isForAll = hint.targets === undefined || (known !== undefined && known.targets === undefined)
-  const targets = isForAll ? undefined : new Set([...(known?.targets ?? []), ...(hint.targets ?? [])])
+  const all = hint.targets && [...(known?.targets ?? []), ...hint.targets]
+  const targets = all && new Set([...new Set(all)].slice(-HINT_TARGETS_MAX))
   const hints = new Map(work.state.hints).set(key, { ...hint, targets })
   if (hints.size > HINTS_MAX) hints.delete(hints.keys().next().value!)
   work.update({ hints })
