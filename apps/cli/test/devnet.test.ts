@@ -66,6 +66,18 @@ describe("a bounded run", () => {
     }),
   )
 
+  it.live("in development ends as any other: the ledger agrees with itself", () =>
+    Effect.gen(function* () {
+      const data = yield* temporaryDirectory
+      const { code, out, err } = yield* bounded(data, 8, "--load", "100", "--development")
+      expect(code, err).toBe(0)
+      const { roots, transfers } = JSON.parse(out)
+      expect(new Set(roots).size).toBe(1)
+      expect(transfers).toBeGreaterThan(0)
+      expect(readdirSync(join(data, "validator-0"))).not.toContain("divergence")
+    }),
+  )
+
   it.live("of one validator works as well", () =>
     Effect.gen(function* () {
       const { code, out, err } = yield* bounded(yield* temporaryDirectory, 5, "--validators", "1", "--seed", "3")

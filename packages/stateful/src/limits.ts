@@ -47,5 +47,7 @@ export const RECOVERY_BLOCKS_MAX = 256
 
 /** Text of the calls in one divergence bundle; a longer record is cut. */
 export const DIVERGENCE_CALLS_BYTES_MAX = 16 * 1024 * 1024
+/** Longest that a hook waits for its divergence bundle: then its result is passed on without one. */
+export const DIVERGENCE_MS_MAX = 10_000
 /** Divergence bundles that one executor's lifetime writes: peers decide how many bad blocks there are. */
 export const DIVERGENCE_FILES_MAX = 16

@@ -3,7 +3,7 @@
  * wrong can be named without the node.
  * Method: real sets and executors; a node with a planted bug meets blocks of a sound one, by every way a state is checked.
  */
-import { Effect, Fiber } from "effect"
+import { Clock, Effect, Fiber } from "effect"
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import {
@@ -179,6 +179,18 @@ test("a node writes no more bundles than it may, and its verdicts go on", () =>
         expect(yield* faulty.verify(block)).toBe(false)
       }
       expect(faulty.files.size).toBe(DIVERGENCE_FILES_MAX)
+    }),
+  ))
+
+test("an execution that does not end the second time takes nothing from the verdict", () =>
+  run(
+    Effect.gen(function* () {
+      const { blocks, block } = yield* world()
+      const faulty = { ...makeTally({ hasBug: true }), apply: () => Effect.never }
+      const hasty: Clock.Clock = Object.assign(Object.create(yield* Clock.Clock), { sleep: () => Effect.yieldNow })
+      const node = yield* openTallyNode(blocks, faulty).pipe(Effect.provideService(Clock.Clock, hasty))
+      expect(yield* node.verify(block)).toBe(false)
+      expect(node.files.size).toBe(0)
     }),
   ))
 

@@ -48,6 +48,12 @@ const flags = {
     Flag.withDescription("Stop after this many more final blocks"),
     Flag.optional,
   ),
+  development: Flag.Boolean("development").pipe(
+    Flag.withDescription(
+      "Nodes execute every block twice, in shuffled time, chance and order, and assert the order of calls",
+    ),
+    Flag.withDefault(false),
+  ),
   json: Flag.Boolean("json").pipe(
     Flag.withDescription("One line of JSON at the end on standard output, progress on standard error"),
     Flag.withDefault(false),
@@ -170,16 +176,20 @@ const run = Effect.fnUntraced(function* (options: DevnetOptions, blocks: number 
 })
 
 /** The command. */
-export const devnet = Command.make("devnet", flags, ({ data, port, load, validators, seed, blocks, json }) =>
-  run(
-    {
-      directory: data,
-      port,
-      load,
-      ...(Option.isSome(validators) ? { validators: validators.value } : {}),
-      ...(Option.isSome(seed) ? { seed: seed.value } : {}),
-    },
-    Option.getOrUndefined(blocks),
-    json,
-  ),
+export const devnet = Command.make(
+  "devnet",
+  flags,
+  ({ data, port, load, validators, seed, blocks, development, json }) =>
+    run(
+      {
+        directory: data,
+        port,
+        load,
+        development,
+        ...(Option.isSome(validators) ? { validators: validators.value } : {}),
+        ...(Option.isSome(seed) ? { seed: seed.value } : {}),
+      },
+      Option.getOrUndefined(blocks),
+      json,
+    ),
 ).pipe(Command.withDescription("Run validators on this machine under simulated consensus, with an HTTP API and a load"))

@@ -52,6 +52,8 @@ export interface DevnetOptions extends HomeOptions {
   readonly load: number
   /** What consensus does, and how often. */
   readonly schedule?: Partial<ConsensusSchedule>
+  /** Nodes watch their application, see `NodeOptions`. */
+  readonly development?: boolean
 }
 
 /** The validators of a bounded run did not come to stand at its last block in time. */
@@ -118,6 +120,7 @@ const makeValidators = Effect.fnUntraced(function* (home: Home, network: BlockNe
     transport: network.transport(pair.publicKey),
     port: options.port === 0 ? 0 : options.port + index,
     api: chain.api(index),
+    development: options.development ?? false,
   }))
   // All are looked at before any is opened: one that is refused leaves the others as they were, too.
   yield* Effect.forEach(made, (validator) => checkNode(validator))

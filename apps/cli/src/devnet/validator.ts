@@ -39,6 +39,8 @@ export interface ValidatorOptions<B extends Block, M extends Databases, G extend
   readonly transport: BlockTransport
   /** 0 takes a free one. */
   readonly port: number
+  /** See `NodeOptions`. */
+  readonly development: boolean
   /** The API of one incarnation. */
   readonly api: (node: RunningNode<B, M>) => AppOptions<G>
 }

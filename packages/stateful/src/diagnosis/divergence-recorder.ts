@@ -4,7 +4,8 @@
  *
  *   hook --> sealed state --> as the header says? : the block once more over a fork of its own, recorded --> bundle
  *
- * Invariant: what the hook gave is passed on as it is, whatever becomes of the bundle. At most `DIVERGENCE_FILES_MAX` are
+ * Invariant: what the hook gave is passed on as it is, whatever becomes of the bundle, and no later than `DIVERGENCE_MS_MAX`
+ * after it. At most `DIVERGENCE_FILES_MAX` are
  * written in a lifetime, since peers decide how many bad blocks there are.
  */
 import { type Ancestry, type Block, encodeBlock } from "@coppice/consensus"
@@ -12,7 +13,7 @@ import { Effect, Exit } from "effect"
 import type { Application, Hook, HookTools, Targets } from "../application.ts"
 import type { Batches, Databases, SealedSet } from "../database-set.ts"
 import { runHook } from "../hooks.ts"
-import { DIVERGENCE_FILES_MAX } from "../limits.ts"
+import { DIVERGENCE_FILES_MAX, DIVERGENCE_MS_MAX } from "../limits.ts"
 import { memberNames, targetsEqual } from "../targets.ts"
 import { interceptCalls } from "./batches.ts"
 import { CallRecorder } from "./call-log.ts"
@@ -62,7 +63,10 @@ class Recorder<B extends Block, M extends Databases> {
     const parent = this.#tracked.parentOf(batches)
     if (parent === undefined) return run
     const found = (reason: Divergence["reason"], block: B, states: ReadonlyArray<Targets<M>>) =>
-      Effect.ignoreCause(this.#record({ hook, reason, block, states, parent, until: signal }))
+      this.#record({ hook, reason, block, states, parent, until: signal }).pipe(
+        Effect.timeoutOption(DIVERGENCE_MS_MAX),
+        Effect.ignoreCause,
+      )
     const checked = Effect.tap(run, (result) => {
       const { block, sealed } = read(result)
       if (block === undefined || sealed === undefined || this.#agrees(block, sealed.targets)) return Effect.void
