@@ -9,7 +9,7 @@ const read = (path: string): string => readFileSync(new URL(`../${path}`, import
 
 /** Rows `| NUMBER | words | `file`, `file` |` of a document. */
 const rowsOf = (document: string) =>
-  [...document.matchAll(/^\| ((?:INV|CONS)-\d+|F-?\d+|M\d+) *\|[^|]+\|([^|]+)\|$/gm)].map(([, number, files]) => ({
+  [...document.matchAll(/^\| ((?:INV|CONS|P)-\d+|F-?\d+|M\d+) *\|[^|]+\|([^|]+)\|$/gm)].map(([, number, files]) => ({
     number: number!,
     files: [...files!.matchAll(/`([^`]+)`/g)].map(([, file]) => file!),
   }))

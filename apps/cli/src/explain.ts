@@ -74,8 +74,8 @@ export const explainFailure = (error: unknown): Explanation | undefined => {
       }
     case "SimulationFailed":
       return {
-        what: `${error.scenario}: ${error.failed.length === 0 ? "nothing happened that it is about" : `seeds ${error.failed.join(", ")} failed`}`,
-        advice: "A seed fails the same way each time: run it alone and look at what consensus decided.",
+        what: `${error.scenario}: ${error.failed.length === 0 ? "not everything happened that it is about" : `seeds ${error.failed.join(", ")} failed`}`,
+        advice: error.failed.length === 0 ? "Run it with more seeds." : error.advice,
       }
     case "UnknownScenario":
       return { what: `there is no scenario ${error.scenario}`, advice: "npm run simulate lists them." }

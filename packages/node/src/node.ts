@@ -263,7 +263,7 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
     transport,
     ...(pendingAcksMax === undefined ? {} : { pendingAcksMax }),
   }).pipe(Effect.provideService(Storage, marshalStorage))
-  const { executor, set, anchor } = yield* startExecutor<B, M>({
+  const starting = startExecutor<B, M>({
     application,
     chainId,
     hasher,
@@ -275,6 +275,8 @@ const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>
     development: options.development ?? false,
     ...(rewindHeights === undefined ? {} : { rewindHeights }),
   })
+  // Reads of a marshal that has failed never end, those of a starting executor too.
+  const { executor, set, anchor } = yield* Effect.raceFirst(starting, Effect.andThen(marshal.stopped, Effect.never))
   isAccepted = true
   if (held === undefined) yield* writeConfig(paths, config)
   yield* announceHolder(paths)

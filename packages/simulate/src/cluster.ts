@@ -9,13 +9,14 @@
  *
  * Invariant: what an incarnation leaves to the next is what its disk made durable, whatever its finalizers do.
  */
-import { bytesKey } from "@coppice/codec"
+import { bytesKey, encode } from "@coppice/codec"
 import {
   type Anchor,
   type Block,
   type BlockCodec,
-  type BlockSource,
   type ExecutorPort,
+  type Finalization,
+  finalizationCodec,
   MARSHAL_MAPS,
   type Marshal,
   type MarshalFailure,
@@ -40,11 +41,14 @@ export const makeDisks = (seed: number, count: number, delayMsMax = 2): Readonly
     return makeMemoryDisk({ chance: fate, delayMs: () => delay() * delayMsMax })
   })
 
+/** Verdicts on certificates that are remembered. */
+const VERDICTS_MAX = 256
+
 /** What a node's executor is built with. */
 export interface NodeContext<B extends Block> {
   readonly index: number
   readonly publicKey: Uint8Array
-  readonly source: BlockSource<B>
+  readonly source: Marshal<B>
   readonly disk: MemoryDisk
 }
 
@@ -106,6 +110,7 @@ export interface Cluster<B extends Block, E> {
 export type BootFailure =
   | Effect.Error<ReturnType<typeof makeMarshal>>
   | StorageError
+  | MarshalFailure
   | Effect.Error<ReturnType<Marshal<Block>["start"]>>
 
 /** An incarnation: set when its boot begins, `node` when it is up. */
@@ -132,6 +137,16 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
   const failed = yield* Deferred.make<never, MarshalFailure>()
   const onFailure = options.onFailure ?? ((_: number, failure: MarshalFailure) => Deferred.fail(failed, failure))
 
+  // Every node verifies every certificate: the same bytes under the same keys, so that one verdict does for all.
+  const verdicts = new Map<string, boolean>()
+  const verify = (finalization: Finalization): boolean => {
+    const key = bytesKey(encode(finalizationCodec, finalization))
+    const verdict = verdicts.get(key) ?? verifyFinalization(ed25519, participants, chainId, finalization)
+    if (verdicts.size >= VERDICTS_MAX) verdicts.clear()
+    verdicts.set(key, verdict)
+    return verdict
+  }
+
   const marshalOf = Effect.fnUntraced(function* (index: number) {
     const storage = yield* disks[index]!.open("marshal", MARSHAL_MAPS)
     const { genesis, codec, pendingAcksMax } = options
@@ -139,7 +154,7 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
       chainId,
       genesis,
       codec,
-      verify: (finalization) => verifyFinalization(ed25519, participants, chainId, finalization),
+      verify,
       transport: network.transport(validators[index]!.publicKey),
       ...(pendingAcksMax === undefined ? {} : { pendingAcksMax }),
     }).pipe(Effect.provideService(Storage, storage))
@@ -149,7 +164,9 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
     const { publicKey } = validators[index]!
     const marshal = yield* marshalOf(index)
     if (lives[index] === life) network.attach(publicKey, options.serves?.(index, marshal.serve) ?? marshal.serve)
-    const { port, anchor } = yield* options.executor({ index, publicKey, source: marshal, disk: disks[index]! })
+    const starting = options.executor({ index, publicKey, source: marshal, disk: disks[index]! })
+    // Reads of a marshal that has failed never end, those of a starting executor too.
+    const { port, anchor } = yield* Effect.raceFirst(starting, Effect.andThen(marshal.stopped, Effect.never))
     yield* marshal.start(port, { deliverAfter: anchor })
     return { incarnation: ++incarnations[index]!, marshal, executor: port }
   })

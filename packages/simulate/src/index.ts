@@ -3,6 +3,7 @@ export { Audit, Notes, note } from "./audit.ts"
 export * from "./cluster.ts"
 export * from "./consensus.ts"
 export * from "./links.ts"
+export * from "./plan.ts"
 export {
   type BadBlock,
   type ConsensusSchedule,
@@ -14,4 +15,6 @@ export {
 export * from "./scheduler.ts"
 export * from "./shrink.ts"
 export * from "./simulation.ts"
+export * from "./subject.ts"
 export * from "./transport.ts"
+export * from "./world.ts"

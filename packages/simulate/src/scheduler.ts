@@ -10,7 +10,7 @@
  * Invariant: the outcome and the audit depend on the effect, the seed and the options alone. Nothing real may be awaited
  * inside: a promise, a file or a native timer shows up as `Stuck`.
  */
-import { Clock, Duration, Effect, type Exit, Random, type Scheduler } from "effect"
+import { Clock, Duration, Effect, type Exit, Metric, Random, type Scheduler } from "effect"
 import { Audit, Notes } from "./audit.ts"
 import { drawer } from "./prng.ts"
 
@@ -45,7 +45,12 @@ export interface Simulated<A, E> {
   readonly virtualMs: number
   /** Hash of the schedule and of all notes, 16 hex digits. */
   readonly audit: string
+  /** Fibers that were still alive when the effect had ended and nothing was left to run: they wait for ever, or for a timer. */
+  readonly fibersLeft: number
 }
+
+/** Steps in which what an ended effect left behind comes to rest. */
+const SETTLE_STEPS_MAX = 100_000
 
 interface Timer {
   readonly at: number
@@ -88,6 +93,7 @@ class World {
   readonly #draw: () => number
   now = 0
   steps = 0
+  fibers = 0
 
   constructor(seed: number) {
     this.#draw = drawer(seed, "schedule")
@@ -107,6 +113,16 @@ class World {
     this.steps++
     task()
     return true
+  }
+
+  /** Lets everything that is ready run, and what that makes ready, without time passing. */
+  settle(stepsMax: number): void {
+    for (let steps = 0; this.ready.length > 0 && steps < stepsMax; steps++) this.step()
+  }
+
+  /** Counts the fibers that are alive. */
+  get census(): Metric.FiberRuntimeMetricsService {
+    return { recordFiberStart: () => void this.fibers++, recordFiberEnd: () => void this.fibers-- }
   }
 
   #advance(): void {
@@ -162,12 +178,18 @@ export const simulate = <A, E>(
       Random.withSeed(`${seed}/random`),
       Effect.provideService(Notes, (words) => world.audit.text(words)),
       Effect.provideService(Clock.Clock, world.clock),
+      Effect.provideService(Metric.FiberRuntimeMetrics, world.census),
     ),
     { scheduler: world.scheduler(yieldEvery) },
   )
   for (;;) {
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return { exit, steps: world.steps, virtualMs: world.now, audit: world.audit.digest }
+    if (exit !== undefined) {
+      const { steps, now: virtualMs } = world
+      const audit = world.audit.digest
+      world.settle(SETTLE_STEPS_MAX)
+      return { exit, steps, virtualMs, audit, fibersLeft: world.fibers }
+    }
     if (world.steps >= stepsMax) throw new Stuck("steps", world.steps, world.now)
     if (!world.step()) throw new Stuck("deadlock", world.steps, world.now)
   }

@@ -1,6 +1,5 @@
 /** Runs whole clusters in virtual time and judges what their executors were given. */
-import { bytesEqual, bytesKey } from "@coppice/codec"
-import { anchorOf, Height, roundKey } from "@coppice/consensus"
+import { Height } from "@coppice/consensus"
 import type { MemoryDisk } from "@coppice/storage"
 import { Effect, Exit, Random } from "effect"
 import { blockCodec, CHAIN, ed25519, genesis, sealBlock, type TestBlock, validators } from "../src/chain.ts"
@@ -13,6 +12,7 @@ import {
   makeDisks,
   simulate,
 } from "../src/index.ts"
+import { deliveryViolations } from "../src/journal.ts"
 import { BAD_SALT, Journal, makeStubExecutor, type StubOptions } from "./stub-executor.ts"
 
 export type TestCluster = Cluster<TestBlock, unknown>
@@ -107,43 +107,11 @@ export const runCluster = (seed: number, scenario: Scenario = {}) => {
   return { journal, audit, virtualMs, ...exit.value }
 }
 
-/** What a journal says against agreement (P-1), order (P-2) and the redelivery window (P-3). */
-export const violations = ({ deliveries, boots, premature }: Journal, pendingAcksMax = 16): ReadonlyArray<string> => {
-  const found: Array<string> =
-    premature === 0 ? [] : [`§8.1 M3 ${premature} blocks were delivered before they were durable`]
-  const byHeight = new Map<number, string>()
-  const byRound = new Map<string, string>()
-  const last = new Map<string, TestBlock>()
-  const highest = new Map<number, number>()
-  for (const { index, incarnation, block } of deliveries) {
-    const digest = bytesKey(block.digest)
-    if ((byHeight.get(block.height) ?? digest) !== digest) found.push(`P-1 height ${block.height} differs`)
-    byHeight.set(block.height, digest)
-    const round = roundKey(block.context.round)
-    if ((byRound.get(round) ?? digest) !== digest) found.push(`P-1 round ${round} differs`)
-    byRound.set(round, digest)
-    const life = `${index}/${incarnation}`
-    const boot = boots.find((at) => at.index === index && at.incarnation === incarnation)!
-    const before = last.get(life)
-    const expected = before === undefined ? boot.anchor : anchorOf(before)
-    if (block.height !== expected.height + 1) found.push(`P-2 node ${life}: ${block.height} after ${expected.height}`)
-    if (!bytesEqual(block.parent, expected.digest)) found.push(`P-2 node ${life}: ${block.height} is not linked`)
-    last.set(life, block)
-    const top = Math.max(highest.get(index) ?? 0, block.height)
-    if (top - block.height >= pendingAcksMax) found.push(`P-3 node ${life}: ${block.height} again after ${top}`)
-    highest.set(index, top)
-  }
-  return found
-}
-
-/** Deliveries of a block to a node that had it before. */
-export const redelivered = ({ deliveries }: Journal): number => {
-  const seen = new Set<string>()
-  return deliveries.filter(({ index, block }) => {
-    const key = `${index}/${block.height}`
-    return seen.has(key) || !seen.add(key)
-  }).length
-}
+/** What a journal says against P-1 to P-3, and blocks that were delivered before they were durable. */
+export const violations = (journal: Journal, pendingAcksMax = 16): ReadonlyArray<string> => [
+  ...(journal.premature === 0 ? [] : [`§8.1 M3 ${journal.premature} blocks were delivered before they were durable`]),
+  ...deliveryViolations(journal, pendingAcksMax),
+]
 
 /** Crashes random nodes at random times; never more than one at once unless `all`. */
 export const crashes = (cluster: TestCluster, times: number, options: { readonly all?: boolean } = {}) =>

@@ -11,7 +11,8 @@ import { Effect, Exit, Fiber, Random } from "effect"
 import { describe, expect, test } from "vitest"
 import { blockCodec, chainOn, childOf, finalize, genesis, validators } from "../src/chain.ts"
 import { makeDisks } from "../src/index.ts"
-import { CALM, corrupt, crashes, redelivered, runCluster, type TestCluster, violations } from "./cluster-run.ts"
+import { redeliveries } from "../src/journal.ts"
+import { CALM, corrupt, crashes, runCluster, type TestCluster, violations } from "./cluster-run.ts"
 import { BAD_SALT, Journal } from "./stub-executor.ts"
 
 const seeds = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, seed) => seed)
@@ -100,7 +101,7 @@ describe("crashes", () => {
       expect(violations(journal, 5), `seed ${seed}`).toEqual([])
       return journal
     })
-    expect(sum(journals.map(redelivered)), "blocks delivered again").toBeGreaterThan(0)
+    expect(sum(journals.map(redeliveries)), "blocks delivered again").toBeGreaterThan(0)
     expect(sum(journals.map(({ cancelled }) => cancelled)), "verifications cut off").toBeGreaterThan(0)
     expect(sum(journals.map(({ boots }) => boots.length))).toBe(10 * (4 + 12))
   })

@@ -2,37 +2,67 @@
  * `coppice simulate`: whole networks in virtual time, one schedule per seed; and the crash sweep of the databases.
  *
  * Invariant: a failing seed is printed with the command that runs it again, the smallest schedule found that fails the
- * same way, and what consensus decided in it. A run in which what the scenario is named for never happened fails.
+ * same way, and what consensus decided in it. A run in which something that the scenario intends never happened fails.
  */
-import { Clock, Console, Data, Effect, Option, Schema } from "effect"
+import {
+  type Happenings,
+  missedBy,
+  type Plan,
+  partWords,
+  regressionName,
+  regressionTest,
+  runScenario,
+  SCENARIOS,
+  type ShrunkSeed,
+  SIZES,
+  type Size,
+  shrinkSeed,
+  type WorldResult,
+} from "@coppice/simulate/scenarios"
+import { Clock, Console, Data, DateTime, Effect, FileSystem, Option, Path, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
-import { SEEDS_MAX, SHOWN_SCHEDULE_MAX } from "../limits.ts"
+import { SEEDS_MAX, SHOWN_SCHEDULE_MAX, SHRINK_RUNS_MAX } from "../limits.ts"
 import { untilStopped } from "../signals.ts"
 import { CRASH_SWEEP, CRASH_SWEEP_ABOUT, summary, sweepCrashes } from "../simulate/crash-sweep.ts"
-import { runSeed, type SeedResult } from "../simulate/run.ts"
-import { SCENARIOS, type Scenario } from "../simulate/scenarios.ts"
-import { partWords, type ShrunkSeed, shrinkSeed } from "../simulate/shrunk.ts"
 
-/** Some seeds of a scenario failed, or it showed nothing. */
+/** Some seeds of a scenario failed, or it showed too little. */
 export class SimulationFailed extends Data.TaggedError("SimulationFailed")<{
   readonly scenario: string
   readonly failed: ReadonlyArray<number>
+  /** What to do about it. */
+  readonly advice: string
 }> {}
 
 /** There is no scenario of that name. */
 export class UnknownScenario extends Data.TaggedError("UnknownScenario")<{ readonly scenario: string }> {}
 
+const ADVICE = "A seed fails the same way each time: run it alone and look at what consensus decided."
+const SWEEP_ADVICE = "A seed fails the same way each time: look at the call and the fault of its first wrong state."
+/** Seeds of a run that does not say how many. A sweep takes minutes for one. */
+const SEEDS_DEFAULT = 10
+const SWEEP_SEEDS_DEFAULT = 1
+const ALL = "all"
+
 const list = Effect.gen(function* () {
   yield* Console.log("Scenarios:")
-  for (const { name, about } of SCENARIOS) yield* Console.log(`  ${name.padEnd(18)}${about}`)
-  yield* Console.log(`  ${CRASH_SWEEP.padEnd(18)}${CRASH_SWEEP_ABOUT}`)
-  yield* Console.log("\nRun one with: npm run simulate -- --scenario NAME --seeds N [--from S] [--json]")
+  for (const { name, about } of SCENARIOS) yield* Console.log(`  ${name.padEnd(20)}${about}`)
+  yield* Console.log(`  ${CRASH_SWEEP.padEnd(20)}${CRASH_SWEEP_ABOUT}`)
+  yield* Console.log(`  ${ALL.padEnd(20)}every one of them but the sweep`)
+  yield* Console.log("\nRun one with: npm run simulate -- --scenario NAME --seeds N [--from S] [--write DIR] [--json]")
 })
 
-const showFailure = (scenario: Scenario, failed: SeedResult, shrunk: ShrunkSeed, say: typeof Console.log) =>
+/** How a command was asked to run. */
+interface Asked {
+  readonly from: number
+  readonly seeds: number
+  readonly json: boolean
+  readonly write: string | undefined
+}
+
+const showFailure = (plan: Plan, size: Size, failed: WorldResult, shrunk: ShrunkSeed, say: typeof Console.log) =>
   Effect.gen(function* () {
     const { parts, decisions } = shrunk.result
-    yield* say(`seed ${failed.seed} failed: ${failed.failure?.what}`)
+    yield* say(`seed ${failed.seed} over ${size} failed: ${failed.failure?.what}`)
     const found = shrunk.isMinimal
       ? "smallest schedule that fails so"
       : "smaller schedule that fails so, not the smallest"
@@ -40,7 +70,7 @@ const showFailure = (scenario: Scenario, failed: SeedResult, shrunk: ShrunkSeed,
     for (const line of lastOf(parts.map(partWords))) yield* say(`    ${line}`)
     yield* say("  what consensus decided under it:")
     for (const line of lastOf(decisions)) yield* say(`    ${line}`)
-    yield* say(`  again: npm run simulate -- --scenario ${scenario.name} --seeds 1 --from ${failed.seed}`)
+    yield* say(`  again: npm run simulate -- --scenario ${plan.name} --seeds 1 --from ${failed.seed}`)
   })
 
 const lastOf = (lines: ReadonlyArray<string>): ReadonlyArray<string> => {
@@ -48,36 +78,69 @@ const lastOf = (lines: ReadonlyArray<string>): ReadonlyArray<string> => {
   return hidden <= 0 ? lines : [`(${hidden} before)`, ...lines.slice(hidden)]
 }
 
-const run = Effect.fnUntraced(function* (scenario: Scenario, from: number, seeds: number, json: boolean) {
+/** Writes a failing seed as a test of its own, in the name of today. */
+const writeRegression = Effect.fnUntraced(function* (directory: string, plan: Plan, size: Size, result: WorldResult) {
+  const [files, path] = [yield* FileSystem.FileSystem, yield* Path.Path]
+  const date = DateTime.formatIsoDateUtc(yield* DateTime.now)
+  const regression = { plan, size, result, date }
+  yield* files.makeDirectory(directory, { recursive: true })
+  const file = path.join(directory, regressionName(regression))
+  yield* files.writeFileString(file, regressionTest(regression))
+  return file
+})
+
+/** A seed that failed, as a run reports it. */
+interface FailedSeed {
+  readonly seed: number
+  readonly size: Size
+  readonly failure: string
+  readonly faults: ReadonlyArray<string>
+}
+
+const runSize = Effect.fnUntraced(function* (plan: Plan, size: Size, { from, seeds, json, write }: Asked) {
   const say = json ? Console.error : Console.log
-  const startMs = yield* Clock.currentTimeMillis
-  const failed: Array<{ readonly seed: number; readonly failure: string; readonly faults: ReadonlyArray<string> }> = []
-  let happened = 0
-  let blocks = 0
+  const failed: Array<FailedSeed> = []
+  const happenings: Array<Happenings> = []
   for (let seed = from; seed < from + seeds; seed++) {
-    const result = runSeed(scenario, seed)
+    const result = runScenario(plan, size, seed)
+    if (result.happenings !== undefined) happenings.push(result.happenings)
     if (result.failure !== undefined) {
-      const shrunk = yield* shrinkSeed(scenario, result)
-      failed.push({ seed, failure: result.failure.what, faults: shrunk.result.parts.map(partWords) })
-      yield* showFailure(scenario, result, shrunk, say)
-    }
-    if (result.statistics !== undefined) {
-      happened += scenario.happened(result.statistics)
-      blocks += result.statistics.finalizedBlocks
+      const shrunk = yield* shrinkSeed(result, (options) => runScenario(plan, size, seed, options), SHRINK_RUNS_MAX)
+      failed.push({ seed, size, failure: result.failure.what, faults: shrunk.result.parts.map(partWords) })
+      yield* showFailure(plan, size, result, shrunk, say)
+      if (write !== undefined) yield* say(`  written: ${yield* writeRegression(write, plan, size, shrunk.result)}`)
     }
     yield* Effect.sleep(0)
   }
   // What happened in a seed that failed is not counted.
-  const isVacuous = happened === 0 && failed.length < seeds
+  const missed = happenings.length === 0 ? [] : missedBy(plan, happenings)
+  const blocks = happenings.reduce((sum, { finalizedBlocks }) => sum + finalizedBlocks, 0)
+  return { failed, missed, blocks }
+})
+
+const run = Effect.fnUntraced(function* (plan: Plan, asked: Asked) {
+  const { from, seeds, json } = asked
+  const startMs = yield* Clock.currentTimeMillis
+  const sizes = yield* Effect.forEach(SIZES, (size) => runSize(plan, size, asked))
+  const failed = sizes.flatMap((size) => size.failed)
+  const missed = [...new Set(sizes.flatMap((size) => size.missed))]
+  const blocks = sizes.reduce((sum, size) => sum + size.blocks, 0)
   const seconds = ((yield* Clock.currentTimeMillis) - startMs) / 1000
-  const result = { scenario: scenario.name, seeds, from, failed, vacuous: isVacuous, happened, blocks, seconds }
-  if (json) yield* Console.log(JSON.stringify(result))
-  else {
-    yield* say(`${scenario.name}: ${seeds - failed.length} of ${seeds} seeds passed, ${blocks} blocks in ${seconds} s`)
-    if (isVacuous) yield* say("nothing of what this scenario is about happened: more seeds are needed")
+  if (json) {
+    yield* Console.log(JSON.stringify({ scenario: plan.name, seeds, from, failed, missed, blocks, seconds }))
+  } else {
+    const runs = seeds * SIZES.length
+    yield* Console.log(`${plan.name}: ${runs - failed.length} of ${runs} runs passed, ${blocks} blocks in ${seconds} s`)
+    if (missed.length > 0) yield* Console.log(`never happened: ${missed.join(", ")}; more seeds are needed`)
   }
-  if (failed.length > 0 || isVacuous) {
-    return yield* new SimulationFailed({ scenario: scenario.name, failed: failed.map(({ seed }) => seed) })
+  return failed.length > 0 || missed.length > 0 ? failed.map(({ seed }) => seed) : undefined
+})
+
+const runAll = Effect.fnUntraced(function* (plans: ReadonlyArray<Plan>, name: string, asked: Asked) {
+  const results = yield* Effect.forEach(plans, (plan) => run(plan, asked))
+  const bad = results.filter((failed) => failed !== undefined)
+  if (bad.length > 0) {
+    return yield* new SimulationFailed({ scenario: name, failed: [...new Set(bad.flat())], advice: ADVICE })
   }
 })
 
@@ -88,7 +151,7 @@ const sweep = Effect.fnUntraced(function* (from: number, seeds: number, json: bo
   if (json) yield* Console.log(JSON.stringify({ scenario: CRASH_SWEEP, seeds, from, ...result, seconds }))
   else yield* Console.log(summary(result))
   if (result.wrong.length > 0 || result.vacuous) {
-    return yield* new SimulationFailed({ scenario: CRASH_SWEEP, failed: result.failed })
+    return yield* new SimulationFailed({ scenario: CRASH_SWEEP, failed: result.failed, advice: SWEEP_ADVICE })
   }
 })
 
@@ -97,29 +160,48 @@ export const simulate = Command.make(
   "simulate",
   {
     scenario: Flag.String("scenario").pipe(
-      Flag.withDescription("Name of a scenario; without it they are listed"),
+      Flag.withDescription("Name of a scenario, all, or list; without it they are listed"),
       Flag.optional,
     ),
     seeds: Flag.Int("seeds").pipe(
       Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: SEEDS_MAX }))),
-      Flag.withDescription("How many seeds to run (default: 10)"),
-      Flag.withDefault(10),
+      Flag.withDescription(`How many seeds to run (default: ${SEEDS_DEFAULT}; the sweep: ${SWEEP_SEEDS_DEFAULT})`),
+      Flag.optional,
     ),
     from: Flag.Int("from").pipe(
       Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2 ** 31 }))),
       Flag.withDescription("The first seed (default: 1)"),
       Flag.withDefault(1),
     ),
+    write: Flag.String("write").pipe(
+      Flag.withDescription("Directory for tests that keep the seeds that fail"),
+      Flag.optional,
+    ),
     json: Flag.Boolean("json").pipe(
       Flag.withDescription("One line of JSON at the end on standard output, progress on standard error"),
       Flag.withDefault(false),
     ),
   },
-  Effect.fnUntraced(function* ({ scenario, seeds, from, json }) {
-    if (Option.isNone(scenario)) return yield* list
-    if (scenario.value === CRASH_SWEEP) return yield* untilStopped(sweep(from, seeds, json))
-    const found = SCENARIOS.find(({ name }) => name === scenario.value)
-    if (found === undefined) return yield* new UnknownScenario({ scenario: scenario.value })
-    yield* untilStopped(run(found, from, seeds, json))
+  Effect.fnUntraced(function* ({ scenario, seeds, from, json, write }) {
+    const name = Option.getOrElse(scenario, () => "list")
+    if (name === "list") return yield* list
+    if (name === CRASH_SWEEP) {
+      return yield* untilStopped(
+        sweep(
+          from,
+          Option.getOrElse(seeds, () => SWEEP_SEEDS_DEFAULT),
+          json,
+        ),
+      )
+    }
+    const plans = SCENARIOS.filter((plan) => name === ALL || plan.name === name)
+    if (plans.length === 0) return yield* new UnknownScenario({ scenario: name })
+    const asked = {
+      from,
+      seeds: Option.getOrElse(seeds, () => SEEDS_DEFAULT),
+      json,
+      write: Option.getOrUndefined(write),
+    }
+    yield* untilStopped(runAll(plans, name, asked))
   }),
 ).pipe(Command.withDescription("Run a network in virtual time, one schedule of faults per seed"))

@@ -1,0 +1,99 @@
+/**
+ * How fast a simulated network goes: real time per finalized height, everything that a node does included.
+ *
+ * Five validators in one thread, links of 10 ms, blocks of 50 transfers between random accounts, a set in memory; every
+ * view is final at once. A transfer reads and writes two balances and is not signed.
+ */
+import { type Bench, type Figure, figure, timingOf } from "@coppice/bench"
+import { Struct, U32, U64 } from "@coppice/codec"
+import type { Height } from "@coppice/consensus"
+import { nodeHasher } from "@coppice/crypto/node"
+import { Qmdb } from "@coppice/qmdb"
+import { Application, type StandardBlock } from "@coppice/stateful"
+import { type Plan, runWorld, type Subject, VALIDATORS } from "../src/index.ts"
+import { drawer } from "../src/prng.ts"
+import { CALM } from "../src/scenarios.ts"
+
+const ACCOUNTS = 10_000
+const TRANSFERS = 50
+const [SHORT, LONG] = [20, 170]
+
+interface Transfer {
+  readonly from: number
+  readonly to: number
+  readonly nonce: bigint
+}
+
+const balances = Qmdb.any({ key: U32, value: U64 })
+const Transfers = Application.make({
+  name: "transfers",
+  databases: { balances },
+  transaction: Struct({ from: U32, to: U32, nonce: U64 }),
+  hasher: nodeHasher,
+  execute: ({ balances }, { from, to }) => {
+    const [debit, credit] = [balances.get(from) ?? 1_000_000n, balances.get(to) ?? 1_000_000n]
+    balances.put(from, debit - 1n)
+    balances.put(to, credit + 1n)
+  },
+})
+
+const subject: Subject<StandardBlock<Transfer, typeof Transfers.databases>, typeof Transfers.databases> = {
+  application: (validator) => {
+    const chance = drawer(validator, "transfers")
+    const account = () => Math.floor(chance() * ACCOUNTS)
+    let nonce = BigInt(validator) * 1_000_000n
+    let finalizedHeight: Height | undefined
+    return Transfers.withInputs({
+      waiting: TRANSFERS,
+      get finalizedHeight() {
+        return finalizedHeight
+      },
+      idOf: (transfer) => String(transfer.nonce),
+      take: () =>
+        Array.from({ length: TRANSFERS }, () => {
+          const transaction = { from: account(), to: account(), nonce: nonce++ }
+          return { id: String(transaction.nonce), transaction }
+        }),
+      rejected: () => {},
+      finalized: (height) => {
+        finalizedHeight = height
+      },
+    })
+  },
+}
+
+const planTo = (height: number): Plan => ({
+  name: "heights",
+  about: "every view is final at once",
+  schedule: { ...CALM, viewMs: 1 },
+  link: { latencyMs: { min: 10, max: 10 }, lossChance: 0 },
+  height,
+  faultsMs: 0,
+  faults: () => [],
+  intends: [],
+})
+
+/** Real milliseconds of a run to a height. Throws when a property does not hold. */
+const timed = (height: number, seed: number): number => {
+  const start = performance.now()
+  const { failure } = runWorld(subject, planTo(height), seed)
+  if (failure !== undefined) throw new Error(failure.what)
+  return performance.now() - start
+}
+
+/** A height's share of a run: the difference of a long and a short one, so that starting and judging do not count. */
+const heights: Bench = {
+  name: `simulate::heights/nodes=${VALIDATORS} transfers=${TRANSFERS}`,
+  run: async (context): Promise<ReadonlyArray<Figure>> => {
+    timed(LONG, 0)
+    const samples = Array.from({ length: 7 }, (_, round) => {
+      context.note(`round ${round + 1}`)
+      return (timed(LONG, round + 1) - timed(SHORT, round + 1)) / (LONG - SHORT)
+    })
+    const target = { on: "p50", required: 10, aim: 2 } as const
+    return [figure(heights.name, timingOf(samples), { unit: "ms", target })]
+  },
+}
+
+/** See the head of this file. */
+export const benches: ReadonlyArray<Bench> = [heights]

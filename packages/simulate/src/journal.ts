@@ -1,0 +1,128 @@
+/**
+ * What nodes were given and what they said, and what that says against consensus properties P-1 to P-5 and P-7.
+ *
+ * Terms: a *delivery* is a final block handed to an executor. *Said* is what a node let out for a round: a proposal, or a
+ * vote for a block.
+ *
+ * Invariant: everything is judged over all incarnations of a node; nothing is forgotten when it crashes.
+ */
+import { bytesEqual, bytesKey } from "@coppice/codec"
+import { type Anchor, anchorOf, type Block, type Round, roundKey } from "@coppice/consensus"
+import type { Digest } from "@coppice/crypto"
+
+/** A final block that one incarnation was given. */
+export interface Delivery<B extends Block> {
+  readonly index: number
+  readonly incarnation: number
+  readonly block: B
+}
+
+/** An incarnation, and the block after which its deliveries must begin. */
+export interface Boot {
+  readonly index: number
+  readonly incarnation: number
+  readonly anchor: Anchor
+}
+
+/** Deliveries and boots, in order. */
+export interface Deliveries<B extends Block> {
+  readonly deliveries: ReadonlyArray<Delivery<B>>
+  readonly boots: ReadonlyArray<Boot>
+}
+
+/** What deliveries say against agreement by height and by round (P-1), order (P-2) and the redelivery window (P-3). */
+export const deliveryViolations = <B extends Block>(
+  { deliveries, boots }: Deliveries<B>,
+  pendingAcksMax: number,
+): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  const anchors = new Map(boots.map(({ index, incarnation, anchor }) => [`${index}/${incarnation}`, anchor]))
+  const byHeight = new Map<number, string>()
+  const byRound = new Map<string, string>()
+  const last = new Map<string, B>()
+  const highest = new Map<number, number>()
+  for (const { index, incarnation, block } of deliveries) {
+    const digest = bytesKey(block.digest)
+    if ((byHeight.get(block.height) ?? digest) !== digest) found.push(`P-1 height ${block.height} differs`)
+    byHeight.set(block.height, digest)
+    const round = roundKey(block.context.round)
+    if ((byRound.get(round) ?? digest) !== digest) found.push(`P-1 round ${round} differs`)
+    byRound.set(round, digest)
+    const life = `${index}/${incarnation}`
+    const before = last.get(life)
+    const expected = before === undefined ? anchors.get(life)! : anchorOf(before)
+    if (block.height !== expected.height + 1) found.push(`P-2 node ${life}: ${block.height} after ${expected.height}`)
+    if (!bytesEqual(block.parent, expected.digest)) found.push(`P-2 node ${life}: ${block.height} is not linked`)
+    last.set(life, block)
+    const top = Math.max(highest.get(index) ?? 0, block.height)
+    if (top - block.height >= pendingAcksMax) found.push(`P-3 node ${life}: ${block.height} again after ${top}`)
+    highest.set(index, top)
+  }
+  return found
+}
+
+/** Deliveries of a block to a node that had it before. */
+export const redeliveries = <B extends Block>({ deliveries }: Pick<Deliveries<B>, "deliveries">): number => {
+  const seen = new Set<string>()
+  return deliveries.filter(({ index, block }) => {
+    const key = `${index}/${block.height}`
+    return seen.has(key) || !seen.add(key)
+  }).length
+}
+
+/** What a node let out for a round. */
+interface Saying {
+  readonly round: Round
+  readonly digest: Digest
+}
+
+/** Sayings of a node that its next incarnation is asked about. */
+const SAYINGS_ASKED_MAX = 8
+
+/** What one node said and acknowledged, over all its incarnations. */
+export class NodeRecord {
+  readonly violations: Array<string> = []
+  readonly #name: string
+  readonly #said = new Map<string, Saying>()
+  #acked = 0
+
+  constructor(name: string) {
+    this.#name = name
+  }
+
+  /** The node lets something out for a round: nothing else may ever be said for that round (P-4). */
+  says(round: Round, digest: Digest): void {
+    const key = roundKey(round)
+    const before = this.#said.get(key)
+    if (before !== undefined && !bytesEqual(before.digest, digest)) {
+      this.violations.push(`P-4 ${this.#name} said two things in round ${key}`)
+    }
+    if (before === undefined) this.#said.set(key, { round, digest })
+  }
+
+  /** The node acknowledges a block while its set is durable at a height. */
+  acknowledges(height: number, durable: number): void {
+    if (durable < height) this.violations.push(`P-5 ${this.#name} acknowledged ${height}, durable at ${durable}`)
+    this.#acked = Math.max(this.#acked, height)
+  }
+
+  /** The node comes up at a height, where marshal has recorded progress to another. */
+  boots(anchor: number, processed: number, pendingAcksMax: number): void {
+    if (anchor < this.#acked)
+      this.violations.push(`P-5 ${this.#name} came up at ${anchor}, acknowledged ${this.#acked}`)
+    if (anchor < processed || anchor > processed + pendingAcksMax) {
+      this.violations.push(`P-7 ${this.#name} came up at ${anchor}, marshal at ${processed}`)
+    }
+  }
+
+  /** The newest things said: a new incarnation must hold each of them (P-5). */
+  get newest(): ReadonlyArray<Saying> {
+    return [...this.#said.values()].slice(-SAYINGS_ASKED_MAX)
+  }
+
+  /** The node, up again, holds this for the round of something that was said. */
+  holds({ round, digest }: Saying, held: Digest | undefined): void {
+    if (held !== undefined && bytesEqual(held, digest)) return
+    this.violations.push(`P-5 ${this.#name} said a block in round ${roundKey(round)} and does not hold it`)
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * The application of the scenarios: marks on a board of a few cells, over one database or over three of different
+ * families, and a model of it in maps.
+ *
+ *   mark    board    any         cell -> value, or removed
+ *           index    current     value's name -> cell, in order            three databases only
+ *           history  keyless     every mark, in order                      three databases only
+ *
+ * Invariant: the hooks and `MarksModel` decide the same from the same blocks, by different code.
+ */
+import { Bytes, Struct, Text, U32, U64 } from "@coppice/codec"
+import { Height } from "@coppice/consensus"
+import { nodeHasher } from "@coppice/crypto/node"
+import { Location, Qmdb } from "@coppice/qmdb"
+import {
+  Application,
+  type Databases,
+  type InputProvider,
+  type Readers,
+  type StandardApplication,
+  type StandardBlock,
+} from "@coppice/stateful"
+import type { BadBlock } from "./schedule.ts"
+import type { Subject } from "./subject.ts"
+
+/** One write of a cell; one removal when its number is a multiple of `CLEAR_EVERY`. */
+export interface Mark {
+  readonly cell: number
+  readonly number: bigint
+}
+
+const CELLS = 40
+const CLEAR_EVERY = 6n
+const VALUE_BYTES = 24
+const HISTORY_KEPT = 100
+
+const MarkCodec = Struct({ cell: U32, number: U64 })
+
+const keyOf = (cell: number): Uint8Array => {
+  const key = new Uint8Array(32)
+  new DataView(key.buffer).setUint32(28, cell)
+  return key
+}
+const valueOf = ({ cell, number }: Mark): Uint8Array =>
+  new Uint8Array(VALUE_BYTES).fill(Number((BigInt(cell) * 31n + number) % 251n))
+const nameOf = (cell: number): string => `cell ${cell}`
+
+const board = Qmdb.any({ key: Bytes(32), value: Bytes(VALUE_BYTES) })
+const index = Qmdb.current({ key: Text(16), value: U64, ordered: true })
+const history = Qmdb.keyless({ value: U64, family: "mmr" })
+
+const oneDatabase = { board }
+const threeDatabases = { board, index, history }
+
+/** Databases of the application in its two sizes. */
+export type OneDatabase = typeof oneDatabase
+/** See `OneDatabase`. */
+export type ThreeDatabases = typeof threeDatabases
+
+/** Marks without end, the same for the same start, each proposed once by its node. */
+const makeMarks = (perBlock: number, from: bigint): InputProvider<Mark> => {
+  let number = from
+  let finalizedHeight: Height | undefined
+  return {
+    waiting: perBlock,
+    get finalizedHeight() {
+      return finalizedHeight
+    },
+    idOf: ({ number: id }) => String(id),
+    take: (_, countMax) =>
+      Array.from({ length: Math.min(perBlock, countMax) }, () => {
+        const mark = { cell: Number((number * 7919n) % BigInt(CELLS)), number }
+        number++
+        return { id: String(mark.number), transaction: mark }
+      }),
+    rejected: () => {},
+    finalized: (height) => {
+      finalizedHeight = height
+    },
+  }
+}
+
+const write = (
+  {
+    board,
+  }: {
+    readonly board: {
+      put: (k: Uint8Array, v: Uint8Array) => void
+      get: (k: Uint8Array) => unknown
+      remove: (k: Uint8Array) => void
+    }
+  },
+  mark: Mark,
+): boolean => {
+  const key = keyOf(mark.cell)
+  if (mark.number % CLEAR_EVERY !== 0n) {
+    board.put(key, valueOf(mark))
+    return true
+  }
+  if (board.get(key) === undefined) return false
+  board.remove(key)
+  return false
+}
+
+const common = { name: "marks", transaction: MarkCodec, hasher: nodeHasher } as const
+
+const overOne = Application.make({
+  ...common,
+  databases: oneDatabase,
+  execute: (batches, mark) => void write(batches, mark),
+})
+
+const overThree = Application.make({
+  ...common,
+  databases: threeDatabases,
+  execute: (batches, mark) => {
+    const isThere = write(batches, mark)
+    const { index, history } = batches
+    const name = nameOf(mark.cell)
+    if (isThere) index.put(name, mark.number)
+    else if (index.get(name) !== undefined) index.remove(name)
+    const at = history.append(mark.number)
+    history.withFloor(Location(Math.max(0, at - HISTORY_KEPT)))
+  },
+})
+
+/** What the databases must hold, from the final blocks alone. */
+class MarksModel<M extends Databases> {
+  readonly #last = new Map<number, Mark>()
+  readonly #history: Array<bigint> = []
+
+  advance({ transactions }: StandardBlock<Mark, M>): void {
+    for (const mark of transactions) {
+      if (mark.number % CLEAR_EVERY === 0n) this.#last.delete(mark.cell)
+      else this.#last.set(mark.cell, mark)
+      this.#history.push(mark.number)
+    }
+  }
+
+  /** The first thing that differs, in words; undefined when all agree. */
+  difference(readers: Readers<OneDatabase> & Partial<Readers<ThreeDatabases>>): string | undefined {
+    if (readers.board.active !== this.#last.size) return `${readers.board.active} cells instead of ${this.#last.size}`
+    for (let cell = 0; cell < CELLS; cell++) {
+      const mark = this.#last.get(cell)
+      const value = readers.board.get(keyOf(cell))
+      const expected = mark === undefined ? undefined : valueOf(mark)
+      if (value?.join() !== expected?.join()) return `cell ${cell} is ${value}, not ${expected}`
+      if (readers.index !== undefined && readers.index.get(nameOf(cell)) !== mark?.number)
+        return `index of cell ${cell}`
+    }
+    return readers.history === undefined ? undefined : this.#historyDifference(readers.history)
+  }
+
+  #historyDifference({ get, target, pruned }: Readers<ThreeDatabases>["history"]): string | undefined {
+    const found: Array<bigint> = []
+    for (let at = Math.max(pruned, target.end - HISTORY_KEPT); at < target.end; at++) {
+      const value = get(Location(at))
+      if (value !== undefined) found.push(value)
+    }
+    const expected = found.length === 0 ? [] : this.#history.slice(-found.length)
+    return found.join() === expected.join() ? undefined : `the history ends ${found.join()}, not ${expected.join()}`
+  }
+}
+
+/** A block that no honest node may accept, in place of an honest one. */
+const corrupt =
+  <M extends Databases>({ blocks }: StandardApplication<Mark, M>) =>
+  ({ height, context, targets, transactions }: StandardBlock<Mark, M>, how: BadBlock): StandardBlock<Mark, M> => {
+    const [member, target] = Object.entries(targets)[0]!
+    const with_ = (change: Partial<typeof target>) => ({ ...targets, [member]: { ...target, ...change } })
+    switch (how) {
+      case "bad root":
+        return blocks.make(
+          { height, context, targets: with_({ root: target.root.map((byte) => byte ^ 1) }) },
+          transactions,
+        )
+      case "bad range":
+        return blocks.make({ height, context, targets: with_({ end: Location(target.end + 1) }) }, transactions)
+      case "bad height":
+        return blocks.make({ height: Height(height + 1), context, targets }, transactions)
+      case "bad context":
+        return blocks.make({ height, context: { ...context, leader: context.parent.digest }, targets }, transactions)
+    }
+  }
+
+const subjectOf = <M extends Databases>(
+  application: StandardApplication<Mark, M>,
+  difference: (model: MarksModel<M>, readers: Readers<M>) => string | undefined,
+  marksPerBlock: number,
+): Subject<StandardBlock<Mark, M>, M> => ({
+  application: (validator) => application.withInputs(makeMarks(marksPerBlock, BigInt(validator + 1) * 1_000_000n)),
+  corrupt: corrupt(application),
+  model: () => {
+    const model = new MarksModel<M>()
+    return { advance: (block) => model.advance(block), difference: (readers) => difference(model, readers) }
+  },
+})
+
+/** Marks over one database. */
+export const marksOverOne = (marksPerBlock: number): Subject<StandardBlock<Mark, OneDatabase>, OneDatabase> =>
+  subjectOf(overOne, (model, readers) => model.difference(readers), marksPerBlock)
+
+/** Marks over three databases of different families. */
+export const marksOverThree = (marksPerBlock: number): Subject<StandardBlock<Mark, ThreeDatabases>, ThreeDatabases> =>
+  subjectOf(overThree, (model, readers) => model.difference(readers), marksPerBlock)

@@ -1,0 +1,186 @@
+/**
+ * What is meant to go wrong in a world, as data.
+ *
+ *   0 ----------- faults ----------- faultsMs ------- all up, links whole ------- every node at the height, judged
+ *
+ * Terms: a *part* is one thing that goes wrong: a fault of consensus, of a node, of its disk, of links. A *point* is a place
+ * that a node passes: an event of a storage write, or a step at one of its ports.
+ *
+ * Invariant: parts are drawn from the seed before the run, or at the call that they befall, each from a stream of its own;
+ * leaving one out moves no other.
+ */
+
+import type { ExecutorLimits } from "@coppice/stateful"
+import type { Fault as StorageFault } from "@coppice/storage"
+import type { LinkOptions } from "./links.ts"
+import type { ConsensusSchedule, Fault } from "./schedule.ts"
+
+/** Storage writes at whose events a node can lose power, by environment. */
+export const WRITE_POINTS: Readonly<Record<string, { readonly environment: string; readonly fault: StorageFault }>> = {
+  "marshal write begins": { environment: "marshal", fault: "crash before" },
+  "marshal write is visible": { environment: "marshal", fault: "crash visible" },
+  "marshal write is durable": { environment: "marshal", fault: "crash durable" },
+  "marshal write ends": { environment: "marshal", fault: "crash after" },
+  "set write begins": { environment: "set", fault: "crash before" },
+  "set write is visible": { environment: "set", fault: "crash visible" },
+  "set write is durable": { environment: "set", fault: "crash durable" },
+  "set write ends": { environment: "set", fault: "crash after" },
+}
+
+/** Steps at a node's ports at which it can lose power. */
+export const PORT_POINTS = [
+  "asked to propose",
+  "has proposed",
+  "asked to verify",
+  "has verified",
+  "proposal stored",
+  "vote stored",
+  "notarized block stored",
+  "certificate stored",
+  "block delivered",
+  "block acknowledged",
+  "peer asks",
+] as const
+
+/** Every point. */
+export const POINTS: ReadonlyArray<string> = [...Object.keys(WRITE_POINTS), ...PORT_POINTS]
+
+/** How a block server lies. */
+export const LIES = ["another block", "truncated", "nothing", "silence", "too late"] as const
+
+/** One of `LIES`. */
+export type Lie = (typeof LIES)[number]
+
+/** Something that goes wrong with nodes and links. Times are virtual milliseconds from the start. */
+export type WorldFault =
+  /** Nodes lose power at once. At time 0: they are not there until they come up. */
+  | { readonly kind: "crash"; readonly atMs: number; readonly nodes: ReadonlyArray<number>; readonly downMs: number }
+  /** A group is cut off from all others. */
+  | { readonly kind: "partition"; readonly atMs: number; readonly nodes: ReadonlyArray<number>; readonly forMs: number }
+  /** A node loses power the n-th time it passes a point. */
+  | {
+      readonly kind: "point"
+      readonly node: number
+      readonly point: string
+      readonly nth: number
+      readonly downMs: number
+    }
+  /** A node answers its peers' requests for blocks with a lie. */
+  | { readonly kind: "lie"; readonly node: number; readonly how: Lie; readonly atMs: number; readonly forMs: number }
+
+/** A part of a run's schedule, which it can do without. */
+export type SchedulePart =
+  | Fault
+  | WorldFault
+  /** A call of a node's disk, counted from the first, meets a fault by chance. */
+  | { readonly kind: "storage"; readonly node: number; readonly call: number; readonly fault: StorageFault }
+  /** Links lose messages, all of them as often. */
+  | { readonly kind: "loss" }
+
+/** What happened in a run, for plans that must contain it. */
+export interface Happenings {
+  readonly finalizedBlocks: number
+  readonly forks: number
+  readonly nullified: number
+  /** Most blocks, beyond two, that one certificate made final. */
+  readonly finalizedAtOnce: number
+  readonly corrupted: number
+  readonly refused: number
+  readonly crashes: number
+  /** Crashes of nodes at points. */
+  readonly pointCrashes: number
+  readonly storageFaults: number
+  readonly partitions: number
+  /** Blocks that were delivered again. */
+  readonly redelivered: number
+  /** Verifications that their caller gave up. */
+  readonly cancelled: number
+  /** Requests of peers that were answered. */
+  readonly fetched: number
+  /** Answers of liars. */
+  readonly lies: number
+  /** Peers blamed. */
+  readonly blames: number
+  /** Nodes whose databases forgot old operations. */
+  readonly pruned: number
+  /** Times in which no group of nodes was a quorum. */
+  readonly halts: number
+}
+
+/** Faults by chance of disk calls, within a span of time. */
+export interface StorageTrouble {
+  readonly rates: Partial<Readonly<Record<StorageFault, number>>>
+  /** Reads too, not writes alone. */
+  readonly reads: boolean
+  readonly fromMs: number
+  readonly toMs: number
+}
+
+/** What a world is meant to go through. */
+export interface Plan {
+  /** `[a-z][a-z0-9-]*` */
+  readonly name: string
+  readonly about: string
+  readonly schedule: ConsensusSchedule
+  readonly link: LinkOptions
+  /** Every node stands there, durably, at the end. */
+  readonly height: number
+  /** The faults of nodes, disks and links are over by then. */
+  readonly faultsMs: number
+  /** Draws them. `chance` is uniform in [0, 1). */
+  readonly faults: (chance: () => number) => ReadonlyArray<WorldFault>
+  readonly storage?: StorageTrouble
+  /** A write takes up to three times as long; 2 when not given. */
+  readonly writeMsMax?: number
+  /** Verifications take up to so long. */
+  readonly verifyMsMax?: number
+  /** Automatic pruning: heights from one to the next, and the blocks that marshals keep. */
+  readonly pruning?: { readonly interval: number; readonly marshalBlocks: number }
+  /** Finalized heights that the set can go back to; the ack window and one more when not given. */
+  readonly rewindHeights?: number
+  readonly limits?: Partial<ExecutorLimits>
+  /** What must have happened, over all its seeds. */
+  readonly intends: ReadonlyArray<keyof Happenings>
+}
+
+/** What a plan intends and no run of it contained (P-16). */
+export const missedBy = (
+  { intends }: Pick<Plan, "intends">,
+  runs: ReadonlyArray<Happenings>,
+): ReadonlyArray<keyof Happenings> => intends.filter((what) => runs.every((happenings) => happenings[what] === 0))
+
+/** Keeps the parts of a schedule that are listed, and no other. */
+export const only = (parts: ReadonlyArray<SchedulePart>): ((part: SchedulePart) => boolean) => {
+  const kept = new Set(parts.map(partWords))
+  return (part) => kept.has(partWords(part))
+}
+
+/** A part in words, which name it within its run. */
+export const partWords = (part: SchedulePart): string => {
+  switch (part.kind) {
+    case "loss":
+      return "messages between nodes are lost"
+    case "silent":
+      return `view ${part.view}: the leader says nothing`
+    case "split":
+      return `view ${part.view}: nullified besides being notarized`
+    case "fork":
+      return `view ${part.view}: the leader builds on an older block than it could`
+    case "stall":
+      return `view ${part.view}: finality begins to stall`
+    case "corrupt":
+      return `view ${part.view}: a corrupt leader: ${part.how}`
+    case "down":
+      return `view ${part.view}: validator ${part.node} loses power`
+    case "crash":
+      return `${part.atMs} ms: validators ${part.nodes.join(", ")} lose power for ${part.downMs} ms`
+    case "partition":
+      return `${part.atMs} ms: validators ${part.nodes.join(", ")} are cut off for ${part.forMs} ms`
+    case "point":
+      return `validator ${part.node} loses power for ${part.downMs} ms, time ${part.nth} that: ${part.point}`
+    case "lie":
+      return `${part.atMs} ms: validator ${part.node} serves for ${part.forMs} ms: ${part.how}`
+    case "storage":
+      return `validator ${part.node}, storage call ${part.call}: ${part.fault}`
+  }
+}

@@ -1,0 +1,335 @@
+/**
+ * The scenario matrix, as data: what goes wrong, and what must have happened for a run to count.
+ *
+ * Every scenario has five validators, and runs over one database and over three of different families.
+ *
+ * Invariant: a scenario in which something that it intends never happened, over all its seeds, is a failure (P-16).
+ */
+import { marksOverOne, marksOverThree } from "./marks.ts"
+import { LIES, type Plan, POINTS, type WorldFault } from "./plan.ts"
+import { type ConsensusSchedule, DEFAULT_SCHEDULE, MISBEHAVIOURS } from "./schedule.ts"
+import { runWorld, VALIDATORS, type WorldOptions, type WorldResult } from "./world.ts"
+
+export { type Happenings, missedBy, only, type Plan, partWords, type SchedulePart } from "./plan.ts"
+export { type Regression, regressionName, regressionTest, type ShrunkSeed, shrinkSeed } from "./shrunk.ts"
+export type { WorldOptions, WorldResult } from "./world.ts"
+
+/** A schedule in which every view is final at once. */
+export const CALM: ConsensusSchedule = {
+  ...DEFAULT_SCHEDULE,
+  silentChance: 0,
+  splitChance: 0,
+  forkChance: 0,
+  stallChance: 0,
+  corruptChance: 0,
+  viewMs: 200,
+  restarts: undefined,
+}
+
+const FORKS: ConsensusSchedule = { ...CALM, silentChance: 0.05, splitChance: 0.3, forkChance: 0.7, stallChance: 0.1 }
+const LINK: Plan["link"] = { latencyMs: { min: 5, max: 15 }, lossChance: 0 }
+const EVERYONE = Array.from({ length: VALIDATORS }, (_, node) => node)
+
+const PLAIN: Plan = {
+  name: "plain",
+  about: "every view is final at once",
+  schedule: CALM,
+  link: LINK,
+  height: 20,
+  faultsMs: 0,
+  faults: () => [],
+  intends: ["finalizedBlocks"],
+}
+
+const between = (chance: () => number, min: number, max: number): number => Math.floor(min + chance() * (max - min))
+
+/** `count` different validators. */
+const some = (chance: () => number, count: number): ReadonlyArray<number> => {
+  const left = [...EVERYONE]
+  while (left.length > count) left.splice(between(chance, 0, left.length), 1)
+  return left
+}
+
+/** Every so many milliseconds, so many validators lose power for a while. */
+const crashing =
+  (everyMs: number, downMs: number, count: number, times: number) =>
+  (chance: () => number): ReadonlyArray<WorldFault> =>
+    Array.from({ length: times }, (_, i) => {
+      const atMs = Math.floor(everyMs * (i + 0.5 + chance() * 0.5))
+      return { kind: "crash", atMs, nodes: some(chance, count), downMs }
+    })
+
+const partition = (atMs: number, nodes: ReadonlyArray<number>, forMs: number): WorldFault => ({
+  kind: "partition",
+  atMs,
+  nodes,
+  forMs,
+})
+
+/** Validators are cut off one after another, so that they miss blocks and have to fetch them. */
+const missing = (chance: () => number): ReadonlyArray<WorldFault> =>
+  [500, 2_500, 4_500].map((atMs) => partition(atMs, some(chance, 1), between(chance, 800, 1_600)))
+
+/** A validator lies to those that fetch, in a way of its own every second. */
+const lying = (chance: () => number, seconds: number): ReadonlyArray<WorldFault> => {
+  const node = between(chance, 0, VALIDATORS)
+  const how = () => LIES[between(chance, 0, LIES.length)]!
+  return Array.from({ length: seconds }, (_, i) => ({ kind: "lie", node, how: how(), atMs: i * 1_000, forMs: 999 }))
+}
+
+const point = (chance: () => number, name: string): WorldFault => ({
+  kind: "point",
+  node: between(chance, 0, VALIDATORS),
+  point: name,
+  nth: between(chance, 1, 12),
+  downMs: between(chance, 50, 900),
+})
+
+/** Every scenario, by name. */
+export const SCENARIOS: ReadonlyArray<Plan> = [
+  PLAIN,
+  {
+    ...PLAIN,
+    name: "forks",
+    about: "leaders leave certified blocks behind and build on older ones",
+    schedule: { ...CALM, silentChance: 0.05, splitChance: 0.35, forkChance: 0.8 },
+    intends: ["forks", "nullified"],
+  },
+  {
+    ...PLAIN,
+    name: "delayed-finality",
+    about: "finality stalls for up to eight views, then covers many blocks at once",
+    schedule: { ...CALM, splitChance: 0.1, forkChance: 0.3, stallChance: 0.35, stallViewsMax: 8 },
+    intends: ["finalizedAtOnce"],
+  },
+  {
+    ...PLAIN,
+    name: "one-restart",
+    about: "one validator loses power once and comes back",
+    schedule: FORKS,
+    faultsMs: 2_500,
+    faults: (chance) => crashing(1_000, between(chance, 200, 1_200), 1, 1)(chance),
+    intends: ["crashes"],
+  },
+  {
+    ...PLAIN,
+    name: "delayed-start",
+    about: "one validator joins when the others have gone on for a while",
+    faultsMs: 2_500,
+    faults: (chance) => [{ kind: "crash", atMs: 0, nodes: some(chance, 1), downMs: 2_000 }],
+    intends: ["fetched"],
+  },
+  {
+    ...PLAIN,
+    name: "random-crashes",
+    about: "every two seconds a validator loses power, for a second",
+    schedule: FORKS,
+    faultsMs: 7_000,
+    faults: crashing(2_000, 1_000, 1, 3),
+    intends: ["crashes", "fetched", "forks"],
+  },
+  {
+    ...PLAIN,
+    name: "concurrent-crashes",
+    about: "three of five validators lose power at once",
+    schedule: FORKS,
+    writeMsMax: 40,
+    faultsMs: 7_000,
+    faults: crashing(2_000, 1_000, 3, 3),
+    intends: ["crashes", "redelivered"],
+  },
+  {
+    ...PLAIN,
+    name: "full-outages",
+    about: "all validators lose power at once",
+    schedule: FORKS,
+    writeMsMax: 40,
+    faultsMs: 7_000,
+    faults: crashing(2_000, 1_000, 5, 3),
+    intends: ["crashes", "redelivered"],
+  },
+  {
+    ...PLAIN,
+    name: "rapid-crashes",
+    about: "every half second a validator loses power, for a tenth of one",
+    schedule: FORKS,
+    writeMsMax: 40,
+    faultsMs: 6_000,
+    faults: crashing(500, 100, 1, 10),
+    intends: ["crashes", "redelivered"],
+  },
+  {
+    ...PLAIN,
+    name: "crash-points",
+    about: "validators lose power at named points of writes, votes and deliveries",
+    schedule: FORKS,
+    faultsMs: 6_000,
+    faults: (chance) => Array.from({ length: 12 }, () => point(chance, POINTS[between(chance, 0, POINTS.length)]!)),
+    intends: ["pointCrashes", "redelivered"],
+  },
+  {
+    ...PLAIN,
+    name: "every-sync",
+    about: "one validator loses power at every n-th durable write of its databases or of its marshal",
+    schedule: FORKS,
+    faultsMs: 4_000,
+    faults: (chance) => {
+      const [node, every] = [between(chance, 0, VALIDATORS), between(chance, 2, 9)]
+      const writes = POINTS.filter((name) => name.includes("write"))
+      const name = writes[between(chance, 0, writes.length)]!
+      return Array.from({ length: 8 }, (_, i) => ({
+        kind: "point",
+        node,
+        point: name,
+        nth: every * (i + 1),
+        downMs: 100,
+      }))
+    },
+    intends: ["pointCrashes"],
+  },
+  {
+    ...PLAIN,
+    name: "partition",
+    about: "one validator, then two, are cut off and found again",
+    schedule: FORKS,
+    faultsMs: 9_000,
+    faults: (chance) => [
+      partition(500, some(chance, 1), between(chance, 500, 2_000)),
+      partition(3_000, some(chance, 2), 5_000),
+    ],
+    intends: ["partitions", "halts", "fetched"],
+  },
+  {
+    ...PLAIN,
+    name: "partitioned-restart",
+    about: "all validators come up cut off from each other: nothing moves until they are connected",
+    schedule: FORKS,
+    faultsMs: 12_000,
+    faults: (chance) => [
+      { kind: "crash", atMs: between(chance, 1_000, 2_000), nodes: EVERYONE, downMs: 300 },
+      ...EVERYONE.map((node) => partition(2_100, [node], 9_000)),
+    ],
+    intends: ["halts", "crashes"],
+  },
+  {
+    ...PLAIN,
+    name: "lossy-links",
+    about: "links take 200 ms, give or take 150, and lose three of ten messages",
+    schedule: { ...CALM, viewTimeoutMs: 2_000 },
+    link: { latencyMs: { min: 50, max: 350 }, lossChance: 0.3 },
+    faultsMs: 40_000,
+    intends: ["nullified", "fetched"],
+  },
+  {
+    ...PLAIN,
+    name: "storage-faults",
+    about: "for a while one in twenty writes of every disk fails, or finds it full",
+    schedule: FORKS,
+    faultsMs: 3_000,
+    storage: { rates: { io: 0.04, "disk full": 0.02 }, reads: false, fromMs: 500, toMs: 2_500 },
+    intends: ["storageFaults", "crashes"],
+  },
+  {
+    ...PLAIN,
+    name: "read-faults",
+    about: "for a while reads of every disk fail, too",
+    schedule: FORKS,
+    faultsMs: 3_000,
+    storage: { rates: { io: 0.002 }, reads: true, fromMs: 500, toMs: 2_500 },
+    intends: ["storageFaults", "crashes"],
+  },
+  {
+    ...PLAIN,
+    name: "power-cuts",
+    about: "disks lose power within a write, before, during and after it",
+    schedule: FORKS,
+    faultsMs: 4_000,
+    storage: {
+      rates: { "crash before": 0.01, "crash visible": 0.02, "crash durable": 0.02, "crash after": 0.01 },
+      reads: false,
+      fromMs: 500,
+      toMs: 3_000,
+    },
+    intends: ["storageFaults", "crashes", "redelivered"],
+  },
+  {
+    ...PLAIN,
+    name: "bad-root",
+    about: "leaders propose blocks whose header commits to a state that execution does not give",
+    schedule: { ...CALM, splitChance: 0.1, forkChance: 0.3, corruptChance: 0.3 },
+    intends: ["corrupted", "refused"],
+  },
+  {
+    ...PLAIN,
+    name: "corrupt-leaders",
+    about: "leaders propose bad blocks, two blocks at once, to some only, or too late",
+    schedule: { ...FORKS, corruptChance: 0.3, misbehaviours: MISBEHAVIOURS },
+    faultsMs: 4_000,
+    faults: crashing(1_500, 500, 1, 2),
+    intends: ["corrupted", "refused", "crashes"],
+  },
+  {
+    ...PLAIN,
+    name: "slow-verification",
+    about: "some verifications take longer than a view, and are given up",
+    schedule: { ...FORKS, viewTimeoutMs: 400 },
+    verifyMsMax: 500,
+    intends: ["cancelled", "nullified"],
+  },
+  {
+    ...PLAIN,
+    name: "lying-servers",
+    about: "validators that missed blocks are answered with other blocks, parts of blocks, nothing, or too late",
+    schedule: FORKS,
+    faultsMs: 7_000,
+    faults: (chance) => [...missing(chance), ...lying(chance, 7), ...crashing(2_000, 1_000, 1, 3)(chance)],
+    intends: ["lies", "blames", "fetched"],
+  },
+  {
+    ...PLAIN,
+    name: "pruning",
+    about: "databases and marshals forget what is old, and validators lose power meanwhile",
+    schedule: FORKS,
+    height: 32,
+    faultsMs: 4_500,
+    faults: crashing(1_000, 300, 1, 4),
+    pruning: { interval: 4, marshalBlocks: 24 },
+    rewindHeights: 18,
+    intends: ["pruned", "crashes"],
+  },
+  {
+    ...PLAIN,
+    name: "everything",
+    about: "crashes, partitions, lies, corrupt leaders, bad disks and lossy links in one run",
+    schedule: { ...FORKS, corruptChance: 0.1, misbehaviours: MISBEHAVIOURS },
+    link: { latencyMs: { min: 5, max: 60 }, lossChance: 0.03 },
+    faultsMs: 8_000,
+    faults: (chance) => [
+      ...missing(chance),
+      ...crashing(1_500, 600, 2, 4)(chance),
+      point(chance, POINTS[between(chance, 0, POINTS.length)]!),
+      ...lying(chance, 8),
+    ],
+    storage: {
+      rates: { io: 0.004, "disk full": 0.002, "crash visible": 0.003 },
+      reads: false,
+      fromMs: 500,
+      toMs: 6_000,
+    },
+    intends: ["crashes", "partitions", "corrupted", "storageFaults", "fetched", "lies"],
+  },
+]
+
+/** How many databases a scenario's application has. */
+export const SIZES = ["one", "three"] as const
+
+/** One of `SIZES`. */
+export type Size = (typeof SIZES)[number]
+
+const MARKS_PER_BLOCK = 8
+
+/** Runs one seed of a plan over the application of a size. */
+export const runScenario = (plan: Plan, size: Size, seed: number, options?: WorldOptions): WorldResult =>
+  size === "one"
+    ? runWorld(marksOverOne(MARKS_PER_BLOCK), plan, seed, options)
+    : runWorld(marksOverThree(MARKS_PER_BLOCK), plan, seed, options)

@@ -1,0 +1,445 @@
+/**
+ * The nodes of a world: they lose power and come back, are cut off and lie, and everything they do is noted.
+ *
+ *   up --- power loss, failed storage ---> down --- its time ---> boot --- fails, excused ---> down
+ *
+ * Terms: a *life* is an incarnation with its executor. A node is *excused* when its power or its storage was made to fail:
+ * it may stop then. *Halted*: no group of connected nodes is a quorum.
+ *
+ * Invariant: a node that stops without an excuse fails the world. One generation counter per node decides which of several
+ * returns is the last: an older one does nothing.
+ */
+import { type Block, type ExecutorPort, Height } from "@coppice/consensus"
+import { createParticipants, type KeyPair } from "@coppice/crypto"
+import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
+import { type StartedExecutor, startExecutor } from "@coppice/node"
+import { type Application, bindSet, type Databases, memberNames, SET_MAPS, targetsEqual } from "@coppice/stateful"
+import { Deferred, Effect, Exit, Queue, Random, type Scope } from "effect"
+import { type Cluster, makeCluster, makeDisks, type NodeContext, type RunningNode } from "./cluster.ts"
+import { type Boot, type Delivery, deliveryViolations, NodeRecord } from "./journal.ts"
+import type { LinkOptions } from "./links.ts"
+import type { Happenings, Lie, Plan, WorldFault } from "./plan.ts"
+import type { Subject } from "./subject.ts"
+import type { Serve } from "./transport.ts"
+import { clockOf, type Happens, Troubles } from "./troubles.ts"
+
+/** What a world's nodes are made of. */
+export interface WorldParts<B extends Block, M extends Databases> {
+  readonly subject: Subject<B, M>
+  readonly plan: Plan
+  readonly seed: number
+  readonly faults: ReadonlyArray<WorldFault>
+  readonly link: LinkOptions
+  readonly validators: ReadonlyArray<KeyPair>
+  readonly happens: Happens
+}
+
+/** What nodes count; the rest of `Happenings` is consensus's. */
+type Counted = Pick<
+  Happenings,
+  | "crashes"
+  | "pointCrashes"
+  | "storageFaults"
+  | "partitions"
+  | "halts"
+  | "cancelled"
+  | "fetched"
+  | "lies"
+  | "blames"
+  | "pruned"
+>
+
+const CHAIN_ID = "simulation"
+/** Time for which a node is down whose storage failed. */
+const DOWN_MS = 300
+/** Time that a late liar takes: longer than a peer is waited for. */
+const LATE_MS = 4_000
+
+/** Nodes that go down, and for how long. */
+type Exits = Queue.Queue<readonly [number, number]>
+
+/** A running world. */
+export class World<B extends Block, M extends Databases> {
+  readonly deliveries: { readonly deliveries: Array<Delivery<B>>; readonly boots: Array<Boot> } = {
+    deliveries: [],
+    boots: [],
+  }
+  cluster!: Cluster<B, unknown>
+  readonly parts: WorldParts<B, M>
+  readonly #scope: Scope.Scope
+  readonly #troubles: Troubles
+  readonly #disks: ReturnType<typeof makeDisks>
+  readonly #lives: Array<StartedExecutor<B, M> | undefined>
+  readonly #records: ReadonlyArray<NodeRecord>
+  readonly #generations: Array<number>
+  readonly #dying = new Set<number>()
+  readonly #exits: Exits
+  /** What blocks commit to, by each validator's own application. */
+  readonly applications: ReadonlyArray<Application<B, M>>
+  readonly #lying: Array<Lie | undefined>
+  readonly #liars = new Set<number>()
+  readonly #partitions = new Set<ReadonlyArray<number>>()
+  readonly #failed = Deferred.makeUnsafe<never, unknown>()
+  readonly #violations: Array<string> = []
+  #haltedAt: { readonly notarized: number } | undefined
+  #halt = 0
+  #isCalm = false
+  readonly #counted = { crashes: 0, partitions: 0, halts: 0, cancelled: 0, lies: 0 }
+
+  constructor(parts: WorldParts<B, M>, scope: Scope.Scope, exits: Exits, now: () => number) {
+    const { subject, plan, seed, faults, validators, happens } = parts
+    this.applications = validators.map((_, index) => subject.application(index))
+    this.parts = parts
+    this.#scope = scope
+    this.#exits = exits
+    this.#disks = makeDisks(seed, validators.length, plan.writeMsMax)
+    this.#lives = validators.map(() => undefined)
+    this.#lying = validators.map(() => undefined)
+    this.#generations = validators.map(() => 0)
+    this.#records = validators.map((_, index) => new NodeRecord(`node ${index}`))
+    const powerLoss = (node: number, downMs: number) => this.#exit(node, downMs)
+    this.#troubles = new Troubles({ plan, faults, disks: this.#disks, seed }, { happens, powerLoss, now })
+  }
+
+  /** Makes the cluster, boots the nodes that are there from the start, and lets the faults begin. */
+  readonly start = Effect.gen({ self: this }, function* () {
+    const { subject, plan, seed, link, validators, faults, happens } = this.parts
+    const { genesis } = bindSet({ application: this.applications[0]!, chainId: CHAIN_ID, hasher: nodeHasher })
+    const { corrupt } = subject
+    this.cluster = yield* makeCluster<B, unknown>({
+      chainId: CHAIN_ID,
+      genesis,
+      codec: this.applications[0]!.codec,
+      validators,
+      ed25519: nodeEd25519,
+      seed,
+      schedule: plan.schedule,
+      allows: happens,
+      link,
+      disks: this.#disks,
+      executor: this.#executor,
+      serves: this.#serves,
+      watches: this.#watches,
+      onFailure: (index, failure) => Effect.sync(() => this.#stopped(index, failure)),
+      ...(corrupt === undefined ? {} : { corrupt }),
+    })
+    yield* this.#fork(this.#leaving)
+    const absent = new Set(faults.flatMap((fault) => (fault.kind === "crash" && fault.atMs === 0 ? fault.nodes : [])))
+    for (const index of validators.keys()) if (!absent.has(index)) yield* this.#boot(index)
+    for (const fault of faults) yield* this.#fork(this.#befall(fault))
+  })
+
+  /** Drives consensus until interrupted; fails with what fails the world. */
+  get runs(): Effect.Effect<never, unknown> {
+    return Effect.raceAllFirst([this.cluster.consensus.run, this.cluster.failed, Deferred.await(this.#failed)])
+  }
+
+  /** The end of all faults: links are whole, nobody lies, disks are good. Nodes that are down come up in their time. */
+  readonly calm = Effect.gen({ self: this }, function* () {
+    this.#isCalm = true
+    this.#troubles.end()
+    this.#lying.fill(undefined)
+    this.#partitions.clear()
+    yield* this.#reconnect
+    this.cluster.links.updateAll({ latencyMs: { min: 1, max: 10 }, lossChance: 0 })
+  })
+
+  /** Height at which a node is durable; -1 while it is down. */
+  durable(index: number): number {
+    const life = this.#lives[index]
+    return life === undefined || this.cluster.node(index) === undefined ? -1 : life.set.durable.height
+  }
+
+  /** The highest of them. */
+  get durableMax(): number {
+    return Math.max(...this.#lives.map((_, index) => this.durable(index)))
+  }
+
+  /** A node's executor; the node must be up. */
+  life(index: number): StartedExecutor<B, M> {
+    return this.#lives[index]!
+  }
+
+  /** Lets a node lose power and come up at once. */
+  restart(index: number): Effect.Effect<void, unknown> {
+    return Effect.andThen(this.#down(index), Effect.raceFirst(this.#boot(index), Deferred.await(this.#failed)))
+  }
+
+  /** What is against the properties so far. */
+  violations(): ReadonlyArray<string> {
+    const { validators } = this.parts
+    const ofNodes = this.#records.flatMap(({ violations }) => violations)
+    const names = validators.map(({ publicKey }) => publicKey.join())
+    const wronged = this.cluster.network.blames().filter(({ peer }) => !this.#liars.has(names.indexOf(peer.join())))
+    return [
+      ...deliveryViolations(this.deliveries, this.cluster.node(0)?.marshal.pendingAcksMax ?? 16),
+      ...ofNodes,
+      ...this.#violations,
+      ...wronged.map(({ peer, reason }) => `P-9 node ${names.indexOf(peer.join())} is honest and blamed: ${reason}`),
+    ]
+  }
+
+  /** What happened to nodes so far. */
+  happenings(): Counted {
+    const pruned = this.#lives.filter((life) => {
+      const read = (readers: Readonly<Record<string, { readonly pruned?: number }>>) =>
+        Object.values(readers).some(({ pruned = 0 }) => pruned > 0)
+      return life?.set.use("read", read as never) as boolean | undefined
+    }).length
+    const { network } = this.cluster
+    const { pointCrashes, storageFaults } = this.#troubles
+    const [fetched, blames] = [network.answered(), network.blames().length]
+    return { ...this.#counted, pointCrashes, storageFaults, fetched, blames, pruned }
+  }
+
+  #fork<E>(work: Effect.Effect<void, E>) {
+    return Effect.forkIn(work, this.#scope)
+  }
+
+  #fail(error: unknown): void {
+    Deferred.doneUnsafe(this.#failed, Effect.fail(error))
+  }
+
+  /** A node has lost its power, or what it stands on: it goes down as soon as others have had their turn. */
+  #exit(index: number, downMs: number): void {
+    this.#troubles.excused.add(index)
+    if (this.#dying.has(index)) return
+    this.#dying.add(index)
+    Queue.offerUnsafe(this.#exits, [index, downMs])
+  }
+
+  #stopped(index: number, failure: unknown): void {
+    if (this.#troubles.excused.has(index)) this.#exit(index, DOWN_MS)
+    else this.#fail(failure)
+  }
+
+  get #leaving(): Effect.Effect<void> {
+    return Effect.forever(Effect.flatMap(Queue.take(this.#exits), ([index, downMs]) => this.#crash(index, downMs)))
+  }
+
+  /** Cuts a node's power; returns the generation that ended. */
+  #down(index: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#generations[index]!++
+      this.#lives[index] = undefined
+      this.#dying.delete(index)
+      this.#troubles.excused.add(index)
+      return this.cluster.crash(index)
+    })
+  }
+
+  readonly #crash = Effect.fnUntraced({ self: this }, function* (this: World<B, M>, index: number, downMs: number) {
+    if (this.cluster.node(index) !== undefined) this.#counted.crashes++
+    yield* this.#down(index)
+    const generation = this.#generations[index]
+    const back = Effect.suspend(() => (this.#generations[index] === generation ? this.#boot(index) : Effect.void))
+    yield* this.#fork(Effect.delay(back, downMs))
+  })
+
+  readonly #boot = Effect.fnUntraced({ self: this }, function* (this: World<B, M>, index: number) {
+    const generation = this.#generations[index]
+    this.#troubles.excused.delete(index)
+    const exit = yield* Effect.exit(this.cluster.boot(index))
+    if (this.#generations[index] !== generation || this.#dying.has(index)) return
+    if (Exit.isFailure(exit)) {
+      if (this.#troubles.excused.has(index)) this.#exit(index, DOWN_MS)
+      else Deferred.doneUnsafe(this.#failed, Effect.failCause(exit.cause))
+      return
+    }
+    const record = this.#records[index]!
+    for (const saying of record.newest) {
+      const node = this.cluster.node(index)
+      if (node === undefined) return
+      const held = yield* node.marshal.verifiedAt(saying.round)
+      if (this.cluster.node(index) === node && !this.#dying.has(index)) record.holds(saying, held?.digest)
+    }
+  })
+
+  readonly #befall = Effect.fnUntraced({ self: this }, function* (this: World<B, M>, fault: WorldFault) {
+    if (fault.kind === "point") return
+    yield* Effect.sleep(fault.atMs)
+    if (this.#isCalm) return
+    switch (fault.kind) {
+      case "crash":
+        for (const index of fault.nodes) yield* this.#crash(index, fault.downMs)
+        return
+      case "partition":
+        this.#counted.partitions++
+        this.#partitions.add(fault.nodes)
+        yield* this.#reconnect
+        yield* Effect.sleep(fault.forMs)
+        this.#partitions.delete(fault.nodes)
+        return yield* this.#reconnect
+      case "lie":
+        this.#liars.add(fault.node)
+        this.#lying[fault.node] = fault.how
+        yield* Effect.sleep(fault.forMs)
+        this.#lying[fault.node] = undefined
+    }
+  })
+
+  /** Cuts what is cut off now, and watches that nobody decides anything while no group is a quorum. */
+  readonly #reconnect: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
+    const { links, consensus } = this.cluster
+    const { notarized } = yield* consensus.statistics
+    if (this.#haltedAt !== undefined && notarized !== this.#haltedAt.notarized) {
+      this.#violations.push(`P-1 ${notarized - this.#haltedAt.notarized} views were notarized without a quorum`)
+    }
+    this.#haltedAt = undefined
+    const halt = ++this.#halt
+    links.heal()
+    for (const group of this.#partitions) links.partition(group)
+    if (!this.#isHalted) return
+    this.#counted.halts++
+    const { viewTimeoutMs } = this.parts.plan.schedule
+    const settled = Effect.map(consensus.statistics, ({ notarized }) => {
+      if (this.#halt === halt) this.#haltedAt = { notarized }
+    })
+    yield* this.#fork(Effect.delay(settled, 2 * viewTimeoutMs))
+  })
+
+  get #isHalted(): boolean {
+    const sizes = new Map<string, number>()
+    for (const index of this.parts.validators.keys()) {
+      const group = [...this.#partitions].map((nodes) => nodes.includes(index)).join()
+      sizes.set(group, (sizes.get(group) ?? 0) + 1)
+    }
+    const { quorum } = createParticipants(this.parts.validators.map(({ publicKey }) => publicKey))
+    return Math.max(...sizes.values()) < quorum
+  }
+
+  readonly #executor = Effect.fnUntraced(
+    { self: this },
+    function* (this: World<B, M>, { index, source, disk }: NodeContext<B>) {
+      const { plan } = this.parts
+      const { limits, pruning, rewindHeights } = plan
+      const { interval = 1, marshalBlocks: blocks = 1 } = pruning ?? {}
+      const storage = yield* disk.open("set", SET_MAPS)
+      const life = yield* startExecutor<B, M>({
+        ...{ application: this.#application(index), chainId: CHAIN_ID, hasher: nodeHasher, storage, source },
+        ...(limits === undefined ? {} : { limits }),
+        ...(rewindHeights === undefined ? {} : { rewindHeights }),
+        ...(pruning === undefined
+          ? {}
+          : {
+              pruning: { interval, marshal: { blocks, prune: (below: Height) => Effect.ignore(source.prune(below)) } },
+            }),
+      })
+      const { anchor, executor } = life
+      const incarnation = this.#generations[index]!
+      this.#records[index]!.boots(anchor.height, (yield* source.processedHeight) ?? 0, source.pendingAcksMax)
+      this.deliveries.boots.push({ index, incarnation, anchor })
+      this.#lives[index] = life
+      const stopped = Effect.catch(executor.stopped, (error) =>
+        Effect.sync(() => (this.#lives[index] === life ? this.#stopped(index, error) : undefined)),
+      )
+      yield* Effect.forkScoped(stopped)
+      return { port: this.#port(index, incarnation, life), anchor }
+    },
+  )
+
+  #application(index: number): Application<B, M> {
+    const { subject, plan } = this.parts
+    const application = subject.application(index)
+    const { verifyMsMax } = plan
+    if (verifyMsMax === undefined) return application
+    return {
+      ...application,
+      verify: (...asked) =>
+        Effect.gen(function* () {
+          yield* Effect.sleep(yield* Random.nextBetween(0, verifyMsMax))
+          const hook = application.verify(...asked)
+          return yield* Effect.isEffect(hook) ? hook : Effect.promise(() => hook)
+        }),
+    }
+  }
+
+  #port(index: number, incarnation: number, { executor, set }: StartedExecutor<B, M>): ExecutorPort<B> {
+    const { port } = executor
+    const troubles = this.#troubles
+    const at = <A, E>(before: string, work: Effect.Effect<A, E>, after: string): Effect.Effect<A, E> =>
+      Effect.andThen(troubles.pass(index, before), Effect.tap(work, troubles.pass(index, after)))
+    return {
+      propose: (context, ancestry) => at("asked to propose", port.propose(context, ancestry), "has proposed"),
+      verify: (context, ancestry) =>
+        Effect.onInterrupt(at("asked to verify", port.verify(context, ancestry), "has verified"), () =>
+          Effect.sync(() => void this.#counted.cancelled++),
+        ),
+      finalized: (block, ack) => {
+        this.deliveries.deliveries.push({ index, incarnation, block })
+        const acknowledge = (): void => {
+          this.#acknowledged(index, block, set)
+          if (!troubles.passes(index, "block acknowledged")) ack.acknowledge()
+        }
+        return Effect.andThen(
+          troubles.pass(index, "block delivered"),
+          port.finalized(block, { acknowledge, cancel: ack.cancel }),
+        )
+      },
+    }
+  }
+
+  /** What is acknowledged is durable, with the roots that its block commits to (P-5, P-6). */
+  #acknowledged(index: number, block: B, set: StartedExecutor<B, M>["set"]): void {
+    this.#records[index]!.acknowledges(block.height, set.durable.height)
+    const application = this.applications[index]!
+    const [expected, row] = [application.syncTargets(block), set.row(block.height)]
+    for (const name of memberNames(application.databases)) {
+      if (row !== undefined && targetsEqual(row.targets[name], expected[name])) continue
+      this.#violations.push(`P-6 node ${index} at ${block.height}: ${name} is not what the block commits to`)
+    }
+  }
+
+  readonly #watches = (index: number, node: RunningNode<B>): RunningNode<B> => {
+    const { marshal } = node
+    const record = this.#records[index]!
+    const said = (stores: typeof marshal.verified, point: string): typeof marshal.verified => {
+      return (round, block) =>
+        Effect.tap(stores(round, block), () => {
+          record.says(round, block.digest)
+          return this.#troubles.pass(index, point)
+        })
+    }
+    const watched: typeof marshal = {
+      ...marshal,
+      proposed: said(marshal.proposed, "proposal stored"),
+      verified: said(marshal.verified, "vote stored"),
+      notarized: (round, block) =>
+        Effect.tap(marshal.notarized(round, block), this.#troubles.pass(index, "notarized block stored")),
+      report: (finalization) =>
+        Effect.tap(marshal.report(finalization), this.#troubles.pass(index, "certificate stored")),
+    }
+    return { ...node, marshal: watched }
+  }
+
+  readonly #serves = (index: number, honest: Serve): Serve =>
+    Effect.fnUntraced({ self: this }, function* (this: World<B, M>, request: Parameters<Serve>[0]) {
+      yield* this.#troubles.pass(index, "peer asks")
+      const lie = this.#lying[index]
+      const answer = yield* honest(request)
+      if (lie === undefined || answer === undefined) return answer
+      this.#counted.lies++
+      switch (lie) {
+        case "nothing":
+          return undefined
+        case "silence":
+          return yield* Effect.never
+        case "too late":
+          return yield* Effect.delay(Effect.succeed(answer), LATE_MS)
+        case "truncated":
+          return answer.subarray(0, answer.length >> 1)
+        case "another block": {
+          const height = request.tag === "finalized" ? request.height - 1 : 1
+          return yield* honest({ tag: "finalized", height: Height(height) })
+        }
+      }
+    })
+}
+
+/** Makes a world whose nodes are up and whose faults have begun. Everything in it ends with the scope. */
+export const makeWorld = Effect.fnUntraced(function* <B extends Block, M extends Databases>(parts: WorldParts<B, M>) {
+  const exits = yield* Queue.unbounded<readonly [number, number]>()
+  const world = new World(parts, yield* Effect.scope, exits, yield* clockOf)
+  yield* world.start
+  return world
+})

@@ -1,0 +1,192 @@
+/**
+ * One seed of a plan: real executors and marshals over disks, links and a consensus that all go wrong, and the judgement.
+ *
+ *   plan, seed --> parts --> cluster --> faults over, all up --> every node durable at the height
+ *              --> at rest: judged --> each node once more from its disk: judged again --> closed: nothing left
+ *
+ * Terms: see plan.ts. A *property* is what must be true in every run, whatever the seed; P-1 to P-16 are those of the
+ * consensus specification, §6.4.
+ *
+ * Invariant: the outcome depends on subject, plan, seed and the parts left out alone. What is judged is what nodes were
+ * given, what they let out, and what their databases hold.
+ */
+import type { Block } from "@coppice/consensus"
+import { keyPairFromSeed } from "@coppice/crypto"
+import { nodeEd25519 } from "@coppice/crypto/node"
+import type { Databases } from "@coppice/stateful"
+import { Cause, Data, Effect, Exit } from "effect"
+import { Notes } from "./audit.ts"
+import { redeliveries } from "./journal.ts"
+import { judgeAtRest } from "./judgement.ts"
+import type { Happenings, Plan, SchedulePart, WorldFault } from "./plan.ts"
+import { drawer } from "./prng.ts"
+import { type Stuck, simulate } from "./scheduler.ts"
+import type { Subject } from "./subject.ts"
+import { makeWorld, type World } from "./world-nodes.ts"
+
+/** A property does not hold. */
+export class PropertyViolated extends Data.TaggedError("PropertyViolated")<{
+  /** `P-1` to `P-15`. */
+  readonly property: string
+  readonly what: string
+}> {
+  override get message(): string {
+    return `${this.property} ${this.what}`
+  }
+}
+
+/** Why a run failed. */
+export interface WorldFailure {
+  /** The property, or the error: equal for failures that are the same to look at. */
+  readonly kind: string
+  readonly what: string
+}
+
+/** What one seed came to. */
+export interface WorldResult {
+  readonly seed: number
+  /** Undefined when every property holds. */
+  readonly failure: WorldFailure | undefined
+  readonly happenings: Happenings | undefined
+  /** Hash of the whole schedule: equal for equal seeds. Undefined for a run that did not end. */
+  readonly audit: string | undefined
+  readonly virtualMs: number | undefined
+  /** The parts of the schedule that happened, in order. */
+  readonly parts: ReadonlyArray<SchedulePart>
+  /** What consensus decided, in order. */
+  readonly decisions: ReadonlyArray<string>
+}
+
+/** How a seed is run. */
+export interface WorldOptions {
+  /** Whether a part of the schedule happens; all do when not given. */
+  readonly keeps?: (part: SchedulePart) => boolean
+  readonly stepsMax?: number
+}
+
+/** Validators of a world. */
+export const VALIDATORS = 5
+
+const VIRTUAL_MS_MAX = 600_000
+const STEPS_MAX = 50_000_000
+/** Time after which nothing that a stopped consensus began is under way any more. */
+const REST_MS = 10_000
+
+const validators = Array.from({ length: VALIDATORS }, (_, i) =>
+  keyPairFromSeed(nodeEd25519, new Uint8Array(32).fill(i + 1)),
+)
+
+/** Waits until every node is up and durable at the plan's height, and some blocks above where any of them was before. */
+const untilDurable = <B extends Block, M extends Databases>(world: World<B, M>, plan: Plan) =>
+  Effect.gen(function* () {
+    const target = Math.max(plan.height, world.durableMax + 3)
+    const behind = () => validators.findIndex((_, index) => world.durable(index) < target)
+    yield* Effect.gen(function* () {
+      while (behind() !== -1) yield* Effect.sleep(100)
+    }).pipe(
+      Effect.timeoutOrElse({
+        duration: VIRTUAL_MS_MAX,
+        orElse: () => {
+          const what = `node ${behind()} stands at ${world.durable(behind())}, not at ${target}, after ${VIRTUAL_MS_MAX / 60_000} quiet minutes`
+          return Effect.fail(new PropertyViolated({ property: "P-11", what }))
+        },
+      }),
+    )
+  })
+
+const requireNone = (violations: ReadonlyArray<string>): Effect.Effect<void, PropertyViolated> => {
+  const [first] = violations
+  if (first === undefined) return Effect.void
+  const [, property, what] = /^(\S+) (.*)$/s.exec(first)!
+  return Effect.fail(new PropertyViolated({ property: property!, what: what! }))
+}
+
+const program = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
+  subject: Subject<B, M>,
+  plan: Plan,
+  seed: number,
+  happens: (part: SchedulePart) => boolean,
+) {
+  const faults = plan.faults(drawer(seed, "faults")).filter((fault: WorldFault) => happens(fault))
+  const lossChance = plan.link.lossChance > 0 && happens({ kind: "loss" }) ? plan.link.lossChance : 0
+  const link = { ...plan.link, lossChance }
+  const world = yield* makeWorld({ subject, plan, seed, faults, link, validators, happens })
+  const through = Effect.gen(function* () {
+    yield* Effect.sleep(plan.faultsMs)
+    yield* world.calm
+    yield* untilDurable(world, plan)
+  })
+  yield* Effect.raceAllFirst([through, world.runs])
+  yield* Effect.sleep(REST_MS)
+  yield* requireNone(world.violations())
+  yield* requireNone(yield* judgeAtRest(world, subject))
+  for (const index of validators.keys()) {
+    const before = world.durable(index)
+    yield* world.restart(index)
+    if (world.durable(index) < before) {
+      yield* requireNone([`P-13 node ${index} came up at ${world.durable(index)}, stood at ${before}`])
+    }
+  }
+  yield* Effect.sleep(REST_MS)
+  yield* requireNone(world.violations())
+  yield* requireNone(yield* judgeAtRest(world, subject))
+  const { finalizedAtOnceMax, ...statistics } = yield* world.cluster.consensus.statistics
+  const happenings: Happenings = {
+    ...world.happenings(),
+    finalizedBlocks: statistics.finalizedBlocks,
+    forks: statistics.forks,
+    nullified: statistics.nullified,
+    finalizedAtOnce: Math.max(0, finalizedAtOnceMax - 2),
+    corrupted: statistics.corrupted,
+    refused: statistics.refused,
+    redelivered: redeliveries(world.deliveries),
+  }
+  return happenings
+})
+
+const failureOf = (error: unknown): WorldFailure => {
+  if (error instanceof PropertyViolated) return { kind: error.property, what: error.message }
+  if (!(error instanceof Error)) return { kind: "unknown", what: String(error) }
+  const kind = "_tag" in error ? String(error._tag) : error.name
+  const evidence = Object.entries(error).filter(([, value]) => typeof value !== "object" && typeof value !== "function")
+  const fields = evidence.map(([name, value]) => `${name} ${value}`).join(", ")
+  return { kind, what: [kind, error.message, fields].filter((words) => words !== "").join(": ") }
+}
+
+/** Runs one seed of a plan to its judgement. Never throws. */
+export const runWorld = <B extends Block, M extends Databases>(
+  subject: Subject<B, M>,
+  plan: Plan,
+  seed: number,
+  { keeps = () => true, stepsMax = STEPS_MAX }: WorldOptions = {},
+): WorldResult => {
+  const decisions: Array<string> = []
+  const parts: Array<SchedulePart> = []
+  const happens = (part: SchedulePart): boolean => {
+    const isKept = keeps(part)
+    if (isKept) parts.push(part)
+    return isKept
+  }
+  const noted = Effect.flatMap(Notes, (take) => {
+    const both = (words: string): void => {
+      take(words)
+      decisions.push(words)
+    }
+    // Nobody looks at the spans of a run.
+    return Effect.scoped(program(subject, plan, seed, happens)).pipe(
+      Effect.provideService(Notes, both),
+      Effect.withTracerEnabled(false),
+    )
+  })
+  const result = { seed, parts, decisions, happenings: undefined }
+  try {
+    const { exit, audit, virtualMs, fibersLeft } = simulate(seed, noted, { stepsMax })
+    const told = { ...result, audit, virtualMs }
+    if (Exit.isFailure(exit)) return { ...told, failure: failureOf(Cause.squash(exit.cause)) }
+    const leak = fibersLeft === 0 ? undefined : `${fibersLeft} fibers are left when everything is closed`
+    const failure = leak === undefined ? undefined : { kind: "P-15", what: `P-15 ${leak}` }
+    return { ...told, failure, happenings: exit.value }
+  } catch (stuck) {
+    return { ...result, failure: failureOf(stuck as Stuck), audit: undefined, virtualMs: undefined }
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Runs scenarios as the tests do: twenty seeds each, over one database and over three in turn, to a lower height than the
+ * command, so that the matrix fits into a test run.
+ */
+import { describe, expect, test } from "vitest"
+import { missedBy, type Plan, runScenario, SCENARIOS } from "../../src/scenarios.ts"
+
+const SEEDS = Array.from({ length: 20 }, (_, i) => i + 1)
+const HEIGHT_MAX = 8
+/** Twenty worlds take seconds; on a machine that does much else, many. */
+const TIMEOUT_MS = 180_000
+
+/** The scenarios of each file. */
+export const GROUPS = {
+  consensus: ["plain", "forks", "delayed-finality", "bad-root", "corrupt-leaders", "slow-verification"],
+  crashes: [
+    "one-restart",
+    "delayed-start",
+    "random-crashes",
+    "concurrent-crashes",
+    "full-outages",
+    "rapid-crashes",
+    "crash-points",
+    "every-sync",
+  ],
+  network: ["partition", "partitioned-restart", "lossy-links", "lying-servers"],
+  storage: ["storage-faults", "read-faults", "power-cuts", "pruning", "everything"],
+} as const
+
+const check = (plan: Plan): void => {
+  test(`${plan.name}: every property holds for twenty seeds, and what it intends happened`, {
+    timeout: TIMEOUT_MS,
+  }, () => {
+    const lower = { ...plan, height: plan.name === "pruning" ? plan.height : Math.min(plan.height, HEIGHT_MAX) }
+    const results = SEEDS.map((seed) => runScenario(lower, seed % 2 === 0 ? "one" : "three", seed))
+    const failed = results.filter(({ failure }) => failure !== undefined)
+    expect(failed.map(({ seed, failure }) => `seed ${seed}: ${failure!.what}`)).toEqual([])
+    const happenings = results.map((result) => result.happenings!)
+    expect(missedBy(plan, happenings)).toEqual([])
+  })
+}
+
+/** Tests the scenarios of a group. */
+export const checkGroup = (group: keyof typeof GROUPS): void => {
+  describe(`the ${group} scenarios`, () => {
+    for (const name of GROUPS[group]) check(SCENARIOS.find((plan) => plan.name === name)!)
+  })
+}
