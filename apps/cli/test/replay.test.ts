@@ -4,16 +4,18 @@
  */
 import { readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { Height, Round } from "@coppice/consensus"
+import { type Block, type ConsensusContext, Height, Round } from "@coppice/consensus"
 import { createParticipants, keyPairFromSeed } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import { keepSecret, nodePaths, openNode } from "@coppice/node"
 import { makeBlockNetwork } from "@coppice/simulate"
-import { openDatabaseSet, SET_MAPS } from "@coppice/stateful"
+import { type Application, type Databases, openDatabaseSet, SET_MAPS } from "@coppice/stateful"
 import { makeMemoryDisk } from "@coppice/storage"
 import { it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import { expect } from "vitest"
+import { openHome } from "../src/devnet/home.ts"
+import { makeLedgerChain } from "../src/devnet/ledger-chain.ts"
 import { runToEnd, temporaryDirectory } from "./support/cli.ts"
 import { faulty } from "./support/divergence-app-faulty.ts"
 import { sound } from "./support/divergence-app-sound.ts"
@@ -38,13 +40,19 @@ const soundTargets = Effect.gen(function* () {
   return (yield* set.seal(batches)).targets
 })
 
-/** The file that a node with the bug leaves of a sound block. */
-const planted = Effect.fnUntraced(function* (directory: string) {
+type Judged<B extends Block> = (context: ConsensusContext, genesis: B) => Effect.Effect<B, unknown, Scope.Scope>
+
+/** The file that a node leaves of a block at height 1 that it refuses. */
+const refusedBy = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
+  directory: string,
+  application: Application<B, M>,
+  judged: Judged<B>,
+) {
   const secret = yield* keepSecret(nodePaths(directory), Effect.succeed(new Uint8Array(32).fill(5)))
   const { publicKey } = keyPairFromSeed(nodeEd25519, secret)
   const node = yield* openNode({
     directory,
-    application: faulty,
+    application,
     chainId: "replay",
     participants: createParticipants([publicKey]),
     transport: makeBlockNetwork({ latencyMs: { min: 0, max: 1 }, lossChance: 0 }).transport(publicKey),
@@ -55,11 +63,17 @@ const planted = Effect.fnUntraced(function* (directory: string) {
     leader: publicKey,
     parent: { view: genesis.context.round.view, digest: genesis.digest },
   }
-  const block = sound.blocks.make({ height: Height(1), context, targets: yield* soundTargets }, TRANSACTIONS)
+  const block = yield* judged(context, genesis)
   const walk = [block, genesis].values()
   expect(yield* executor.port.verify(context, { next: Effect.sync(() => walk.next().value) })).toBe(false)
   return join(node.paths.divergence, readdirSync(node.paths.divergence)[0]!)
 }, Effect.scoped)
+
+/** The file that a node with the bug leaves of a sound block. */
+const planted = (directory: string) =>
+  refusedBy(directory, faulty, (context) =>
+    Effect.map(soundTargets, (targets) => sound.blocks.make({ height: Height(1), context, targets }, TRANSACTIONS)),
+  )
 
 const module = (name: string): string => join(import.meta.dirname, "support", name)
 
@@ -93,5 +107,20 @@ it.live("a file that is no bundle, and a module that is no application, are refu
       expect(err).toMatch(/^coppice: .*\n? .*/)
       expect(err).not.toContain("    at ")
     }
+  }).pipe(Effect.scoped),
+)
+
+it.live("the ledger needs no module, and for height 1 the devnet that it is from", () =>
+  Effect.gen(function* () {
+    const data = yield* temporaryDirectory
+    const { accountsSeed, validators } = yield* Effect.scoped(openHome({ directory: data }))
+    const { application } = makeLedgerChain("replay", accountsSeed, validators).ledger
+    const file = yield* refusedBy(yield* temporaryDirectory, application, (context, { targets }) =>
+      Effect.succeed(application.blocks.make({ height: Height(1), context, targets }, [])),
+    )
+    const known = yield* runToEnd("replay", file, "--data", data, "--json")
+    expect(JSON.parse(known.out)).toMatchObject({ tag: "reproduced" })
+    const unknown = yield* runToEnd("replay", file, "--json")
+    expect(JSON.parse(unknown.out)).toMatchObject({ tag: "differs", recorded: { member: "accounts", method: "put" } })
   }).pipe(Effect.scoped),
 )

@@ -19,7 +19,7 @@ export const divergenceFiles =
       await rename(`${path}.part`, path)
     })
     return Effect.matchEffect(written, {
-      onSuccess: () => Effect.logError(`a block led to another state than it says: see coppice replay ${path}`),
-      onFailure: (error) => Effect.logError(`the divergence bundle ${path} could not be written`, error),
+      onSuccess: () => Effect.logWarning(`a block led to another state than it says: see coppice replay ${path}`),
+      onFailure: (error) => Effect.logWarning(`the divergence bundle ${path} could not be written`, error),
     })
   }

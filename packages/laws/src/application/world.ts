@@ -54,7 +54,10 @@ export type ApplicationLaw = Law<ApplicationWorld, never>
 
 /** How an application is put to the laws. */
 export interface ApplicationSubjectOptions {
-  /** Makes an instance whose proposals draw their transactions by `chance`, a stream of numbers in [0, 1). */
+  /**
+   * Makes an instance whose proposals draw their transactions by `chance`, a stream of numbers in [0, 1). The laws need
+   * blocks to look at: it never declines to propose.
+   */
   readonly make: (chance: () => number) => unknown
   /** Seeds that each law tries; 3 when not given. */
   readonly seeds?: number
