@@ -8,6 +8,7 @@ import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import {
   CallPlayer,
+  CallRecorder,
   type Divergence,
   readDivergence,
   replayDivergence,
@@ -15,7 +16,7 @@ import {
   writeDivergence,
 } from "../src/diagnosis/index.ts"
 import { fromPlain, toPlain } from "../src/diagnosis/plain-values.ts"
-import { DIVERGENCE_FILES_MAX } from "../src/index.ts"
+import { DIVERGENCE_CALLS_BYTES_MAX, DIVERGENCE_FILES_MAX } from "../src/index.ts"
 import { type Addition, Blocks, divergenceOfBug, makeTally, openTallyNode, type TallyBlock } from "./support/tally.ts"
 
 const ADDITIONS: ReadonlyArray<Addition> = [
@@ -262,6 +263,20 @@ test("any key and value survives the way into a bundle and back", () => {
       expect(fromPlain(plain)).toEqual(given)
     }),
   )
+})
+
+test("a record ends at its bound, and at what is no data, and says so", () => {
+  const large = new CallRecorder()
+  const value = new Uint8Array(1 << 20)
+  for (let i = 0; i < 20; i++) large.intercept("m", "get", [i], () => value)
+  expect(large.log.complete).toBe(false)
+  expect(JSON.stringify(large.log.calls).length).toBeLessThanOrEqual(DIVERGENCE_CALLS_BYTES_MAX)
+  expect(large.log.calls).toHaveLength(7)
+  const odd = new CallRecorder()
+  odd.intercept("m", "get", [1], () => 2)
+  odd.intercept("m", "get", [() => 3], () => 4)
+  odd.intercept("m", "get", [5], () => 6)
+  expect(odd.log).toEqual({ complete: false, calls: [{ member: "m", method: "get", args: [1], returned: 2 }] })
 })
 
 test("an error of the databases is thrown again as one of its class", () => {
