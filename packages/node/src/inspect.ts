@@ -70,11 +70,13 @@ const openExisting = Effect.fnUntraced(function* (directory: string, maps: Reado
 const marshalView = Effect.fnUntraced(function* (storage: StorageShape) {
   const described = yield* describeMarshal(storage)
   if (described === undefined) return null
-  const { format, processed, finalized, certified } = described
+  const { format, processed, finalized, certified, floor, isFloorPending } = described
   return {
     format,
     finalized: finalized === undefined ? null : { first: Number(finalized.first), last: Number(finalized.last) },
     processed: processed === undefined ? null : Number(processed),
+    floor: floor === undefined ? null : Number(floor),
+    isFloorPending,
     certified: certified === undefined ? null : { height: Number(certified.height), round: roundView(certified.round) },
   }
 })

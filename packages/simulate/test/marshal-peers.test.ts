@@ -4,7 +4,7 @@
  * Method: marshals of one process on their own disks, joined by a simulated network, in virtual time.
  */
 import { bytesKey } from "@coppice/codec"
-import { anchorOf, encodeBlock, Height, type Marshal, Round } from "@coppice/consensus"
+import { anchorOf, describeMarshal, encodeBlock, Height, MARSHAL_MAPS, type Marshal, Round } from "@coppice/consensus"
 import { Effect, Exit, Fiber, Metric, Option, type Scope } from "effect"
 import { describe, expect, test } from "vitest"
 import { blockCodec, certify, childOf, finalize, genesis, proposalOf, type TestBlock } from "../src/chain.ts"
@@ -177,6 +177,26 @@ test("CONS-16 the round floor survives a restart: a floor that is older than it 
       expect(yield* marshal.highestRound).toEqual(Round(0, 40))
     }),
   )
+})
+
+test("a stopped node's environment says what floor it has, and whether its block is on the way", () => {
+  const disk = makeDisk()
+  const told = run(
+    Effect.gen(function* () {
+      const look = Effect.scoped(Effect.flatMap(disk.open("marshal", MARSHAL_MAPS), describeMarshal))
+      const marshal = yield* open(disk)
+      const before = yield* look
+      yield* marshal.setFloor(finalize(at(9)))
+      const pending = yield* look
+      yield* marshal.verified(Round(0, 9), at(9))
+      return [before, pending, yield* look]
+    }),
+  )
+  expect(told).toMatchObject([
+    { floor: undefined, isFloorPending: false, processed: undefined },
+    { floor: undefined, isFloorPending: true, processed: undefined },
+    { floor: 9, isFloorPending: false, processed: 8, finalized: { last: 9 }, certified: { height: 9 } },
+  ])
 })
 
 describe("waiting", () => {

@@ -1,50 +1,32 @@
 /**
- * The marshal's environment: rows as bytes in one storage environment.
- *
- *   map            key                          value
- *   meta           "format"|"chain"|"genesis"   version be4 | UTF-8 | digest
- *   meta           "progress" | "retained"      height be8
- *   meta           "round floor"                epoch be8 || view be8
- *   meta           "floor"                      height be8 || epoch be8 || view be8
- *   meta           "pending floor"              finalization
- *   finalized      height be8                   block
- *   heights        digest                       height be8
- *   finalizations  height be8                   finalization
- *   verified       epoch be8 || view be8        digest || block
- *   notarized      epoch be8 || view be8        digest || block
- *   digests        digest || kind || round      01             finds cached blocks
- *   awaited        epoch be8 || view be8        finalization
+ * The marshal's store: logical rows in, logical rows out, over one storage environment (see layout.ts).
  *
  * Invariant: an environment of another chain, another genesis or another format is refused before anything is written,
  * and every row that is read decodes under its bounds or stops the marshal.
  */
-import { ByteReader, ByteWriter, bytesEqual, bytesKey, DecodeError, decode, encode } from "@coppice/codec"
+import { ByteReader, ByteWriter, bytesEqual, bytesKey, DecodeError, decode } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
-import { type Change, StorageDead, type StorageError, StorageReadFailed, type StorageShape } from "@coppice/storage"
-import { Epoch, type Finalization, finalizationCodec, Height, type Round, View } from "@coppice/verify/certificate"
+import { StorageDead, type StorageError, StorageReadFailed, type StorageShape } from "@coppice/storage"
+import { type Finalization, finalizationCodec, Height, type Round } from "@coppice/verify/certificate"
 import { Effect } from "effect"
-import { type Block, type BlockCodec, decodeBlock, encodeBlock } from "../block.ts"
+import { type Block, type BlockCodec, decodeBlock } from "../block.ts"
 import { CorruptRow, ForeignEnvironment } from "../errors.ts"
 import { RECENT_BLOCKS_MAX } from "../limits.ts"
+import {
+  encodeRow,
+  heightBytes,
+  KINDS,
+  MARSHAL_FORMAT,
+  MARSHAL_MAPS,
+  type MarshalMap,
+  META,
+  readFinalization,
+  readHeight,
+  readRound,
+  roundBytes,
+} from "./layout.ts"
 import type { CachedRef, CacheKind, Row, RowReader } from "./rows.ts"
 import { type Floor, laterRound } from "./state.ts"
-
-/** The maps that a marshal's environment must be opened with. */
-export const MARSHAL_MAPS = [
-  "meta",
-  "finalized",
-  "heights",
-  "finalizations",
-  "verified",
-  "notarized",
-  "digests",
-  "awaited",
-] as const
-
-type MarshalMap = (typeof MARSHAL_MAPS)[number]
-
-/** Version of the layout above. */
-export const MARSHAL_FORMAT = 1
 
 /** What an opened environment says about the past. */
 export interface Loaded {
@@ -72,36 +54,7 @@ export interface MarshalStore<B extends Block> extends RowReader<B> {
 }
 
 const NO_BYTES = new Uint8Array(0)
-const ONE = new Uint8Array([1])
 const text = new TextEncoder()
-/** Keys of the rows that say whose environment it is and how far the acknowledgements came. */
-export const META = {
-  format: text.encode("format"),
-  chain: text.encode("chain"),
-  genesis: text.encode("genesis"),
-  progress: text.encode("progress"),
-  roundFloor: text.encode("round floor"),
-  floor: text.encode("floor"),
-  pendingFloor: text.encode("pending floor"),
-  retained: text.encode("retained"),
-}
-const ROUND_BYTES = 16
-const KIND_TAG = { verified: 0, notarized: 1 } as const
-const KINDS = ["verified", "notarized"] as const
-
-const heightBytes = (height: Height): Uint8Array => new ByteWriter(8).be64(height).finish()
-const roundBytes = (round: Round): Uint8Array => new ByteWriter(ROUND_BYTES).be64(round.epoch).be64(round.view).finish()
-const digestIndexKey = (ref: CachedRef): Uint8Array =>
-  new ByteWriter(DIGEST_BYTES + 1 + ROUND_BYTES)
-    .raw(ref.digest)
-    .u8(KIND_TAG[ref.kind])
-    .raw(roundBytes(ref.round))
-    .finish()
-
-const readFinalization = (reader: ByteReader): Finalization => finalizationCodec.read(reader)
-const readHeight = (reader: ByteReader): Height => Height(reader.be64Safe())
-const readRound = (reader: ByteReader): Round => ({ epoch: Epoch(reader.be64Safe()), view: View(reader.be64Safe()) })
-
 /** A bounded map that forgets what was put first. */
 const createRecent = <V>(max: number) => {
   const entries = new Map<string, V>()
@@ -113,53 +66,6 @@ const createRecent = <V>(max: number) => {
       entries.set(key, value)
       if (entries.size > max) for (const oldest of entries.keys()) return void entries.delete(oldest)
     },
-  }
-}
-
-const encodeCached = <B extends Block>(codec: BlockCodec<B>, block: B): Uint8Array =>
-  new ByteWriter().raw(block.digest).raw(encodeBlock(codec, block)).finish()
-
-const encodeRow = <B extends Block>(codec: BlockCodec<B>, row: Row<B>): ReadonlyArray<Change> => {
-  const put = (map: MarshalMap, key: Uint8Array, value: Uint8Array): Change => ({ tag: "put", map, key, value })
-  const remove = (map: MarshalMap, key: Uint8Array): Change => ({ tag: "remove", map, key })
-  switch (row.tag) {
-    case "finalized": {
-      const key = heightBytes(row.block.height)
-      return [put("finalized", key, encodeBlock(codec, row.block)), put("heights", row.block.digest, key)]
-    }
-    case "finalization":
-      return [put("finalizations", heightBytes(row.height), encode(finalizationCodec, row.finalization))]
-    case "cached": {
-      const ref = { kind: row.kind, round: row.round, digest: row.block.digest }
-      return [
-        put(row.kind, roundBytes(row.round), encodeCached(codec, row.block)),
-        put("digests", digestIndexKey(ref), ONE),
-      ]
-    }
-    case "expired":
-      return [remove(row.ref.kind, roundBytes(row.ref.round)), remove("digests", digestIndexKey(row.ref))]
-    case "awaited":
-      return [put("awaited", roundBytes(row.finalization.proposal.round), encode(finalizationCodec, row.finalization))]
-    case "settled":
-      return [remove("awaited", roundBytes(row.round))]
-    case "progress":
-      return [put("meta", META.progress, heightBytes(row.height))]
-    case "roundFloor":
-      return [put("meta", META.roundFloor, roundBytes(row.round))]
-    case "floor": {
-      const { height, round } = row.floor
-      return [put("meta", META.floor, new ByteWriter(8 + ROUND_BYTES).be64(height).raw(roundBytes(round)).finish())]
-    }
-    case "pendingFloor":
-      return row.finalization === undefined
-        ? [remove("meta", META.pendingFloor)]
-        : [put("meta", META.pendingFloor, encode(finalizationCodec, row.finalization))]
-    case "retained":
-      return [put("meta", META.retained, heightBytes(row.from))]
-    case "pruned": {
-      const key = heightBytes(row.ref.height)
-      return [remove("finalized", key), remove("heights", row.ref.digest), remove("finalizations", key)]
-    }
   }
 }
 
