@@ -92,34 +92,57 @@ const eventsOf = (machine: Machine, command: Command, anchor: Anchor): ReadonlyA
   return command.tag === "ack" && open.length > 0 ? [acknowledged(open[command.pick % open.length]!)] : []
 }
 
+const history = fc.tuple(
+  fc.array(fc.array(command, { minLength: 1, maxLength: 4 }), { maxLength: 60 }),
+  fc.integer({ min: 1, max: 5 }),
+)
+
+/** Plays a history to its end, and lets peers and the executor answer until everything has come to rest. */
+const play = ([turns, max]: typeof history extends fc.Arbitrary<infer H> ? H : never) => {
+  const machine = new Machine(max)
+  let anchor = anchorOf(genesis)
+  let pendingOverCrash = 0
+  for (const commands of turns) {
+    const events: Array<Event> = []
+    for (const command of commands) {
+      if (command.tag === "crash") {
+        if (machine.rows.pendingFloor !== undefined) pendingOverCrash++
+        anchor = restart(machine, command.lead)
+      } else if (!events.some(({ tag }) => tag === "start")) events.push(...eventsOf(machine, command, anchor))
+    }
+    const isCrash = commands.some(({ tag }) => tag === "crash")
+    const startsAlone = events.findLast(({ tag }) => tag === "start")
+    machine.turn(...(isCrash ? [] : startsAlone === undefined ? distinct(events) : [startsAlone]))
+  }
+  if (machine.expected === undefined) machine.turn(startOf(machine, anchor))
+  machine.turn(reported(finalize(main.at(-1)!)))
+  for (let i = 0; i < 20 * LENGTH; i++) {
+    machine.turn(...answer(machine, i), ...[...machine.unacknowledged].map(acknowledged))
+  }
+  settle(machine)
+  return { machine, pendingOverCrash }
+}
+
 describe("histories", () => {
-  property.prop([
-    fc.array(fc.array(command, { minLength: 1, maxLength: 4 }), { maxLength: 60 }),
-    fc.integer({ min: 1, max: 5 }),
-  ])("CONS-12 to CONS-16 hold in every turn, and everything final is delivered in the end", (turns, max) => {
-    const machine = new Machine(max)
-    let anchor = anchorOf(genesis)
-    for (const commands of turns) {
-      const events: Array<Event> = []
-      for (const command of commands) {
-        if (command.tag === "crash") anchor = restart(machine, command.lead)
-        else if (!events.some(({ tag }) => tag === "start")) events.push(...eventsOf(machine, command, anchor))
-      }
-      const isCrash = commands.some(({ tag }) => tag === "crash")
-      const startsAlone = events.findLast(({ tag }) => tag === "start")
-      machine.turn(...(isCrash ? [] : startsAlone === undefined ? distinct(events) : [startsAlone]))
-    }
-    if (machine.expected === undefined) machine.turn(startOf(machine, anchor))
-    machine.turn(reported(finalize(main.at(-1)!)))
-    for (let i = 0; i < 20 * LENGTH; i++) {
-      machine.turn(...answer(machine, i), ...[...machine.unacknowledged].map(acknowledged))
-    }
-    expect(machine.state.delivery).toEqual({ next: LENGTH + 1, below: main.at(-1)!.digest })
-    expect(machine.rows.progress).toBe(LENGTH)
-    expect(machine.state.fetching.size).toBe(0)
-    expect(machine.state.awaited.size).toBe(0)
-    settle(machine)
-    expect(Math.min(...machine.rows.finalized.keys())).toBe(machine.rows.retained)
+  property.prop([history])(
+    "CONS-12 to CONS-16 hold in every turn, and everything final is delivered in the end",
+    (history) => {
+      const { machine } = play(history)
+      expect(machine.state.delivery).toEqual({ next: LENGTH + 1, below: main.at(-1)!.digest })
+      expect(machine.rows.progress).toBe(LENGTH)
+      expect(machine.state.fetching.size).toBe(0)
+      expect(machine.state.awaited.size).toBe(0)
+      expect(Math.min(...machine.rows.finalized.keys())).toBe(machine.rows.retained)
+    },
+  )
+
+  test("P-16 histories contain floors that jump, that are reached, that wait over a crash, and pruning", () => {
+    const played = fc.sample(history, { seed: 1, numRuns: 30 }).map(play)
+    const withFloor = played.filter(({ machine }) => machine.rows.floor !== undefined)
+    expect(withFloor.filter(({ machine }) => machine.jumps > 0).length).toBeGreaterThan(2)
+    expect(withFloor.filter(({ machine }) => machine.jumps === 0).length).toBeGreaterThan(0)
+    expect(played.filter(({ pendingOverCrash }) => pendingOverCrash > 0).length).toBeGreaterThan(2)
+    expect(played.filter(({ machine }) => machine.rows.retained > 0).length).toBeGreaterThan(2)
   })
 
   test("canary: the invariants reject a lost order, a lost row, a wide window and progress past an open ack", () => {

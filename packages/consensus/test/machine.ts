@@ -44,8 +44,8 @@ export class Machine {
   unacknowledged = new Set<number>()
   /** Height that must be delivered next; undefined before the start. */
   expected: number | undefined
-  /** Whether a floor made this lifetime's delivery jump. */
-  jumped = false
+  /** How often a floor made delivery jump, in all lifetimes. */
+  jumps = 0
   stopped = false
   /** What was delivered or recorded at the wrong time. */
   untimely: Array<string> = []
@@ -77,7 +77,6 @@ export class Machine {
     this.delivered = []
     this.unacknowledged.clear()
     this.expected = undefined
-    this.jumped = false
   }
 
   attempt(...events: ReadonlyArray<Event>) {
@@ -113,7 +112,7 @@ export class Machine {
     const { floor } = this.rows
     if (floor === undefined || floor === before.floor || this.expected === undefined) return
     if (floor.height < this.expected) return
-    this.jumped ||= floor.height > this.expected
+    if (floor.height > this.expected) this.jumps++
     this.expected = floor.height
     this.unacknowledged.clear()
   }
