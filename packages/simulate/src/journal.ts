@@ -78,6 +78,8 @@ interface Saying {
 
 /** Sayings of a node that its next incarnation is asked about. */
 const SAYINGS_ASKED_MAX = 8
+/** Views below the newest acknowledged block in which a marshal keeps what was said; a few fewer than it does. */
+const ROUNDS_KEPT = 48
 
 /** What one node said and acknowledged, over all its incarnations. */
 export class NodeRecord {
@@ -85,6 +87,7 @@ export class NodeRecord {
   readonly #name: string
   readonly #said = new Map<string, Saying>()
   #acked = 0
+  #ackedView = 0
 
   constructor(name: string) {
     this.#name = name
@@ -100,8 +103,9 @@ export class NodeRecord {
     if (before === undefined) this.#said.set(key, { round, digest })
   }
 
-  /** The node acknowledges a block while its set is durable at a height. */
-  acknowledges(height: number, durable: number): void {
+  /** The node acknowledges a block of a height and view while its set is durable at another height. */
+  acknowledges(height: number, view: number, durable: number): void {
+    this.#ackedView = Math.max(this.#ackedView, view)
     if (durable < height) this.violations.push(`P-5 ${this.#name} acknowledged ${height}, durable at ${durable}`)
     this.#acked = Math.max(this.#acked, height)
   }
@@ -115,9 +119,10 @@ export class NodeRecord {
     }
   }
 
-  /** The newest things said: a new incarnation must hold each of them (P-5). */
+  /** The newest things said, in rounds that marshal still keeps: a new incarnation must hold each of them (P-5). */
   get newest(): ReadonlyArray<Saying> {
-    return [...this.#said.values()].slice(-SAYINGS_ASKED_MAX)
+    const kept = [...this.#said.values()].filter(({ round }) => round.view > this.#ackedView - ROUNDS_KEPT)
+    return kept.slice(-SAYINGS_ASKED_MAX)
   }
 
   /** The node, up again, holds this for the round of something that was said. */

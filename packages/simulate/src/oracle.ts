@@ -194,6 +194,16 @@ const branchTo = ({ root, certified }: OracleState, block: Certified): ReadonlyA
   return branch.reverse()
 }
 
+/** A stall ends without a new block: the votes that were withheld for the newest plain one assemble. */
+const released = (state: OracleState): readonly [Verdict, OracleState] => {
+  const block = [...state.certified.values()].findLast(({ isSplit }) => !isSplit)
+  if (block === undefined) return [{ finalizes: [], becameFinal: [], isFork: false }, state]
+  // No later block leaves out a plain view: all of them descend from it.
+  const certified = new Map([...state.certified].filter(([view]) => view > block.view))
+  const verdict: Verdict = { finalizes: [block], becameFinal: branchTo(state, block), isFork: false }
+  return [verdict, { ...state, root: block, certified }]
+}
+
 /** Ends a view: notes its block, begins or ends a stall, finalizes what is due. */
 export const endView = (
   state: OracleState,
@@ -203,13 +213,14 @@ export const endView = (
 ): readonly [Verdict, OracleState] => {
   const { schedule, allows } = setting
   const { next, below, state: drawn } = dice({ ...state, view: state.view + 1 })
-  const [stallDraw, lengthDraw, lateDraw] = [next(), below(schedule.stallViewsMax), next()]
+  const { stallViewsMax, stallViewsMin = 1 } = schedule
+  const [stallDraw, lengthDraw, lateDraw] = [next(), below(stallViewsMax - stallViewsMin + 1), next()]
   const isDue = state.stallViews === 0 && stallDraw < schedule.stallChance
   const begins = isDue && allows({ view: plan.view, kind: "stall" })
-  const stallViews = begins ? 1 + lengthDraw : Math.max(0, state.stallViews - 1)
+  const stallViews = begins ? stallViewsMin + lengthDraw : Math.max(0, state.stallViews - 1)
   const after: OracleState = { ...drawn(), stallViews }
   const nothing: Verdict = { finalizes: [], becameFinal: [], isFork: false }
-  if (outcome.tag === "nullified") return [nothing, after]
+  if (outcome.tag === "nullified") return state.stallViews > 0 && stallViews === 0 ? released(after) : [nothing, after]
 
   const { digest, height, voters } = outcome
   const isSplit = plan.fate === "split"

@@ -46,6 +46,8 @@ export interface ConsensusSchedule {
   readonly stallChance: number
   /** Longest stall, in views. */
   readonly stallViewsMax: number
+  /** Shortest stall, in views; 1 when not given. */
+  readonly stallViewsMin?: number
   /** The leader is corrupt in this view. */
   readonly corruptChance: number
   /** What corrupt leaders do, each as often; not empty. */
@@ -70,7 +72,7 @@ const CHANCES = ["silentChance", "splitChance", "forkChance", "stallChance", "co
 
 /** Asserts that a schedule makes sense. Errors: RangeError. */
 export const requireSchedule = (schedule: ConsensusSchedule): void => {
-  const { stallViewsMax, viewMs, viewTimeoutMs, latencyMs, restarts } = schedule
+  const { stallViewsMax, stallViewsMin = 1, viewMs, viewTimeoutMs, latencyMs, restarts } = schedule
   const bound = (holds: boolean, what: string): void => {
     if (!holds) throw new RangeError(`schedule: ${what} is outside`)
   }
@@ -78,6 +80,7 @@ export const requireSchedule = (schedule: ConsensusSchedule): void => {
   bound(schedule.silentChance + schedule.splitChance <= 1, "silentChance + splitChance")
   bound(schedule.misbehaviours.length > 0, "misbehaviours")
   bound(Number.isInteger(stallViewsMax) && stallViewsMax >= 1, "stallViewsMax")
+  bound(Number.isInteger(stallViewsMin) && stallViewsMin >= 1 && stallViewsMin <= stallViewsMax, "stallViewsMin")
   bound(viewMs >= 1 && viewMs < Number.POSITIVE_INFINITY, "viewMs")
   bound(viewTimeoutMs >= 1 && viewTimeoutMs < Number.POSITIVE_INFINITY, "viewTimeoutMs")
   bound(latencyMs.min >= 0 && latencyMs.min <= latencyMs.max && latencyMs.max < viewTimeoutMs, "latencyMs")

@@ -50,6 +50,7 @@ type Counted = Pick<
 >
 
 const CHAIN_ID = "simulation"
+const WEIGH_MS = 500
 /** Time for which a node is down whose storage failed. */
 const DOWN_MS = 300
 /** Time that a late liar takes: longer than a peer is waited for. */
@@ -127,6 +128,8 @@ export class World<B extends Block, M extends Databases> {
     const absent = new Set(faults.flatMap((fault) => (fault.kind === "crash" && fault.atMs === 0 ? fault.nodes : [])))
     for (const index of validators.keys()) if (!absent.has(index)) yield* this.#boot(index)
     for (const fault of faults) yield* this.#fork(this.#befall(fault))
+    const { pendingEntriesMax } = plan.limits ?? {}
+    if (pendingEntriesMax !== undefined) yield* this.#fork(this.#weigh(pendingEntriesMax))
   })
 
   /** Drives consensus until interrupted; fails with what fails the world. */
@@ -190,6 +193,19 @@ export class World<B extends Block, M extends Databases> {
     const { pointCrashes, storageFaults } = this.#troubles
     const [fetched, blames] = [network.answered(), network.blames().length]
     return { ...this.#counted, pointCrashes, storageFaults, fetched, blames, pruned }
+  }
+
+  /** Watches that what executors hold stays within what they may: at most the results of running jobs come on top (F65). */
+  #weigh(pendingEntriesMax: number): Effect.Effect<never> {
+    return Effect.gen({ self: this }, function* () {
+      for (const [index, life] of this.#lives.entries()) {
+        if (life === undefined) continue
+        const { pendingEntries, requests } = yield* life.executor.status
+        if (pendingEntries <= pendingEntriesMax + requests) continue
+        this.#violations.push(`F65 node ${index} holds ${pendingEntries} states, ${pendingEntriesMax} are allowed`)
+      }
+      yield* Effect.sleep(WEIGH_MS)
+    }).pipe(Effect.forever)
   }
 
   #fork<E>(work: Effect.Effect<void, E>) {
@@ -381,7 +397,7 @@ export class World<B extends Block, M extends Databases> {
 
   /** What is acknowledged is durable, with the roots that its block commits to (P-5, P-6). */
   #acknowledged(index: number, block: B, set: StartedExecutor<B, M>["set"]): void {
-    this.#records[index]!.acknowledges(block.height, set.durable.height)
+    this.#records[index]!.acknowledges(block.height, block.context.round.view, set.durable.height)
     const application = this.applications[index]!
     const [expected, row] = [application.syncTargets(block), set.row(block.height)]
     for (const name of memberNames(application.databases)) {

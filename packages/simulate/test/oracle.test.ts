@@ -76,7 +76,7 @@ const violations = (entries: ReadonlyArray<Entry>): ReadonlyArray<string> => {
       if (block.parentView !== final.at(-1)) found.push(`${view}: ${block.view} is not linked to the final chain`)
       final.push(block.view)
     }
-    if (verdict.becameFinal.length > 0) root = view
+    root = verdict.becameFinal.at(-1)?.view ?? root
   }
   return found
 }

@@ -14,7 +14,7 @@ import { validators } from "../src/chain.ts"
 import { NodeRecord } from "../src/journal.ts"
 import { heldViolations, logViolations } from "../src/judgement.ts"
 import { marksOverOne } from "../src/marks.ts"
-import { type Happenings, missedBy, type Plan, partWords, type WorldFault } from "../src/plan.ts"
+import { type Happenings, missedBy, type Plan, partWords, type SchedulePart, type WorldFault } from "../src/plan.ts"
 import { CALM, regressionTest, runScenario, SCENARIOS, shrinkSeed } from "../src/scenarios.ts"
 import { simulate } from "../src/scheduler.ts"
 import { runWorld } from "../src/world.ts"
@@ -170,10 +170,10 @@ describe("canaries: what is wrong is found", () => {
     const [a, b] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)]
     expect(judge((record) => [a, a].map((digest) => record.says(Round(0, 1), digest)))).toBe("")
     expect(judge((record) => [a, b].map((digest) => record.says(Round(0, 1), digest)))).toContain("P-4")
-    expect(judge((record) => record.acknowledges(5, 5))).toBe("")
-    expect(judge((record) => record.acknowledges(5, 4))).toContain("P-5")
+    expect(judge((record) => record.acknowledges(5, 5, 5))).toBe("")
+    expect(judge((record) => record.acknowledges(5, 5, 4))).toContain("P-5")
     const forgets = (record: NodeRecord): void => {
-      record.acknowledges(5, 5)
+      record.acknowledges(5, 5, 5)
       record.boots(4, 4, 16)
     }
     expect(judge(forgets)).toContain("P-5")
@@ -224,6 +224,30 @@ describe("the matrix", () => {
     expect(without.parts).toEqual(crashes)
     expect(without.failure).toBeUndefined()
   })
+})
+
+test("F65 finality that stalls for 10,000 views costs no more than the pending budget, and is back within ten views", () => {
+  const [views, pendingEntriesMax] = [10_000, 64]
+  const schedule = {
+    ...CALM,
+    viewMs: 50,
+    viewTimeoutMs: 100,
+    stallChance: 1,
+    stallViewsMin: views,
+    stallViewsMax: views,
+  }
+  const plan = short("plain", {
+    schedule,
+    limits: { pendingEntriesMax },
+    faultsMs: (views - pendingEntriesMax) * 100,
+    height: pendingEntriesMax,
+  })
+  const keeps = (part: SchedulePart): boolean => part.kind !== "stall" || part.view === 1
+  const { failure, happenings, decisions } = runScenario(plan, "one", 1, { keeps })
+  expect(failure).toBeUndefined()
+  expect(happenings!.finalizedAtOnce).toBeGreaterThan(pendingEntriesMax / 2)
+  expect(happenings!.nullified).toBeGreaterThan(views - 2 * pendingEntriesMax)
+  expect(decisions.length).toBeLessThan(views + 10)
 })
 
 test("a read of marshal that fails while a node starts fails its start, and the node comes up the next time", () => {
