@@ -165,8 +165,9 @@ class Handle {
 
   private table(name: MapName): Table {
     if (this.dead !== undefined) throw this.dead
-    requireMap(this.names, name)
-    return this.tables.get(name)!
+    const table = this.tables.get(name)
+    if (table === undefined) requireMap(this.names, name)
+    return table!
   }
 
   private read<A>(use: () => A): A {

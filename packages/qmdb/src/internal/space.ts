@@ -14,7 +14,7 @@ import { bytesKey, DecodeError } from "@coppice/codec"
 import type { Change, MapName, StorageShape } from "@coppice/storage"
 import { MemberCorrupt } from "../errors.ts"
 import type { MemberHome } from "../member.ts"
-import { ByteStore } from "./byte-store.ts"
+import { ByteStore, copyBytes, viewOf } from "./byte-store.ts"
 import { PACKED_OPERATIONS, ROW_BYTES } from "./layout.ts"
 
 const PREFIX_BYTES = 5
@@ -26,7 +26,10 @@ export class Space {
   readonly member: number
   private readonly prefix: Buffer
   /** Reused arrays by length, at most one for each length of a key. */
-  private readonly lookupKeys: Array<Buffer | undefined> = []
+  private readonly lookupKeys: Array<ByteStore | undefined> = []
+  /** The array that the last look-up read from, and a view of it: the keys of a batch lie in one. */
+  private source: Uint8Array = new Uint8Array(0)
+  private sourceView = viewOf(this.source)
 
   constructor(home: MemberHome) {
     this.storage = home.storage
@@ -68,12 +71,16 @@ export class Space {
     const length = PREFIX_BYTES + to - from
     let key = this.lookupKeys[length]
     if (key === undefined) {
-      key = Buffer.alloc(length)
-      this.prefix.copy(key)
+      key = new ByteStore(length)
+      key.write(this.prefix, 0)
       this.lookupKeys[length] = key
     }
-    for (let i = from, j = PREFIX_BYTES; i < to; i++, j++) key[j] = bytes[i]!
-    return key
+    if (bytes !== this.source) {
+      this.source = bytes
+      this.sourceView = viewOf(bytes)
+    }
+    copyBytes(this.source, this.sourceView, from, to, key, PREFIX_BYTES)
+    return key.bytes
   }
 
   /** Adds the removal of the numbered rows `[from, to)`. */
