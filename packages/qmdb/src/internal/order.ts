@@ -47,7 +47,8 @@ export const orderByNumber = (values: Float64Array, count: number): Uint32Array 
   }
   const low = new Uint32Array(count)
   const high = new Uint32Array(most - least < WORD ? 0 : count)
-  for (let i = 0; i < count; i++) low[i] = (values[i]! - least) % WORD
+  // Storing keeps the low 32 bits; a remainder of doubles is a call.
+  for (let i = 0; i < count; i++) low[i] = values[i]! - least
   for (let i = 0; i < high.length; i++) high[i] = (values[i]! - least) / WORD
   const ends = new Uint32Array(DIGITS)
   let spare: Uint32Array = new Uint32Array(count)
