@@ -228,3 +228,21 @@ it("pins of a location are the digests that a peer needs to append from there", 
   expect(reader.pins(end).length).toBe(family("mmr").peaks(end).length)
   expect(() => reader.pins(Location(end + 1))).toThrow(ProofUnavailable)
 })
+
+it("a commit right below the pruned location is refused, also where no floor is needed", () => {
+  const rig = createRig(Qmdb.keyless({ value: Bytes(5) }), { rewindCommits: REWIND })
+  const ends: Array<Location> = []
+  for (let n = 0; n < 3; n++) {
+    rig.commit((batch) => {
+      batch.append(new Uint8Array(5).fill(n))
+      batch.withFloor(ends.at(0) ?? Location(0))
+    })
+    rig.flush()
+    ends.push(rig.member.tip.target.end)
+  }
+  const pruning = finish(rig.member.prune(ends[0]!)!)
+  applyChanges(rig.rows, pruning.changes)
+  pruning.settled()
+  expect(outcome(() => rig.member.rewind(ends[0]!))).toBe("commit pruned")
+  expect(outcome(() => rig.member.rewind(ends[1]!))).toBe("done")
+})
