@@ -4,7 +4,7 @@
  * Invariant: every answer about state comes from one applied state, its proof included, and says at which height.
  */
 import { bytesKey } from "@coppice/codec"
-import type { Height, Marshal } from "@coppice/consensus"
+import type { Height, RunningMarshal } from "@coppice/consensus"
 import { Location } from "@coppice/merkle"
 import { NodeApi } from "@coppice/node"
 import { LocationPruned } from "@coppice/qmdb"
@@ -25,7 +25,7 @@ export interface LedgerNode {
   readonly ledger: Ledger
   readonly mempool: Mempool<Transfer>
   readonly set: DatabaseSet<LedgerDatabases>
-  readonly marshal: Marshal<LedgerBlock>
+  readonly marshal: RunningMarshal<LedgerBlock>
   /** Hands a transfer that was accepted here on to the other validators. */
   readonly gossip: (transfer: Transfer) => void
 }

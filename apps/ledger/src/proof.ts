@@ -10,7 +10,7 @@
  * verifier.
  */
 import { encode } from "@coppice/codec"
-import { finalizationCodec, Height, type Marshal } from "@coppice/consensus"
+import { finalizationCodec, Height, type RunningMarshal } from "@coppice/consensus"
 import { type Location, mmb, rangeProofCodec } from "@coppice/merkle"
 import type { LogReader, OrderedCurrentReader } from "@coppice/qmdb"
 import { currentFormat } from "@coppice/verify"
@@ -35,7 +35,11 @@ export const proveOperation = (reader: LogReader, location: Location): Uint8Arra
   encode(operationProof, reader.prove(location, 1).proof)
 
 /** The witness of a final height; undefined while there is none. */
-export const witnessOf = Effect.fnUntraced(function* (ledger: Ledger, marshal: Marshal<LedgerBlock>, height: Height) {
+export const witnessOf = Effect.fnUntraced(function* (
+  ledger: Ledger,
+  marshal: RunningMarshal<LedgerBlock>,
+  height: Height,
+) {
   const headers: Array<Uint8Array> = []
   for (let at: number = height; headers.length < WITNESS_HEADERS_MAX; at++) {
     const block = yield* marshal.finalizedAt(Height(at))

@@ -13,13 +13,13 @@ import { bytesEqual } from "@coppice/codec"
 import { type ConsensusContext, compareRounds } from "@coppice/verify/certificate"
 import { Effect } from "effect"
 import type { Block } from "./block.ts"
-import type { Marshal } from "./marshal/marshal.ts"
+import type { RunningMarshal } from "./marshal/marshal.ts"
 import type { ExecutorPort } from "./port.ts"
 
 /** The parts of a validator that an engine talks to. */
 export interface ValidatorNode<B extends Block> {
   readonly executor: ExecutorPort<B>
-  readonly marshal: Marshal<B>
+  readonly marshal: RunningMarshal<B>
 }
 
 /** Whether two contexts are the same attempt. */

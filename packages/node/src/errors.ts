@@ -5,8 +5,8 @@
  *
  * Invariant: every error of a node has an explanation, one sentence of fact and one of advice.
  */
-import type { MarshalFailure } from "@coppice/consensus"
-import type { FatalError, ReconcileError, SetOpenError, StartupError } from "@coppice/stateful"
+import type { InvalidFinalization, MarshalFailure } from "@coppice/consensus"
+import type { FatalError, JoinFailure, ReconcileError, SetOpenError, StartupError } from "@coppice/stateful"
 import type { StorageError } from "@coppice/storage"
 import { Data } from "effect"
 
@@ -76,11 +76,12 @@ export type NodeOpenError =
   | SetOpenError
   | ReconcileError
   | StartupError
+  | InvalidFinalization
   | MarshalFailure
   | StorageError
 
 /** Why a running node stopped by itself. */
-export type NodeFailure = FatalError | MarshalFailure
+export type NodeFailure = FatalError | JoinFailure | MarshalFailure
 
 /** The port of an HTTP server cannot be had. */
 export class ListenFailed extends Data.TaggedError("ListenFailed")<{

@@ -102,8 +102,27 @@ export const explain = (error: NodeOpenError | NodeFailure | ListenFailed | NoNo
     case "StateSyncUnfinished":
       return {
         what: "state sync began in this directory and did not end",
-        advice: "Finish it, or start from an empty one.",
+        advice: "Start the node with state sync: it goes on where it was cut off. Or start from an empty directory.",
       }
+    case "InvalidFinalization":
+      return {
+        what: `the certificate of round ${error.round.epoch}/${error.round.view} is not one of this chain's validators`,
+        advice: "Nothing was changed. Take the finalization to begin at from another source, and check the validators.",
+      }
+    case "StateSyncFailed":
+      return {
+        what: `state sync of database ${error.member} failed: ${reasonOf(error.cause)}`,
+        advice: "Start again: what was brought already is kept.",
+      }
+    case "FloorUncovered":
+      return {
+        what: `neither the final block of height ${error.height} nor the next is here to begin state sync at`,
+        advice: RESTORE,
+      }
+    case "SyncedBelowRecorded":
+    case "SyncedElsewhere":
+    case "SyncedTargetMismatch":
+      return { what: `state sync came out at a state it was not asked for (${error._tag})`, advice: REPORT }
     case "SyncPlanUnreadable":
       return { what: `the sync plan is unreadable: ${error.reason}`, advice: RESTORE }
     case "SyncAfterComplete":

@@ -2,6 +2,8 @@
 
 /** Heights from one prune of the databases to the next, unless the composer of a node says otherwise. */
 export const PRUNE_INTERVAL = 256
+/** Finalized blocks that a node keeps for its peers to fetch, unless its composer says otherwise. */
+export const MARSHAL_BLOCKS = 16_384
 
 /** Largest config.json and holder file that are read, in bytes. */
 export const CONFIG_BYTES_MAX = 64 * 1024

@@ -2,6 +2,7 @@
  * A node: its directory, environments, marshal and executor, started and stopped in order.
  *
  *   start   config --> lock --> environments --> root record --> marshal --> set, executor --> delivery after the anchor
+ *                                                             '--------> join over state sync --> delivery from the floor
  *   stop    (consensus let go by whoever joined it) --> executor --> marshal --> environments --> lock
  *
  * Terms: a node *failed* when its executor or marshal stopped for a reason that only a person can settle.
@@ -9,53 +10,36 @@
  * Invariant: a directory that is not this node's is refused before anything in it is written, and is left as it was. What
  * the node promised is durable at every point, so a process that dies instead of stopping loses nothing.
  */
-import { existsSync } from "node:fs"
 import {
   type Block,
   type BlockTransport,
-  describeMarshal,
-  ForeignEnvironment,
-  MARSHAL_MAPS,
-  type Marshal,
+  type ExecutorPort,
+  type Finalization,
   makeMarshal,
+  type RunningMarshal,
   verifyFinalization,
 } from "@coppice/consensus"
-import { type Ed25519, type Hasher, type KeyPair, keyPairFromSeed, type Participants } from "@coppice/crypto"
+import type { Ed25519, Hasher, KeyPair, Participants } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
-import {
-  type Application,
-  bindSet,
-  type DatabaseSet,
-  type Databases,
-  type Executor,
-  type ExecutorLimits,
-  GenesisTargetsMismatch,
-  openSyncPlan,
-  SET_MAPS,
-  type SetOpenError,
+import type {
+  Application,
+  DatabaseSet,
+  Databases,
+  Executor,
+  ExecutorLimits,
+  ExecutorStatus,
+  JoinStatus,
 } from "@coppice/stateful"
 import { Storage, type StorageError, type StorageInfo, type StorageShape } from "@coppice/storage"
-import { openLmdb } from "@coppice/storage/lmdb"
 import { Effect, Metric, type Scope } from "effect"
-import {
-  DIRECTORY_FORMAT,
-  type NodeConfig,
-  type NodePaths,
-  nodePaths,
-  readConfig,
-  readSecret,
-  requireConfig,
-  setPath,
-  writeConfig,
-} from "./directory.ts"
+import { type NodeConfig, type NodePaths, writeConfig } from "./directory.ts"
 import { divergenceFiles } from "./divergence-files.ts"
-import { type NodeFailure, type NodeOpenError, SecretUnreadable } from "./errors.ts"
+import { enter } from "./entry.ts"
+import type { NodeFailure, NodeOpenError } from "./errors.ts"
 import { explain } from "./explain.ts"
-import { guardEnvironment } from "./guard.ts"
-import { toHex } from "./hex.ts"
-import { PRUNE_INTERVAL } from "./limits.ts"
-import { acquireLock, announceHolder } from "./lock.ts"
-import { startExecutor } from "./startup.ts"
+import { MARSHAL_BLOCKS, PRUNE_INTERVAL } from "./limits.ts"
+import { announceHolder } from "./lock.ts"
+import { beginDelivery, type Planned, type StateSync, startByPlan } from "./state-sync.ts"
 
 /** Opens an environment in a directory of its own, which is created when it is missing. */
 export type OpenEnvironment = (options: {
@@ -69,8 +53,13 @@ export interface NodeLimits extends ExecutorLimits {
   readonly pendingAcksMax: number
   /** Finalized heights that keep undo records. */
   readonly rewindHeights: number
-  /** Heights from one prune of the databases to the next: what no height of the window needs is forgotten then. */
+  /** Heights from one prune to the next: what no height of either window needs is forgotten then. */
   readonly pruneInterval: number
+  /**
+   * Finalized blocks to keep for peers, the newest durable one included: at least `rewindHeights` (F61). Nothing is forgotten
+   * before the chain is as long.
+   */
+  readonly marshalBlocks: number
 }
 
 /** What a node is made of. */
@@ -93,17 +82,15 @@ export interface NodeOptions<B extends Block, M extends Databases> {
   readonly development?: boolean
 }
 
-/** A running node. It lives as long as its scope. */
-export interface RunningNode<B extends Block, M extends Databases> {
+/** What every open node has. */
+interface OpenNode<B extends Block, M extends Databases> {
   readonly paths: NodePaths
   readonly config: NodeConfig
   readonly keys: KeyPair
   readonly application: Application<B, M>
   readonly genesis: B
   readonly participants: Participants
-  readonly set: DatabaseSet<M>
-  readonly executor: Executor<B, M>
-  readonly marshal: Marshal<B>
+  readonly marshal: RunningMarshal<B>
   /** Why the node failed; undefined while it works. */
   readonly failure: () => NodeFailure | undefined
   /** Fails when the node does. Whoever composed it closes its scope then. */
@@ -114,106 +101,29 @@ export interface RunningNode<B extends Block, M extends Databases> {
   readonly metrics: Metric.MetricRegistry
 }
 
-const secretOf = Effect.fnUntraced(function* (paths: NodePaths) {
-  const secret = yield* readSecret(paths)
-  return secret ?? (yield* new SecretUnreadable({ path: paths.secret, reason: "it is missing" }))
-})
+/** A running node. It lives as long as its scope. */
+export interface RunningNode<B extends Block, M extends Databases> extends OpenNode<B, M> {
+  readonly set: DatabaseSet<M>
+  readonly executor: Pick<Executor<B, M>, "port" | "status">
+}
 
-const bound = <A>(bind: () => A): Effect.Effect<A, SetOpenError> =>
-  Effect.suspend(() => {
-    try {
-      return Effect.succeed(bind())
-    } catch (error) {
-      if (error instanceof GenesisTargetsMismatch) return Effect.fail(error)
-      throw error
-    }
-  })
+/** A node whose databases may still be on the way. It lives as long as its scope. */
+export interface JoiningNode<B extends Block, M extends Databases> extends OpenNode<B, M> {
+  /** What an engine asks, from the first moment on. */
+  readonly port: ExecutorPort<B>
+  /** How far state sync is; undefined on a node that needs none. */
+  readonly joining: Effect.Effect<JoinStatus | undefined>
+  /** The node once its databases are complete: at once where they were on disk. Interruptible. */
+  readonly running: Effect.Effect<RunningNode<B, M>, NodeFailure>
+}
 
-/** What a node is to be, before anything of its directory but its key is looked at. */
-const identityOf = Effect.fnUntraced(function* <B extends Block, M extends Databases>({
-  application,
-  chainId,
-  participants,
-  directory,
-  hasher = nodeHasher,
-  ed25519 = nodeEd25519,
-}: NodeOptions<B, M>) {
-  const paths = nodePaths(directory)
-  const keys = keyPairFromSeed(ed25519, yield* secretOf(paths))
-  const { genesis } = yield* bound(() => bindSet({ application, chainId, hasher }))
-  const config: NodeConfig = {
-    format: DIRECTORY_FORMAT,
-    chain: chainId,
-    genesis: toHex(genesis.digest),
-    application: application.name,
-    validator: participants.indexOf(keys.publicKey) ?? null,
-  }
-  return { paths, keys, genesis, config }
-})
+/** What a node that may join is made of. */
+export interface JoiningOptions<B extends Block, M extends Databases> extends NodeOptions<B, M> {
+  readonly stateSync: StateSync<B, M>
+}
 
-const checkConfig = Effect.fnUntraced(function* (paths: NodePaths, config: NodeConfig) {
-  const held = yield* readConfig(paths)
-  if (held !== undefined) yield* requireConfig(paths, config, held)
-  return held
-})
-
-/** Refuses a block store of another chain or genesis. An empty one is fine. */
-const checkBlocks = Effect.fnUntraced(function* (storage: StorageShape, { chain, genesis }: NodeConfig) {
-  const held = yield* describeMarshal(storage)
-  if (held === undefined) return
-  const rows = [
-    { field: "chain", expected: chain, actual: held.chainId },
-    { field: "genesis", expected: genesis, actual: toHex(held.genesis) },
-  ] as const
-  for (const row of rows) if (row.expected !== row.actual) return yield* new ForeignEnvironment(row)
-})
-
-/** Opens an environment that is put back as it was unless the directory is accepted. */
-const openGuarded = <B extends Block, M extends Databases>(
-  { openEnvironment = openLmdb }: NodeOptions<B, M>,
-  isAccepted: () => boolean,
-  directory: string,
-  maps: ReadonlyArray<string>,
-) => Effect.andThen(guardEnvironment(directory, isAccepted), openEnvironment({ directory, maps }))
-
-/** Everything that can refuse a directory. What it opens ends with the scope. */
-const enter = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
-  options: NodeOptions<B, M>,
-  isAccepted: () => boolean,
-) {
-  const { application, chainId, hasher = nodeHasher } = options
-  const identity = yield* identityOf(options)
-  const { paths, config } = identity
-  yield* checkConfig(paths, config)
-  yield* acquireLock(paths)
-  const held = yield* checkConfig(paths, config)
-  const setStorage = yield* openGuarded(options, isAccepted, setPath(paths, application.name), SET_MAPS)
-  yield* openSyncPlan({ application, chainId, hasher, storage: setStorage })
-  const marshalStorage = yield* openGuarded(options, isAccepted, paths.marshal, MARSHAL_MAPS)
-  yield* checkBlocks(marshalStorage, config)
-  return { ...identity, held, setStorage, marshalStorage }
-})
-
-/**
- * Whether a directory would be let in by `openNode`, as far as it says whose it is. A new one is.
- *
- * Errors: those of `openNode`. Whatever the answer, every byte stays as it was: for who opens several nodes or none.
- */
-export const checkNode = Effect.fn("Node.check")(function* <B extends Block, M extends Databases>(
-  options: NodeOptions<B, M>,
-): Effect.fn.Return<void, NodeOpenError> {
-  const { paths, config } = yield* identityOf(options)
-  yield* checkConfig(paths, config)
-  const isMade = [setPath(paths, options.application.name), paths.marshal].every((directory) => existsSync(directory))
-  if (isMade) yield* Effect.scoped(enter(options, () => false))
-})
-
-const watch = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
-  executor: Executor<B, M>,
-  marshal: Marshal<B>,
-) {
+const watch = Effect.fnUntraced(function* (ends: ReadonlyArray<Effect.Effect<void, NodeFailure>>) {
   let failure: NodeFailure | undefined
-  const ends: ReadonlyArray<Effect.Effect<void, NodeFailure>> = [executor.stopped, marshal.stopped]
   const failed = Effect.raceAllFirst(ends.map((stopped) => Effect.andThen(stopped, Effect.never)))
   yield* Effect.forkScoped(
     Effect.catch(failed, (error) => {
@@ -235,57 +145,98 @@ const watch = Effect.fnUntraced(function* <B extends Block, M extends Databases>
 export const openNode = Effect.fn("Node.open")(function* <B extends Block, M extends Databases>(
   options: NodeOptions<B, M>,
 ): Effect.fn.Return<RunningNode<B, M>, NodeOpenError, Scope.Scope> {
-  const metrics: Metric.MetricRegistry = new Map()
-  return yield* start(options, metrics).pipe(Effect.provideService(Metric.MetricRegistry, metrics))
+  const { node, planned } = yield* open(options, undefined)
+  if (planned.tag !== "executing") throw new Error("node: nothing joins without state sync")
+  return { ...node, ...planned.started }
 })
 
-const start = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
+/**
+ * Opens a node that brings its databases from peers if its plan says so, and starts delivery. Its port works from then on:
+ * while it joins it declines to propose and holds verifications. An engine is to be joined before `running` is waited for,
+ * since state sync follows what becomes final.
+ *
+ * Errors and cancellation as `openNode`; `InvalidFinalization` when the given floor does not verify. A node that is stopped
+ * or dies while it joins goes on from its recorded floor at the next start.
+ */
+export const joinNode = Effect.fn("Node.join")(function* <B extends Block, M extends Databases>(
+  options: JoiningOptions<B, M>,
+): Effect.fn.Return<JoiningNode<B, M>, NodeOpenError, Scope.Scope> {
+  const { node, planned } = yield* open(options, options.stateSync)
+  const { port } = planned
+  if (planned.tag === "executing") {
+    const running = Effect.succeed({ ...node, ...planned.started })
+    return { ...node, port, joining: Effect.succeed(undefined), running }
+  }
+  const { databases, status } = planned.joining
+  // There is one once the databases are complete.
+  const figures: Effect.Effect<ExecutorStatus> = Effect.map(status, ({ executor }) => executor!)
+  const complete = Effect.map(databases, (set) => ({ ...node, set, executor: { port, status: figures } }))
+  // Why the join has ended, or that it was stopped, is for `failed` to say.
+  const running = Effect.raceFirst(
+    Effect.catch(complete, () => Effect.never),
+    node.failed,
+  )
+  return { ...node, port, joining: status, running }
+})
+
+const openIn = Effect.fnUntraced(function* <B extends Block, M extends Databases>(
   options: NodeOptions<B, M>,
+  stateSync: StateSync<B, M> | undefined,
   metrics: Metric.MetricRegistry,
-): Effect.fn.Return<RunningNode<B, M>, NodeOpenError, Scope.Scope> {
-  const {
-    application,
-    chainId,
-    participants,
-    transport,
-    limits = {},
-    hasher = nodeHasher,
-    ed25519 = nodeEd25519,
-  } = options
+) {
+  const { application, chainId, participants, transport, limits = {} } = options
+  const { hasher = nodeHasher, ed25519 = nodeEd25519, development = false } = options
   let isAccepted = false
   const { paths, keys, genesis, config, held, setStorage, marshalStorage } = yield* enter(options, () => isAccepted)
-  const { pendingAcksMax, rewindHeights, pruneInterval = PRUNE_INTERVAL, ...executorLimits } = limits
+  const { pendingAcksMax, rewindHeights, ...others } = limits
+  const { pruneInterval = PRUNE_INTERVAL, marshalBlocks = MARSHAL_BLOCKS, ...executorLimits } = others
+  const verify = (finalization: Finalization) => verifyFinalization(ed25519, participants, chainId, finalization)
   const marshal = yield* makeMarshal({
     chainId,
     genesis,
     codec: application.codec,
-    verify: (finalization) => verifyFinalization(ed25519, participants, chainId, finalization),
+    verify,
     transport,
     ...(pendingAcksMax === undefined ? {} : { pendingAcksMax }),
   }).pipe(Effect.provideService(Storage, marshalStorage))
-  const starting = startExecutor<B, M>({
+  const starting = startByPlan<B, M>({
     application,
     chainId,
     hasher,
+    verify,
     storage: setStorage,
     source: marshal,
     limits: executorLimits,
-    pruning: { interval: pruneInterval },
+    // That the marshal has stopped is for others to notice.
+    pruning: {
+      interval: pruneInterval,
+      marshal: { blocks: marshalBlocks, prune: (height) => Effect.ignore(marshal.prune(height)) },
+    },
     onDivergence: divergenceFiles(paths),
-    development: options.development ?? false,
+    development,
     ...(rewindHeights === undefined ? {} : { rewindHeights }),
+    ...(stateSync === undefined ? {} : { stateSync }),
   })
   // Reads of a marshal that has failed never end, those of a starting executor too.
-  const { executor, set, anchor } = yield* Effect.raceFirst(starting, Effect.andThen(marshal.stopped, Effect.never))
+  const planned: Planned<B, M> = yield* Effect.raceFirst(starting, Effect.andThen(marshal.stopped, Effect.never))
   isAccepted = true
   if (held === undefined) yield* writeConfig(paths, config)
   yield* announceHolder(paths)
-  const watched = yield* watch(executor, marshal)
-  yield* marshal
-    .start(executor.port, { deliverAfter: anchor })
-    .pipe(
-      Effect.catchTag("MarshalStopped", ({ cause }) => (cause === undefined ? Effect.interrupt : Effect.fail(cause))),
-    )
+  const stopped = planned.tag === "executing" ? planned.started.executor.stopped : planned.joining.stopped
+  const watched = yield* watch([stopped, marshal.stopped])
+  yield* beginDelivery(marshal, planned).pipe(
+    Effect.catchTag("MarshalStopped", ({ cause }) => (cause === undefined ? Effect.interrupt : Effect.fail(cause))),
+  )
   const disk = () => ({ set: setStorage.info(), marshal: marshalStorage.info() })
-  return { paths, config, keys, application, genesis, participants, set, executor, marshal, ...watched, disk, metrics }
+  const node = { paths, config, keys, application, genesis, participants, marshal, ...watched, disk, metrics }
+  return { node: node as OpenNode<B, M>, planned }
 })
+
+const open = <B extends Block, M extends Databases>(
+  options: NodeOptions<B, M>,
+  stateSync: StateSync<B, M> | undefined,
+): Effect.Effect<{ readonly node: OpenNode<B, M>; readonly planned: Planned<B, M> }, NodeOpenError, Scope.Scope> =>
+  Effect.suspend(() => {
+    const metrics: Metric.MetricRegistry = new Map()
+    return openIn(options, stateSync, metrics).pipe(Effect.provideService(Metric.MetricRegistry, metrics))
+  })

@@ -63,7 +63,7 @@ export interface StartedExecutor<B extends Block, M extends Databases> {
 }
 
 /** The application as its executor runs it, watched as the options say, and the set it is watched on. */
-const watched = <B extends Block, M extends Databases>(
+export const watched = <B extends Block, M extends Databases>(
   { application, chainId, onDivergence, development = false }: StartOptions<B, M>,
   open: DatabaseSet<M>,
   order: CallOrder,

@@ -65,7 +65,7 @@ it.live("in development an application that does not agree with itself stops its
       },
     }
     const node = yield* openNode(yield* toyOptions(yield* temporaryDirectory, { application, development: true }))
-    const stopped = yield* Effect.forkChild(Effect.flip(node.executor.stopped))
+    const stopped = yield* Effect.forkChild(Effect.flip(node.failed))
     yield* node.executor.port.finalized(lyingBlock(node), { acknowledge: () => {}, cancel: () => {} })
     const fault = yield* Fiber.join(stopped)
     expect(fault).toMatchObject({ _tag: "ApplicationFault", cause: { _tag: "NonDeterministic", member: "last" } })

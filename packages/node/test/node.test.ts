@@ -5,14 +5,23 @@
  */
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { MARSHAL_MAPS } from "@coppice/consensus"
+import { Height, MARSHAL_MAPS } from "@coppice/consensus"
 import { SET_MAPS, targetsEqual } from "@coppice/stateful"
-import { type Change, StorageDead, StorageWriteFailed } from "@coppice/storage"
+import { type Change, StorageDead, StorageReadFailed, StorageWriteFailed } from "@coppice/storage"
 import { openLmdb } from "@coppice/storage/lmdb"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber } from "effect"
 import { describe, expect } from "vitest"
-import { checkNode, explain, inspectNode, type NodeOpenError, nodePaths, openNode, setPath } from "../src/index.ts"
+import {
+  checkNode,
+  explain,
+  inspectNode,
+  type NodeOpenError,
+  nodePaths,
+  type OpenEnvironment,
+  openNode,
+  setPath,
+} from "../src/index.ts"
 import { imageOf, temporaryDirectory } from "./support/temporary.ts"
 import { driveTo, fullMempool, makeToy, runTo, type ToyBlock, type ToyDatabases, toyOptions } from "./support/toy.ts"
 
@@ -63,12 +72,13 @@ describe("a node", () => {
     }),
   )
 
-  it.live("forgets what no height of its window needs, while it runs, and starts again without it", () =>
+  it.live("forgets states and blocks below their windows while it runs, and starts again without them", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
+      const marshalBlocks = 6
       const given = {
         application: makeToy().withInputs(fullMempool(300)),
-        limits: { pendingAcksMax: 1, pruneInterval: 3 },
+        limits: { pendingAcksMax: 1, pruneInterval: 3, marshalBlocks },
       }
       const options = yield* toyOptions(directory, given)
       const prunedAfter = (more: number) =>
@@ -76,6 +86,19 @@ describe("a node", () => {
           Effect.gen(function* () {
             const node = yield* openNode(options)
             yield* driveTo(node, node.set.anchor.height + more)
+            const { height } = node.set.durable
+            const held = Effect.gen(function* () {
+              const found: number[] = []
+              for (let at = 1; at <= height; at++) {
+                if ((yield* node.marshal.finalizedAt(Height(at))) !== undefined) found.push(at)
+              }
+              return found
+            })
+            // The newest prune came at most `pruneInterval` blocks ago; its rows go in slices.
+            let blocks = yield* held
+            for (; blocks.length >= marshalBlocks + 3; blocks = yield* held) yield* Effect.sleep(2)
+            expect(blocks).toEqual(Array.from({ length: blocks.length }, (_, i) => height - blocks.length + 1 + i))
+            expect(blocks.length).toBeGreaterThanOrEqual(marshalBlocks)
             return node.set.use("read", ({ counts }) => [counts.pruned, counts.target.start] as const)
           }),
         )
@@ -84,6 +107,49 @@ describe("a node", () => {
       expect(pruned).toBeLessThanOrEqual(floor)
       const [later] = yield* prunedAfter(10)
       expect(later).toBeGreaterThan(pruned)
+    }),
+  )
+
+  it.live("F61 that is to keep fewer blocks than states is a mistake of its composer", () =>
+    Effect.gen(function* () {
+      const options = yield* toyOptions(yield* temporaryDirectory, { limits: { pendingAcksMax: 4, marshalBlocks: 4 } })
+      const exit = yield* Effect.exit(openOnce(options))
+      expect(Exit.isFailure(exit) && exit.cause.reasons[0]).toMatchObject({
+        _tag: "Die",
+        defect: expect.any(RangeError),
+      })
+    }),
+  )
+
+  it.live("does not hang in its start when its block store cannot be read, at whatever read", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      yield* runTo(yield* toyOptions(directory), 4)
+      const broken = (last: number) => {
+        const seen = { reads: 0 }
+        const failing = <A extends unknown[], R>(read: (...args: A) => R) => {
+          return (...args: A): R => {
+            if (++seen.reads > last) throw new StorageReadFailed({ environment: "marshal", cause: new Error("EIO") })
+            return read(...args)
+          }
+        }
+        const openEnvironment: OpenEnvironment = (environment) =>
+          Effect.map(openLmdb(environment), (storage) =>
+            environment.directory.includes("sets")
+              ? storage
+              : { ...storage, get: failing(storage.get), scan: failing(storage.scan) },
+          )
+        return Effect.map(toyOptions(directory, { openEnvironment }), (options) => ({ options, seen }))
+      }
+      const whole = yield* broken(Number.POSITIVE_INFINITY)
+      yield* openOnce(whole.options)
+      expect(whole.seen.reads).toBeGreaterThan(8)
+      for (let reads = 0; reads < whole.seen.reads; reads++) {
+        const { options } = yield* broken(reads)
+        const exit = yield* Effect.exit(openOnce(options))
+        if (Exit.isSuccess(exit)) continue
+        expect(yield* Effect.flip(exit), `read ${reads}`).toMatchObject({ _tag: "StorageReadFailed" })
+      }
     }),
   )
 

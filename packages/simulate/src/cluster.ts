@@ -2,7 +2,7 @@
  * A network of validators in one process: marshals and any executor on disks that survive crashes, under simulated
  * consensus.
  *
- *   boot:   disk -> marshal -> on the network -> executor tells its anchor -> delivery starts -> joins consensus
+ *   boot:   disk -> marshal -> on the network -> executor tells where to begin -> delivery starts -> joins consensus
  *   crash:  off the network, disk loses power, fibers are dropped; nothing they still do reaches anything
  *
  * Terms: an *incarnation* is a node from boot to crash. A *disk* belongs to the node and outlives its incarnations.
@@ -11,7 +11,6 @@
  */
 import { bytesKey, encode } from "@coppice/codec"
 import {
-  type Anchor,
   type Block,
   type BlockCodec,
   type ExecutorPort,
@@ -24,6 +23,7 @@ import {
   verifyFinalization,
 } from "@coppice/consensus"
 import { createParticipants, type Ed25519, type KeyPair } from "@coppice/crypto"
+import { beginDelivery, type Delivery } from "@coppice/node"
 import { type MemoryDisk, makeMemoryDisk, Storage, type StorageError } from "@coppice/storage"
 import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import type { NodeControl, SimulatedConsensus } from "./consensus.ts"
@@ -52,11 +52,8 @@ export interface NodeContext<B extends Block> {
   readonly disk: MemoryDisk
 }
 
-/** An executor that is ready, and the block whose state is durable in it. */
-export interface NodeExecutor<B extends Block> {
-  readonly port: ExecutorPort<B>
-  readonly anchor: Anchor
-}
+/** An executor that is ready for delivery, and where that begins. */
+export type NodeExecutor<B extends Block> = Delivery<B>
 
 /** What a cluster is made of. */
 export interface ClusterOptions<B extends Block, E> {
@@ -111,7 +108,7 @@ export type BootFailure =
   | Effect.Error<ReturnType<typeof makeMarshal>>
   | StorageError
   | MarshalFailure
-  | Effect.Error<ReturnType<Marshal<Block>["start"]>>
+  | Effect.Error<ReturnType<typeof beginDelivery>>
 
 /** An incarnation: set when its boot begins, `node` when it is up. */
 interface Life<B extends Block> {
@@ -166,9 +163,9 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
     if (lives[index] === life) network.attach(publicKey, options.serves?.(index, marshal.serve) ?? marshal.serve)
     const starting = options.executor({ index, publicKey, source: marshal, disk: disks[index]! })
     // Reads of a marshal that has failed never end, those of a starting executor too.
-    const { port, anchor } = yield* Effect.raceFirst(starting, Effect.andThen(marshal.stopped, Effect.never))
-    yield* marshal.start(port, { deliverAfter: anchor })
-    return { incarnation: ++incarnations[index]!, marshal, executor: port }
+    const delivery = yield* Effect.raceFirst(starting, Effect.andThen(marshal.stopped, Effect.never))
+    yield* beginDelivery(marshal, delivery)
+    return { incarnation: ++incarnations[index]!, marshal, executor: delivery.port }
   })
 
   const boot = Effect.fnUntraced(function* (index: number) {

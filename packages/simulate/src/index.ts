@@ -4,6 +4,7 @@ export * from "./cluster.ts"
 export * from "./consensus.ts"
 export * from "./links.ts"
 export * from "./plan.ts"
+export * from "./replayed-sync.ts"
 export {
   type BadBlock,
   type ConsensusSchedule,

@@ -39,6 +39,8 @@ export interface SetOptions<B extends Block, M extends Databases> extends SetBin
   readonly pendingAcksMax: number
   /** Finalized heights that keep a row and undo records; at least, and by default, `pendingAcksMax + 1`. */
   readonly rewindHeights?: number
+  /** For state sync itself, which alone opens a set while the plan says that it is in progress. */
+  readonly syncing?: boolean
 }
 
 const homes = <B extends Block, M extends Databases>(
@@ -101,6 +103,23 @@ const windowOf = (pendingAcksMax: number, rewindHeights = pendingAcksMax + 1): n
   return rewindHeights
 }
 
+interface Found {
+  readonly stored: SetIdentity | undefined
+  readonly isEmpty: boolean
+}
+
+/** What an environment holds. Throws the errors of opening. */
+const look = <B extends Block, M extends Databases>(
+  { storage, syncing = false }: SetOptions<B, M>,
+  identity: SetIdentity,
+): Found => {
+  const stored = readIdentity(storage, identity)
+  const plan = decodePlan(readPlan(storage))
+  if (plan.tag === "in progress" && !syncing) throw new StateSyncUnfinished({ floor: plan.floor.proposal.round })
+  // The plan marks an environment with its identity before a sync brings anything into it.
+  return { stored, isEmpty: stored === undefined || (syncing && readAnchor(storage) === undefined) }
+}
+
 /**
  * Opens the databases of an application, creating them at genesis in an empty environment.
  *
@@ -114,13 +133,8 @@ export const openDatabaseSet = Effect.fn("Stateful.openDatabaseSet")(function* <
   const { storage } = options
   const rewindHeights = windowOf(options.pendingAcksMax, options.rewindHeights)
   const { genesis, identity } = yield* attempt<BoundSet<B>, SetOpenError>(() => bindSet(options))
-  const stored = yield* attempt<SetIdentity | undefined, SetOpenError>(() => {
-    const found = readIdentity(storage, identity)
-    const plan = decodePlan(readPlan(storage))
-    if (plan.tag === "in progress") throw new StateSyncUnfinished({ floor: plan.floor.proposal.round })
-    return found
-  })
-  if (stored === undefined) yield* create(options, identity, genesis, rewindHeights)
+  const { stored, isEmpty } = yield* attempt<Found, SetOpenError>(() => look(options, identity))
+  if (isEmpty) yield* create(options, identity, genesis, rewindHeights)
   return yield* attempt<DatabaseSet<M>, SetOpenError>(() => {
     const anchor = readAnchor(storage)
     if (anchor === undefined) throw new SetCorrupt({ row: "anchor", reason: "absent" })

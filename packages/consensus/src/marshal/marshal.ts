@@ -112,3 +112,6 @@ export interface Marshal<B extends Block> extends BlockSource<B> {
   /** Answers a peer's request from what is durable here; undefined: not held. */
   readonly serve: (request: BlockRequest) => Effect.Effect<Uint8Array | undefined>
 }
+
+/** What is left of a marshal to whoever works with a node that runs: where it begins and what it keeps is decided. */
+export type RunningMarshal<B extends Block> = Omit<Marshal<B>, "start" | "setFloor" | "prune">

@@ -46,6 +46,8 @@ export interface JoinOptions<B extends Block, M extends Databases>
   readonly sync: SetSync<M>
   /** Lets others be served from the set. */
   readonly attach?: (set: DatabaseSet<M>) => Effect.Effect<void>
+  /** What the executor runs with once the set is here, in place of it and of `application`: for diagnosis. */
+  readonly watch?: (set: DatabaseSet<M>) => Pick<ExecutorOptions<B, M>, "application" | "set">
 }
 
 /** Why a join ends. */
@@ -233,7 +235,9 @@ class JoinShell<B extends Block, M extends Databases> {
 
   #execute(): Effect.Effect<void, FatalError, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
-      this.#executor = yield* Executor.make({ ...this.#options, set: this.#set!, covered: true })
+      const set = this.#set!
+      const { application, watch = () => ({ application, set }) } = this.#options
+      this.#executor = yield* Executor.make({ ...this.#options, ...watch(set), covered: true })
       this.#post({ type: "executing" })
       yield* this.#executor.stopped
     })
