@@ -5,7 +5,7 @@
  * final blocks that the test has noted. The sweep cuts the joiner's power at its n-th write, until its plan is complete.
  */
 import { Struct, Text, U64 } from "@coppice/codec"
-import { type Finalization, Height } from "@coppice/consensus"
+import { type Finalization, Height, type Marshal } from "@coppice/consensus"
 import { keyPairFromSeed } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import { type Planned, type StateSync, startByPlan } from "@coppice/node"
@@ -59,6 +59,8 @@ interface Seen {
   lost: boolean
   /** Heights at which state sync was asked to start. */
   readonly starts: Array<number>
+  /** What marshal had seen acknowledged by then. */
+  readonly processed: Array<number>
 }
 
 const program = Effect.fnUntraced(function* (seed: number, { cut, updates, development = false }: Joining) {
@@ -66,22 +68,23 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, updates, devel
   const disk = disks[JOINER]!
   const chain = new Map<number, Block>()
   const nodes: Array<Node | undefined> = keys.map(() => undefined)
-  const seen: Seen = { plans: [], ways: [], lost: false, starts: [] }
+  const seen: Seen = { plans: [], ways: [], lost: false, starts: [], processed: [] }
   let floor: Finalization | undefined
   const blockAt = (height: number): Effect.Effect<Block> =>
     Effect.suspend(() => {
       const block = chain.get(height)
       return block === undefined ? Effect.delay(blockAt(height), 10) : Effect.succeed(block)
     })
-  const stateSync = (floor: Finalization | undefined): StateSync<Block, Databases> => ({
+  const stateSync = (floor: Finalization | undefined, source: Marshal<Block>): StateSync<Block, Databases> => ({
     ...(floor === undefined ? {} : { floor }),
     sync: (home) => {
       const { run } = replayedSync(home, { blockAt, updates })
       return {
-        run: (start, newer) => {
+        run: Effect.fnUntraced(function* (start, newer) {
           seen.starts.push(start.anchor.height)
-          return run(start, newer)
-        },
+          seen.processed.push((yield* source.processedHeight) ?? 0)
+          return yield* run(start, newer)
+        }),
       }
     },
   })
@@ -100,7 +103,7 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, updates, devel
       ...{ application, chainId: CHAIN, hasher: nodeHasher, storage, source, development },
       verify: () => true,
       pruning: { interval: 2, marshal: { blocks: KEPT, prune: (height) => Effect.ignore(source.prune(height)) } },
-      ...(isJoiner ? { stateSync: stateSync(given) } : {}),
+      ...(isJoiner ? { stateSync: stateSync(given, source) } : {}),
     })
     if (isJoiner) seen.ways.push(node.tag)
     if (node.tag === "joining") {
@@ -188,6 +191,7 @@ describe("a joiner", () => {
   })
 
   test("C2 to C11 goes on from its plan, wherever its power is lost", { timeout: 120_000 }, () => {
+    let acknowledged = 0
     const met = { absent: 0, "in progress": 0, complete: 0 }
     const crashes = FAULTS.filter((fault) => fault.startsWith("crash"))
     for (let n = 1; met.complete < crashes.length; n++) {
@@ -199,7 +203,12 @@ describe("a joiner", () => {
       const plan = result.plans.at(-1)!
       expect(result.ways.at(-1), note).toBe(plan === "complete" ? "executing" : "joining")
       met[plan]++
+      for (const [i, start] of result.starts.entries()) {
+        expect(start, `INV-7 ${note}`).toBeGreaterThanOrEqual(result.processed[i]!)
+        if (start > result.starts[0]!) acknowledged++
+      }
     }
+    expect(acknowledged, "started after acknowledged blocks").toBeGreaterThan(0)
     for (const [plan, times] of Object.entries(met)) expect(times, plan).toBeGreaterThan(0)
   })
 })
