@@ -116,8 +116,28 @@ export interface Member<B, R> {
    * Errors: throws `RewindRefused`. Cost: in proportion to what is discarded.
    */
   readonly rewind: (size: Location) => Generator<undefined, MemberWrite, void> | undefined
+  /**
+   * Encoded operations that a layer has added to its parent's log, copied: from the first on, as many as `bytesMax` allows.
+   * Throws `StaleBatch` unless the layer is un-flushed and living.
+   */
+  readonly appended: (layer: Layer, bytesMax: number) => ReadonlyArray<Uint8Array>
+  /**
+   * Copies a living state, in slices. Undefined when its operations take more than `bytesMax`. Throws `StaleBatch` at any
+   * step at which the branch has lost. Cost: a read per operation above the floor.
+   */
+  readonly copy: (layer: Layer, bytesMax: number) => Generator<undefined, StateCopy | undefined, void>
   /** A view of the tip at each call: reads and proofs, no writes. */
   readonly reader: R
+}
+
+/** A state as another database takes it over: the operations that it needs, and the peaks of the tree before them. */
+export interface StateCopy {
+  /** Location of the first operation: where the state's target begins; in a compact database that of its last commit. */
+  readonly start: Location
+  /** Peaks of the tree with `start` leaves. */
+  readonly pins: ReadonlyArray<Digest>
+  /** Encoded, the last commit last. */
+  readonly operations: ReadonlyArray<Uint8Array>
 }
 
 /** Where a member lives: its place in the set's environment and the hasher it uses. */
@@ -141,6 +161,14 @@ export interface MemberSpec<B, R> {
   readonly initialTarget: (hasher: Hasher) => SyncTarget
   /** Changes that create the database in an empty place. Written with the set's root record. */
   readonly create: (home: MemberHome) => ReadonlyArray<Change>
+  /**
+   * Changes that create the database in an empty place with a copied state. Its root is whatever the copy gives: compare it.
+   * Errors: throws `RangeError` or `DecodeError` on what is no state of this format. Cost: a hash per operation, and memory
+   * for all of them.
+   */
+  readonly restore: (home: MemberHome, copy: StateCopy) => ReadonlyArray<Change>
+  /** An encoded operation as data. Throws `DecodeError`. */
+  readonly decodeOperation: (operation: Uint8Array) => unknown
   /** Opens what `create` or a flush left. Throws `MemberCorrupt` or a storage error. */
   readonly open: (home: MemberHome) => Member<B, R>
 }

@@ -12,7 +12,7 @@
  * every member belongs to the same block.
  */
 import type { Anchor, Height } from "@coppice/consensus"
-import type { MemberSpec } from "@coppice/qmdb"
+import type { MemberSpec, StateCopy } from "@coppice/qmdb"
 import type { Effect, Scope } from "effect"
 import type { BatchOf, ReaderOf, Targets } from "./application.ts"
 import type { FlushError, HeightNotRetained, SealError } from "./errors.ts"
@@ -35,6 +35,9 @@ export interface SealedSet<M extends Databases> {
   /** Bytes of memory held until it is flushed or closed. */
   readonly bytes: number
 }
+
+/** Copied states of members, by name; undefined for one that was too large. */
+export type StateCopies<M extends Databases> = { readonly [K in keyof M]: StateCopy | undefined }
 
 /** What the rewind window keeps of one finalized height. */
 export interface AnchorRow<M extends Databases> extends Anchor {
@@ -106,6 +109,16 @@ export interface DatabaseSet<M extends Databases> {
   readonly lease: (height: Height) => Effect.Effect<AnchorRow<M>, HeightNotRetained, Scope.Scope>
   /** Row of a finalized height: inside the rewind window, or newer than what is durable. */
   readonly row: (height: Height) => AnchorRow<M> | undefined
+  /**
+   * Encoded operations that the block of a sealed set has appended to each member, copied: from the first on, as many as
+   * `bytesMax` allows a member. Throws `StaleBatch` unless the set is un-flushed and living.
+   */
+  readonly appended: (sealed: SealedSet<M>, bytesMax: number) => { readonly [K in keyof M]: ReadonlyArray<Uint8Array> }
+  /**
+   * Copies a living state of every member whose operations fit into what is left of `bytesMax`, in declared order. In slices;
+   * interruptible. Errors: `StaleBatch` as soon as its branch has lost.
+   */
+  readonly copy: (sealed: SealedSet<M>, bytesMax: number) => Effect.Effect<StateCopies<M>, SealError>
   /** Every read outside the executor goes through here. `read` sees the applied tip for the length of `fn`, synchronously. */
   readonly use: <A>(capability: "read", fn: (readers: Readers<M>, anchor: Anchor) => A) => A
 }

@@ -22,12 +22,13 @@ import {
   type MemberWrite,
   type SealStep,
   StaleBatch,
+  type StateCopy,
   type SyncTarget,
 } from "@coppice/qmdb"
 import { type Change, StorageDead, type StorageShape } from "@coppice/storage"
 import { Effect, type Scope, Semaphore } from "effect"
 import type { Targets } from "./application.ts"
-import type { AnchorRow, Batches, DatabaseSet, Databases, Readers, SealedSet } from "./database-set.ts"
+import type { AnchorRow, Batches, DatabaseSet, Databases, Readers, SealedSet, StateCopies } from "./database-set.ts"
 import { type FlushError, HeightNotRetained, type SealError } from "./errors.ts"
 import { putAnchor, putRow, removeRow } from "./root-record.ts"
 import { runInSlices } from "./slices.ts"
@@ -165,13 +166,10 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     })
 
   #register(parent: SetLayer<M>, layers: ReadonlyArray<Layer>): SetLayer<M> {
-    const { names } = this.#parts
     const sealed: SetLayer<M> = {
       id: this.#nextId++,
       parent: parent.id,
-      targets: Object.fromEntries(names.map((name, i) => [name, layers[i]!.target])) as {
-        [K in keyof M]: SyncTarget
-      },
+      targets: this.#named<SyncTarget>((_, i) => layers[i]!.target),
       bytes: layers.reduce((sum, { bytes }) => sum + bytes, 0),
       layers,
     }
@@ -258,6 +256,34 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
 
   #keep(ids: ReadonlySet<number>): void {
     for (const id of this.#pending.keys()) if (!ids.has(id)) this.#pending.delete(id)
+  }
+
+  readonly appended = (sealed: SealedSet<M>, bytesMax: number): Record<keyof M, ReadonlyArray<Uint8Array>> => {
+    if (!this.#isLive(sealed)) throw new StaleBatch("appended", sealed.id)
+    return this.#named((member, i) => member.appended(sealed.layers[i]!, bytesMax))
+  }
+
+  readonly copy = (sealed: SealedSet<M>, bytesMax: number): Effect.Effect<StateCopies<M>, SealError> =>
+    Effect.suspend(() => {
+      if (this.#dead !== undefined) return Effect.fail(this.#dead)
+      if (!this.#isLive(sealed)) return Effect.fail(new StaleBatch("copy", sealed.id))
+      return runInSlices<StateCopies<M>, SealError>(this.#copying(sealed, bytesMax), this.#parts.hasher)
+    });
+
+  *#copying({ layers }: SetLayer<M>, bytesMax: number): Generator<undefined, StateCopies<M>, void> {
+    const copies: Array<StateCopy | undefined> = []
+    let left = bytesMax
+    for (const [i, member] of this.#parts.members.entries()) {
+      const copy = yield* member.copy(layers[i]!, left)
+      for (const operation of copy?.operations ?? []) left -= operation.length
+      copies.push(copy)
+    }
+    return this.#named((_, i) => copies[i])
+  }
+
+  #named<A>(of: (member: AnyMember, i: number) => A): Record<keyof M, A> {
+    const { names, members } = this.#parts
+    return Object.fromEntries(names.map((name, i) => [name, of(members[i]!, i)])) as Record<keyof M, A>
   }
 
   readonly row = (height: Height): AnchorRow<M> | undefined => this.#rows.get(height)

@@ -11,10 +11,14 @@
  */
 import type { Location } from "@coppice/merkle"
 import { StaleBatch } from "../errors.ts"
-import type { Flush, Layer, Member, MemberWrite, SealStep, SyncTarget } from "../member.ts"
+import type { Flush, Layer, Member, MemberWrite, SealStep, StateCopy, SyncTarget } from "../member.ts"
 import { type Branch, Branches } from "./branches.ts"
 import type { LogState } from "./log-state.ts"
 import type { BatchHandle } from "./open-batch.ts"
+import type { LogPart } from "./operation-log.ts"
+
+/** Operations of one layer. */
+export type AddedOperations = Pick<LogPart, "count" | "operations" | "offsets">
 
 /** What sealing made of a batch. */
 export interface Sealed<C> {
@@ -40,7 +44,10 @@ export abstract class BaseMember<B extends BatchHandle, R, C extends { readonly 
   abstract prune(location: Location): Generator<undefined, MemberWrite, void> | undefined
   abstract trim(): Generator<undefined, MemberWrite, void> | undefined
   abstract rewind(size: Location): Generator<undefined, MemberWrite, void> | undefined
+  abstract copy(layer: Layer, bytesMax: number): Generator<undefined, StateCopy | undefined, void>
 
+  /** What a layer has added to the log; undefined once it is flushed. */
+  protected abstract operationsOf(content: C): AddedOperations | undefined
   protected abstract batchOver(parent: Branch<C>): B
   protected abstract sealInto(batch: B, branch: Branch<C>): Generator<SealStep, Sealed<C>, void>
   protected abstract planFlush(covered: ReadonlyArray<Branch<C>>): Generator<undefined, Flush, void>
@@ -92,6 +99,18 @@ export abstract class BaseMember<B extends BatchHandle, R, C extends { readonly 
 
   close(layer: Layer): void {
     this.branches.close(layer)
+  }
+
+  appended(layer: Layer, bytesMax: number): ReadonlyArray<Uint8Array> {
+    const branch = this.branches.own("appended", layer)
+    const added = this.operationsOf(branch.content!)
+    if (added === undefined) throw new StaleBatch("appended", layer.id)
+    const { count, operations, offsets } = added
+    const copies: Array<Uint8Array> = []
+    for (let i = 0; i < count && offsets[i + 1]! <= bytesMax; i++) {
+      copies.push(new Uint8Array(operations.subarray(offsets[i]!, offsets[i + 1]!)))
+    }
+    return copies
   }
 
   flush(): Generator<undefined, Flush, void> | undefined {

@@ -27,6 +27,7 @@ import {
   type CommitOperation,
   type CompactRecord,
   compactRecordCodec,
+  decodeOperation,
   type OperationFormat,
   restoreCompact,
 } from "@coppice/verify"
@@ -34,11 +35,11 @@ import { commitOperation } from "@coppice/verify/log"
 import type { CompactCommit, CompactReader } from "../compact.ts"
 import { ProofUnavailable, PruneRefused, RewindRefused } from "../errors.ts"
 import { REWIND_COMMITS_MAX } from "../limits.ts"
-import type { Flush, MemberHome, MemberSpec, MemberWrite, SealStep, SyncTarget } from "../member.ts"
+import type { Flush, Layer, MemberHome, MemberSpec, MemberWrite, SealStep, StateCopy } from "../member.ts"
 import { type Authenticated, authenticateFloored, type FlooredBatch } from "./authenticate.ts"
-import { BaseMember, type Sealed } from "./base-member.ts"
+import { type AddedOperations, BaseMember, type Sealed } from "./base-member.ts"
 import type { Branch } from "./branches.ts"
-import { decodeRow, MEMBER_VERSION, targetOf } from "./log-state.ts"
+import { decodeRow, type LogState, MEMBER_VERSION, targetOf } from "./log-state.ts"
 import type { BatchHandle, BatchHome, Stated } from "./open-batch.ts"
 import type { OperationBuffer } from "./operation-buffer.ts"
 import { Space } from "./space.ts"
@@ -47,6 +48,8 @@ import { synchronous } from "./synchronous.ts"
 /** The content of a layer. */
 interface CompactContent extends Stated {
   readonly record: CompactRecord
+  /** What a layer adds, until it is flushed: then it is discarded. */
+  readonly added: AddedOperations | undefined
 }
 
 interface Tagged {
@@ -156,7 +159,7 @@ class CompactMember<B extends BatchHandle & FlooredBatch, V, O extends Tagged> e
       throw space.corrupt(`record of commit ${size} is not one: ${state._tag}`)
     }
     const { frontier, commit, root } = state
-    return { content: { state: { size, floor: commit.floor, root, frontier }, record }, commit }
+    return { content: { state: { size, floor: commit.floor, root, frontier }, record, added: undefined }, commit }
   }
 
   protected batchOver(parent: Branch<CompactContent>): B {
@@ -169,8 +172,19 @@ class CompactMember<B extends BatchHandle & FlooredBatch, V, O extends Tagged> e
     const sealed = yield* authenticateFloored(this.home.hasher, format, batch, branch, buffer)
     const { state } = sealed
     const record = recordOf(batch.parent.content!.state.frontier, sealed)
-    const bytes = record.commit.length + DIGEST_BYTES * (record.pins.length + state.frontier.peaks.length)
-    return { content: { state, record }, target: targetOf(state), bytes }
+    const added = sealed.log
+    const digests = DIGEST_BYTES * (record.pins.length + state.frontier.peaks.length)
+    const bytes = record.commit.length + digests + added.operations.byteLength + added.offsets.byteLength
+    return { content: { state, record, added }, target: targetOf(state), bytes }
+  }
+
+  protected operationsOf({ added }: CompactContent): AddedOperations | undefined {
+    return added
+  }
+
+  *copy(layer: Layer): Generator<undefined, StateCopy, void> {
+    const { commit, size, pins } = this.branches.own("copy", layer).content!.record
+    return { start: Location(size - 1), pins, operations: [commit] }
   }
 
   protected forget(): void {}
@@ -193,7 +207,7 @@ class CompactMember<B extends BatchHandle & FlooredBatch, V, O extends Tagged> e
     changes.push(headChange(this.space, sizes))
     return this.planned({ changes, target: last.target, layers: covered.length }, () => {
       this.sizes = sizes
-      this.branches.settle(last, last.content!)
+      this.branches.settle(last, { ...last.content!, added: undefined })
     })
   }
 
@@ -270,35 +284,52 @@ class CompactMember<B extends BatchHandle & FlooredBatch, V, O extends Tagged> e
   }
 }
 
-/** The changes that create a compact database in an empty place: the commit that every database begins with. */
-const createRows = <V, O extends Tagged>(
-  format: OperationFormat<V, O | CommitOperation<V>>,
-  home: MemberHome,
-): ReadonlyArray<Change> => {
-  const space = new Space(home)
-  const record = { commit: commitOperation(format, undefined, 0), size: Location(1), pins: [] }
-  const value = encode(compactRecordCodec(format), record)
-  return [{ tag: "put", map: META, key: recordKey(space, 1), value }, headChange(space, [1])]
+/** The record of a copied state. Throws `RangeError` when it is more than a commit. */
+const recordFrom = ({ start, pins, operations }: StateCopy): CompactRecord => {
+  const [commit] = operations
+  if (commit === undefined || operations.length > 1) throw new RangeError("a compact state is one commit")
+  return { commit, size: Location(start + 1), pins }
 }
 
-const initialTarget = <V, O extends Tagged>(
+/** The changes that create a compact database in an empty place. */
+const restoreRows = <V, O extends Tagged>(
+  format: OperationFormat<V, O | CommitOperation<V>>,
+  home: MemberHome,
+  copy: StateCopy,
+): ReadonlyArray<Change> => {
+  const space = new Space(home)
+  const record = recordFrom(copy)
+  stateOf(format, synchronous(home.hasher), record)
+  const value = encode(compactRecordCodec(format), record)
+  return [{ tag: "put", map: META, key: recordKey(space, record.size), value }, headChange(space, [record.size])]
+}
+
+/** The state that a record stands for. Throws `RangeError` when it stands for none. */
+const stateOf = <V, O extends Tagged>(
   format: OperationFormat<V, O | CommitOperation<V>>,
   hasher: Hasher,
-): SyncTarget => {
-  const record = { commit: commitOperation(format, undefined, 0), size: Location(1), pins: [] }
-  const state = restoreCompact(synchronous(hasher), format, record)
-  if (state._tag !== "State") throw new Error(`the first commit is refused: ${state._tag}`)
-  return targetOf({ size: 1, floor: 0, root: state.root, frontier: state.frontier })
+  record: CompactRecord,
+): LogState => {
+  const state = restoreCompact(hasher, format, record)
+  if (state._tag !== "State") throw new RangeError(`a record is no state: ${state._tag}`)
+  const { root, frontier, commit } = state
+  return { size: record.size, floor: commit.floor, root, frontier }
 }
 
 /** The description of a compact family under the name of its format. */
 export const compactSpec = <B extends BatchHandle & FlooredBatch, V, O extends Tagged>(
   name: string,
   family: CompactFamily<B, V, O>,
-): MemberSpec<B, CompactReader<V>> => ({
-  format: name,
-  canonical: false,
-  initialTarget: (hasher) => initialTarget(family.format, hasher),
-  create: (home) => createRows(family.format, home),
-  open: (home) => new CompactMember(family, home),
-})
+): MemberSpec<B, CompactReader<V>> => {
+  const { format } = family
+  const genesis: StateCopy = { start: Location(0), pins: [], operations: [commitOperation(format, undefined, 0)] }
+  return {
+    format: name,
+    canonical: false,
+    initialTarget: (hasher) => targetOf(stateOf(format, synchronous(hasher), recordFrom(genesis))),
+    create: (home) => restoreRows(format, home, genesis),
+    restore: (home, copy) => restoreRows(format, home, copy),
+    decodeOperation: (operation) => decodeOperation(format, operation),
+    open: (home) => new CompactMember(family, home),
+  }
+}

@@ -9,7 +9,6 @@ import { syncBoundary } from "@coppice/verify/grafting"
 import type { KeyedReader } from "../keyed-reader.ts"
 import { CurrentProver } from "./current-proofs.ts"
 import type { Family } from "./family.ts"
-import { Grafts } from "./grafts.ts"
 import type { KeyedBatch } from "./keyed-batch.ts"
 import { type KeyedKind, keyedFamily } from "./keyed-family.ts"
 import type { IndexPart, KeyedState } from "./keyed-state.ts"
@@ -34,11 +33,6 @@ export const currentFamily = <K, V, B extends KeyedBatch<K, V>, R extends KeyedR
   const boundary = ({ size, floor }: LogState): Location => syncBoundary(grafting, Location(size), Location(floor))
   return {
     ...keyed,
-    initial: (state, hasher) => {
-      // The genesis commit is the only leaf, and so the only node.
-      const current = new Grafts(grafting, hasher).build(state, new Float64Array(0), () => state.frontier.peaks[0]!)
-      return { ...keyed.initial(state, hasher), current }
-    },
     canonical: true,
     targetOf: (state) => ({
       ...targetOf(state),

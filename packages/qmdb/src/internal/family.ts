@@ -13,9 +13,10 @@
 import type { Hasher } from "@coppice/crypto"
 import type { Family as MerkleFamily } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
-import type { OperationLayout } from "@coppice/verify"
+import { decodeOperation, type OperationFormat } from "@coppice/verify"
 import { commitFloor, commitOperation } from "@coppice/verify/log"
-import type { SealStep, SyncTarget } from "../member.ts"
+import type { SealStep, StateCopy, SyncTarget } from "../member.ts"
+import type { NodeReader } from "./activity.ts"
 import type { Branch, Branches } from "./branches.ts"
 import type { LogView } from "./log-proofs.ts"
 import { type Content, type Head, type LogState, type RetainedCommit, targetOf } from "./log-state.ts"
@@ -32,6 +33,12 @@ export interface LogCore<S extends LogState, D> {
   readonly view: LogView
 }
 
+/** A copied state, and the owner of each of its operations, which only keyed families have. */
+export interface Restored<S> {
+  readonly state: S
+  readonly owners: Uint32Array
+}
+
 /** A family of databases with a log. */
 export interface Family<B, R, S extends LogState, D> {
   readonly merkle: MerkleFamily
@@ -43,8 +50,10 @@ export interface Family<B, R, S extends LogState, D> {
   readonly genesisCommit: Uint8Array
   /** Floor of a commit of our own log; undefined when the operation is no commit. Throws `DecodeError`. */
   readonly commitFloor: (operation: Uint8Array) => number | undefined
-  /** The state of a database that was just created. */
-  readonly initial: (state: LogState, hasher: Hasher) => S
+  /** An encoded operation as data. Throws `DecodeError`. */
+  readonly decodeOperation: (operation: Uint8Array) => unknown
+  /** What follows from the operations of a copied state, whose nodes `node` reads. Throws `DecodeError`. */
+  readonly restored: (state: LogState, copy: StateCopy, hasher: Hasher, node: NodeReader) => Restored<S>
   /** Whether targets have a canonical root. */
   readonly canonical: boolean
   /** What a header commits to for a state. */
@@ -59,13 +68,17 @@ export interface Family<B, R, S extends LogState, D> {
 }
 
 /** What the families whose floor the caller sets share: one number of the log, the floor, says what may go. */
-export const flooredFamily = <V>(layout: OperationLayout<V>) => ({
+export const flooredFamily = <V, O>(layout: OperationFormat<V, O>) => ({
   merkle: layout.family,
   operationBytes: layout.operationBytes,
   owned: false,
   genesisCommit: commitOperation(layout, undefined, 0),
   commitFloor: (operation: Uint8Array) => commitFloor(layout, operation),
-  initial: (state: LogState) => state,
+  decodeOperation: (operation: Uint8Array) => decodeOperation(layout, operation),
+  restored: (state: LogState, { operations }: StateCopy) => {
+    for (const operation of operations) decodeOperation(layout, operation)
+    return { state, owners: new Uint32Array(0) }
+  },
   canonical: false,
   targetOf,
   record: () => new Uint8Array(0),

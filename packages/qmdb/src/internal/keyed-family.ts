@@ -11,7 +11,7 @@ import { decode } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
 import type { Position } from "@coppice/merkle"
 import type { Change, StorageError } from "@coppice/storage"
-import type { KeyedFormat } from "@coppice/verify"
+import { decodeOperation, type KeyedFormat } from "@coppice/verify"
 import type { Grafting } from "@coppice/verify/grafting"
 import { commitFloor, commitOperation, type KeyText, operationKey, operationValue } from "@coppice/verify/log"
 import { Effect } from "effect"
@@ -23,6 +23,7 @@ import { Grafts } from "./grafts.ts"
 import { IndexRows } from "./index-rows.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
 import type { KeyedBatch } from "./keyed-batch.ts"
+import { restoreKeyed } from "./keyed-restore.ts"
 import {
   type IndexPart,
   type KeyedContent,
@@ -61,7 +62,9 @@ export const keyedFamily = <K, V, B extends KeyedBatch<K, V>, R>(
   owned: true,
   genesisCommit: commitOperation(format, undefined, 0),
   commitFloor: (operation) => commitFloor(format, operation),
-  initial: (state) => ({ ...state, slots: 0, freedUsed: 0, active: 0, current: undefined }),
+  decodeOperation: (operation) => decodeOperation(format, operation),
+  restored: (state, copy, hasher, node) =>
+    restoreKeyed(format, grafting && new Grafts(grafting, hasher), state, copy, node),
   canonical: false,
   targetOf,
   record: keyedRecord,

@@ -9,14 +9,15 @@
  *
  * Invariant: at every moment, between any two steps of a seal or a write, each living layer reads exactly its own state.
  */
-import { inactivePeaks, Location, root as treeRoot } from "@coppice/merkle"
+import { inactivePeaks, Location, pinPositions, root as treeRoot } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
 import { PruneRefused, RewindRefused } from "../errors.ts"
 import { REWIND_COMMITS_MAX, TRIM_OPERATIONS_MAX } from "../limits.ts"
-import type { Flush, MemberHome, MemberWrite, SealStep } from "../member.ts"
+import type { Flush, Layer, MemberHome, MemberWrite, SealStep, StateCopy } from "../member.ts"
 import { BaseMember, type Sealed, whileSealing } from "./base-member.ts"
 import type { Branch } from "./branches.ts"
 import type { Family, LogIndex, Undo } from "./family.ts"
+import { SLICE_ITEMS } from "./layout.ts"
 import type { LogView } from "./log-proofs.ts"
 import {
   type Content,
@@ -33,7 +34,7 @@ import {
   readPins,
 } from "./log-state.ts"
 import type { BatchHandle } from "./open-batch.ts"
-import { OperationLog } from "./operation-log.ts"
+import { type LogPart, OperationLog } from "./operation-log.ts"
 import { Space } from "./space.ts"
 
 /** Rows of pruned operations stay until the stored index no longer needs them replayed. */
@@ -140,6 +141,28 @@ export class LogMember<B extends BatchHandle, R, S extends LogState, D> extends 
     const { operations, offsets, owners, nodes } = content.log!
     const bytes = operations.byteLength + offsets.byteLength + owners.byteLength + nodes.byteLength
     return bytes + this.index.bytesOf(content)
+  }
+
+  protected operationsOf({ log }: Content<S, D>): LogPart | undefined {
+    return log
+  }
+
+  *copy(layer: Layer, bytesMax: number): Generator<undefined, StateCopy | undefined, void> {
+    const branch = this.branches.own("copy", layer)
+    const { start, end } = branch.target
+    const pins = pinPositions(this.family.merkle, start).map((position) => this.log.node(position, branch))
+    const operations: Array<Uint8Array> = []
+    let bytes = 0
+    for (let location: number = start; location < end; location++) {
+      const operation = this.log.operation(location, branch)
+      bytes += operation.length
+      if (bytes > bytesMax) return undefined
+      operations.push(new Uint8Array(operation))
+      if (operations.length % SLICE_ITEMS > 0) continue
+      yield undefined
+      this.branches.requireUsable("copy", branch)
+    }
+    return { start, pins, operations }
   }
 
   protected *planFlush(covered: ReadonlyArray<Branch<Content<S, D>>>): Generator<undefined, Flush, void> {

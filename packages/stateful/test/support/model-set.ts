@@ -90,6 +90,8 @@ export class ModelSet implements DatabaseSet<ModelDatabases> {
   /** Nothing executes in these tests that goes back or serves. */
   readonly rewind = (): Effect.Effect<never> => Effect.die("not used here")
   readonly lease = (): Effect.Effect<never> => Effect.die("not used here")
+  readonly copy = (): Effect.Effect<never> => Effect.die("not used here")
+  readonly appended = () => ({ left: [], right: [] })
   rewindHeights = 64
   /** Heights that were pruned to, in order. */
   readonly prunes: number[] = []

@@ -164,6 +164,9 @@ class Notebook implements Member<NotebookBatch, NotebookReader> {
   readonly prune = (): undefined => undefined
   readonly trim = (): undefined => undefined
   readonly rewind = (): undefined => undefined
+  /** Nor operations. */
+  readonly appended = (): ReadonlyArray<Uint8Array> => [];
+  *copy(): Generator<undefined, undefined, void> {}
 
   flush(): Generator<undefined, Flush, void> | undefined {
     return this.#covered === this.#tip ? undefined : this.#flushing(this.#tip)
@@ -213,6 +216,10 @@ export const notebook = (options: NotebookOptions = {}): MemberSpec<NotebookBatc
   canonical: false,
   initialTarget: (hasher) => targetOf(hasher, 1, new Map()),
   create: (home) => [put(home, 1, new Map())],
+  restore: () => {
+    throw new RangeError("a notebook is not copied")
+  },
+  decodeOperation: () => undefined,
   open: (home) => new Notebook(home, options),
 })
 
