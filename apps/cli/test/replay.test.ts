@@ -2,14 +2,20 @@
  * Goal: a planted bug on one node leaves a file, from which `coppice replay` names the first operation that went wrong.
  * Method: a node with the bug judges a block of the sound application; the command runs in a process of its own.
  */
-import { readdirSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { type Block, type ConsensusContext, Height, Round } from "@coppice/consensus"
 import { createParticipants, keyPairFromSeed } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import { keepSecret, nodePaths, openNode } from "@coppice/node"
 import { makeBlockNetwork } from "@coppice/simulate"
-import { type Application, type Databases, openDatabaseSet, SET_MAPS } from "@coppice/stateful"
+import {
+  type Application,
+  type Databases,
+  DIVERGENCE_FILE_BYTES_MAX,
+  openDatabaseSet,
+  SET_MAPS,
+} from "@coppice/stateful"
 import { makeMemoryDisk } from "@coppice/storage"
 import { it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
@@ -81,30 +87,43 @@ it.live("the right code names the first operation that differs, the wrong code s
   Effect.gen(function* () {
     const file = yield* planted(yield* temporaryDirectory)
     const right = yield* runToEnd("replay", file, "--application", module("divergence-app-faulty.ts"), "--json")
-    expect(JSON.parse(right.out)).toEqual({ tag: "reproduced", calls: 4 })
+    expect(JSON.parse(right.out)).toMatchObject({
+      ended: { recorded: "sealed", replayed: "sealed" },
+      state: { isHeader: false, equals: [0, 1], differences: [], damaged: [] },
+    })
     const { out, err, code } = yield* runToEnd("replay", file, "--application", module("divergence-app-sound.ts"))
     expect(err).toBe("")
     expect(code).toBe(0)
     expect(out).toContain("first difference: call 3 of 4")
     expect(out).toContain('3  recorded  counts.put("bad", {"$int":"3"})')
     expect(out).toContain('3  here      counts.put("bad", {"$int":"2"})')
+    expect(out).toContain("first differing operation of counts: location 2")
+    expect(out).toMatch(/recorded {2}.*"key":"bad".*"value":\{"\$int":"3"\}/)
+    expect(out).toMatch(/here {6}.*"key":"bad".*"value":\{"\$int":"2"\}/)
+    expect(out).toContain("the state here is what the header says: the code that was recorded is at fault")
   }).pipe(Effect.scoped),
 )
 
 it.live("a file that is no bundle, and a module that is no application, are refused in a sentence", () =>
   Effect.gen(function* () {
     const directory = yield* temporaryDirectory
-    const other = join(directory, "other.json")
-    writeFileSync(other, "{}")
-    for (const args of [
-      [other],
-      [join(directory, "missing.json")],
-      [yield* planted(join(directory, "node")), "--application", join(directory, "missing.ts")],
-      [yield* planted(join(directory, "again"))],
-    ]) {
+    const bundle = yield* planted(join(directory, "node"))
+    const [cut, long] = [join(directory, "cut.json"), join(directory, "long.json")]
+    const whole = readFileSync(bundle)
+    writeFileSync(cut, whole.subarray(0, whole.length / 2))
+    writeFileSync(long, "")
+    truncateSync(long, DIVERGENCE_FILE_BYTES_MAX + 1)
+    const cases = [
+      ["is cut", cut],
+      ["a bundle has at most", long],
+      ["does not load", bundle, "--application", join(directory, "missing.ts")],
+      ["does not have the application counters", bundle],
+    ] as const
+    for (const [why, ...args] of cases) {
       const { err, code } = yield* runToEnd("replay", ...args)
       expect(code, err).toBe(1)
       expect(err).toMatch(/^coppice: .*\n? .*/)
+      expect(err).toContain(why)
       expect(err).not.toContain("    at ")
     }
   }).pipe(Effect.scoped),
@@ -119,8 +138,11 @@ it.live("the ledger needs no module, and for height 1 the devnet that it is from
       Effect.succeed(application.blocks.make({ height: Height(1), context, targets }, [])),
     )
     const known = yield* runToEnd("replay", file, "--data", data, "--json")
-    expect(JSON.parse(known.out)).toMatchObject({ tag: "reproduced" })
+    expect(JSON.parse(known.out)).toMatchObject({ state: { equals: [0, 1], damaged: [] } })
     const unknown = yield* runToEnd("replay", file, "--json")
-    expect(JSON.parse(unknown.out)).toMatchObject({ tag: "differs", recorded: { member: "accounts", method: "put" } })
+    expect(JSON.parse(unknown.out)).toMatchObject({
+      calls: { tag: "call", recorded: { member: "accounts", method: "put" } },
+      state: { equals: [], differences: [{ member: "accounts", tag: "operation" }] },
+    })
   }).pipe(Effect.scoped),
 )

@@ -47,6 +47,12 @@ export const RECOVERY_BLOCKS_MAX = 256
 
 /** Text of the calls in one divergence bundle; a longer record is cut. */
 export const DIVERGENCE_CALLS_BYTES_MAX = 16 * 1024 * 1024
+/** Bytes of one execution's operations on one member in a divergence bundle; what comes after them is left out. */
+export const DIVERGENCE_OPERATIONS_BYTES_MAX = 1024 * 1024
+/** Bytes of the operations of all copied states in a divergence bundle; a member that does not fit is left out. */
+export const DIVERGENCE_STATE_BYTES_MAX = 8 * 1024 * 1024
+/** Bytes of a file that is read as a divergence bundle. None that is written within the limits above is as long. */
+export const DIVERGENCE_FILE_BYTES_MAX = 256 * 1024 * 1024
 /** Longest that a hook waits for its divergence bundle: then its result is passed on without one. */
 export const DIVERGENCE_MS_MAX = 10_000
 /** Divergence bundles that one executor's lifetime writes: peers decide how many bad blocks there are. */

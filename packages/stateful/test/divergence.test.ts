@@ -3,6 +3,7 @@
  * wrong can be named without the node.
  * Method: real sets and executors; a node with a planted bug meets blocks of a sound one, by every way a state is checked.
  */
+import { nobleHasher } from "@coppice/crypto"
 import { Clock, Effect, Fiber } from "effect"
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
@@ -16,7 +17,7 @@ import {
   writeDivergence,
 } from "../src/diagnosis/index.ts"
 import { fromPlain, toPlain } from "../src/diagnosis/plain-values.ts"
-import { DIVERGENCE_CALLS_BYTES_MAX, DIVERGENCE_FILES_MAX } from "../src/index.ts"
+import { DIVERGENCE_CALLS_BYTES_MAX, DIVERGENCE_FILE_BYTES_MAX, DIVERGENCE_FILES_MAX } from "../src/index.ts"
 import { type Addition, Blocks, divergenceOfBug, makeTally, openTallyNode, type TallyBlock } from "./support/tally.ts"
 
 const ADDITIONS: ReadonlyArray<Addition> = [
@@ -35,25 +36,44 @@ const world = Effect.fnUntraced(function* (isGuarded = false) {
   return { blocks, sound, faulty, genesis, block }
 })
 
+/** The bug, as an operation of the log: `bad` comes after `a`, which comes after the genesis commit. */
+const BUG = {
+  tag: "operation",
+  member: "counts",
+  location: 2,
+  one: { tag: "update", key: "bad", value: { $int: "3" }, nextKey: { $none: true } },
+  other: { tag: "update", key: "bad", value: { $int: "2" }, nextKey: { $none: true } },
+}
+
 const claimNamesBug = Effect.fnUntraced(function* (divergence: Divergence | undefined, block: TallyBlock) {
   expect(divergence).toBeDefined()
   expect(divergence!.digest).toBe(Buffer.from(block.digest).toString("hex"))
-  const found = yield* replayDivergence(makeTally(), divergence!)
+  const found = yield* replayDivergence(makeTally(), divergence!, nobleHasher)
   expect(found).toMatchObject({
-    tag: "differs",
-    recorded: { member: "counts", method: "put", args: ["bad", { $int: "3" }] },
-    replayed: { member: "counts", method: "put", args: ["bad", { $int: "2" }] },
+    calls: {
+      tag: "call",
+      recorded: { member: "counts", method: "put", args: ["bad", { $int: "3" }] },
+      replayed: { member: "counts", method: "put", args: ["bad", { $int: "2" }] },
+    },
+    ended: { recorded: "sealed", replayed: "sealed" },
+    state: { isHeader: true, equals: [], damaged: [], differences: [BUG] },
+    between: undefined,
   })
-  expect(yield* replayDivergence(makeTally({ hasBug: true }), divergence!)).toEqual({
-    tag: "reproduced",
-    calls: divergence!.calls.length,
+  expect(found.state!.targets).toEqual(
+    Object.fromEntries(divergence!.members.map(({ name, header }) => [name, header])),
+  )
+  const again = yield* replayDivergence(makeTally({ hasBug: true }), divergence!, nobleHasher)
+  expect(again).toMatchObject({
+    calls: undefined,
+    state: { isHeader: false, equals: [0, 1], damaged: [], differences: [] },
+    between: undefined,
   })
 })
 
 const run = (effect: Effect.Effect<unknown, unknown>) =>
   Effect.runPromise(Effect.asVoid(effect as Effect.Effect<unknown>))
 
-describe("the right code names the first operation that differs, the wrong code reproduces", () => {
+describe("the right code computes the header's roots and names the first operation, the wrong code reproduces", () => {
   test("F2: a block that is verified", () =>
     run(
       Effect.scoped(
@@ -121,7 +141,7 @@ describe("the right code names the first operation that differs, the wrong code 
     ))
 })
 
-test("a bundle has the roots of every member: of the parent, of the header, of each execution", () =>
+test("a bundle has what every member was, should be, and became in each execution, operation by operation", () =>
   run(
     Effect.gen(function* () {
       const { faulty, block } = yield* world()
@@ -130,13 +150,17 @@ test("a bundle has the roots of every member: of the parent, of the header, of e
       const [counts, names] = divergence!.members
       expect(counts).toMatchObject({
         name: "counts",
+        format: makeTally().databases.counts.format,
         header: { root: Buffer.from(block.targets.counts.root).toString("hex") },
       })
-      expect(counts!.states).toHaveLength(2)
-      expect(counts!.states[0]).toEqual(counts!.states[1])
-      expect(counts!.states[0]).not.toEqual(counts!.header)
-      expect(names!.states[0]).toEqual(names!.header)
-      expect(counts!.appended).toBe(block.targets.counts.end - faulty.set.tip.targets.counts.end)
+      const { executions, omitted } = divergence!
+      expect(executions.map(({ of }) => of)).toEqual(["hook", "record"])
+      expect(executions[0]!.members).toEqual(executions[1]!.members)
+      const [made, named] = executions[0]!.members
+      expect(made!.target).not.toEqual(counts!.header)
+      expect(named!.target).toEqual(names!.header)
+      expect(made!.operations.split(" ")).toHaveLength(made!.target.end - counts!.parent.end)
+      expect(omitted).toEqual([])
     }),
   ))
 
@@ -164,10 +188,25 @@ test("a difference that the guard finds leaves a bundle too", () =>
       yield* Effect.forkChild(Effect.exit(node.verify(block)))
       expect(yield* Fiber.join(stopped)).toMatchObject({
         _tag: "ApplicationFault",
-        cause: { _tag: "NonDeterministic" },
+        cause: { _tag: "NonDeterministic", operation: { tag: "operation", member: "counts", location: 3 } },
       })
       const [divergence] = yield* node.bundles
       expect(divergence).toMatchObject({ hook: "verify", reason: "determinism" })
+      expect(divergence!.executions.map(({ of }) => of)).toEqual(["hook", "guard", "record"])
+      const found = yield* replayDivergence(tally, divergence!, nobleHasher)
+      expect(found).toMatchObject({
+        state: { equals: [2], isHeader: true },
+        between: {
+          execution: 1,
+          differences: [
+            {
+              member: "counts",
+              one: { key: "run", value: { $int: "1" } },
+              other: { key: "run", value: { $int: "2" } },
+            },
+          ],
+        },
+      })
     }),
   ))
 
@@ -213,31 +252,143 @@ describe("reading a bundle", () => {
       }),
     ))
 
-  test("refuses what was not written by this program, and another application's", () =>
+  const CHECKED: ReadonlyArray<readonly [string, (text: string) => string, string]> = [
+    ["of nothing", () => "", "does not begin"],
+    ["of something else", () => "{}", "does not begin"],
+    ["that is cut at its end", (text) => text.slice(0, -1), "is cut"],
+    ["that is cut in its middle", (text) => text.slice(0, text.length / 2), "is cut"],
+    ["that is cut after its first line", (text) => text.slice(0, 3), "is cut"],
+    ["of which one digit changed", (text) => text.replace(/(?<="pins": ")|(?<="root": ")./, "x"), "was changed"],
+    ["of which a call changed", (text) => text.replace('"bad",{"$int":"3"}', '"bad",{"$int":"2"}'), "was changed"],
+    ["whose checksum changed", (text) => text.replace(/(?<="checksum": ")./, "x"), "was changed"],
+    ["of an earlier format", (text) => text.replace('"format": 2', '"format": 1'), "format is 1, this program reads 2"],
+  ]
+  for (const [what, change, reason] of CHECKED) {
+    test(`refuses a file ${what}`, () =>
+      run(
+        Effect.gen(function* () {
+          const { text } = yield* divergenceOfBug(ADDITIONS)
+          const changed = change(text)
+          expect(changed).not.toBe(text)
+          expect((yield* Effect.flip(readDivergence(changed))).reason).toContain(reason)
+        }),
+      ))
+  }
+
+  test("refuses a file that is longer than any bundle", () =>
     run(
       Effect.gen(function* () {
-        const { divergence, text } = yield* divergenceOfBug(ADDITIONS)
-        for (const bad of ["", "{}", text.slice(0, -20), text.replace('"format": 1', '"format": 2')]) {
-          expect(yield* Effect.flip(readDivergence(bad))).toMatchObject({ _tag: "DivergenceUnreadable" })
-        }
-        const foreign = { ...makeTally(), name: "other" }
-        expect(yield* Effect.flip(replayDivergence(foreign, divergence))).toMatchObject({
-          _tag: "DivergenceUnreadable",
-        })
-        const garbled = { ...divergence, block: divergence.block.slice(2) }
-        expect(yield* Effect.flip(replayDivergence(makeTally(), garbled))).toMatchObject({
-          _tag: "DivergenceUnreadable",
-        })
+        const { text } = yield* divergenceOfBug(ADDITIONS)
+        const long = text.replace("{\n", `{\n${" ".repeat(DIVERGENCE_FILE_BYTES_MAX)}`)
+        expect((yield* Effect.flip(readDivergence(long))).reason).toContain("a bundle has at most")
       }),
     ))
 
-  test("a record that was cut says so, and names nothing beyond its end", () =>
+  const ODD: ReadonlyArray<readonly [string, (bundle: Divergence) => object]> = [
+    ["an unknown field", (bundle) => ({ ...bundle, more: 1 })],
+    ["a missing field", ({ chain: _, ...bundle }) => bundle],
+    ["an execution of fewer members", (b) => ({ ...b, executions: [{ of: "hook", members: [] }] })],
+    ["a location that is none", (b) => ({ ...b, height: -1 })],
+    ["bytes that are not hex", (b) => ({ ...b, block: "xy" })],
+    ["half a byte", (b) => ({ ...b, block: "0" })],
+  ]
+  for (const [what, change] of ODD) {
+    test(`refuses ${what}, checksum or not`, () =>
+      run(
+        Effect.gen(function* () {
+          const { divergence } = yield* divergenceOfBug(ADDITIONS)
+          const text = writeDivergence(change(divergence) as Divergence)
+          expect(yield* Effect.flip(readDivergence(text))).toMatchObject({ _tag: "DivergenceUnreadable" })
+        }),
+      ))
+  }
+
+  const FOREIGN: ReadonlyArray<readonly [string, (bundle: Divergence) => Divergence]> = [
+    ["another application's", (bundle) => ({ ...bundle, application: "other" })],
+    ["of other members", (bundle) => ({ ...bundle, members: bundle.members.toReversed() })],
+    ["of databases in another format", (b) => ({ ...b, members: b.members.map((m) => ({ ...m, format: "none" })) })],
+    ["whose block does not decode", (bundle) => ({ ...bundle, block: bundle.block.slice(2) })],
+    ["of another block than it says", (bundle) => ({ ...bundle, digest: bundle.parent.digest })],
+    ["whose state is none", (b) => withState(b, (state) => ({ ...state, operations: `${state.operations} ff` }))],
+    ["whose state lacks a peak", (b) => withState(b, (state) => ({ ...state, start: 1 }))],
+  ]
+  for (const [what, change] of FOREIGN) {
+    test(`a bundle ${what} is not replayed`, () =>
+      run(
+        Effect.gen(function* () {
+          const { divergence } = yield* divergenceOfBug(ADDITIONS)
+          const refused = yield* Effect.flip(replayDivergence(makeTally(), change(divergence), nobleHasher))
+          expect(refused).toMatchObject({ _tag: "DivergenceUnreadable" })
+        }),
+      ))
+  }
+})
+
+type State = NonNullable<Divergence["members"][number]["state"]>
+
+const withState = (bundle: Divergence, change: (state: State) => State | null): Divergence => ({
+  ...bundle,
+  members: bundle.members.map((member) => ({ ...member, state: member.state && change(member.state) })),
+})
+
+describe("a bundle without the state below the block is replayed over its answers", () => {
+  const withoutState = Effect.map(divergenceOfBug(ADDITIONS), ({ divergence }) => withState(divergence, () => null))
+
+  test("which name the first call that differs, and no roots", () =>
+    run(
+      Effect.gen(function* () {
+        const bundle = yield* withoutState
+        const found = yield* replayDivergence(makeTally(), bundle, nobleHasher)
+        expect(found).toMatchObject({
+          calls: { tag: "call", recorded: { method: "put", args: ["bad", { $int: "3" }] } },
+          state: undefined,
+        })
+        const again = yield* replayDivergence(makeTally({ hasBug: true }), bundle, nobleHasher)
+        expect(again).toMatchObject({ calls: undefined, ended: { recorded: "sealed", replayed: "sealed" } })
+      }),
+    ))
+
+  test("and a record that was cut says so, and names nothing beyond its end, with the state or without", () =>
     run(
       Effect.gen(function* () {
         const { divergence } = yield* divergenceOfBug(ADDITIONS)
-        const at = divergence.calls.findIndex(({ method, args }) => method === "put" && args?.[0] === "bad")
-        const cut = { ...divergence, calls: divergence.calls.slice(0, at), complete: false }
-        expect(yield* replayDivergence(makeTally(), cut)).toEqual({ tag: "cut", calls: at })
+        for (const bundle of [divergence, withState(divergence, () => null)]) {
+          const at = bundle.calls.findIndex(({ method, args }) => method === "put" && args?.[0] === "bad")
+          const cut = { ...bundle, calls: bundle.calls.slice(0, at), complete: false }
+          expect((yield* replayDivergence(makeTally(), cut, nobleHasher)).calls).toEqual({ tag: "cut", at })
+        }
+      }),
+    ))
+})
+
+describe("a damaged database is told from wrong code", () => {
+  test("its state does not give the parent's root", () =>
+    run(
+      Effect.gen(function* () {
+        const { divergence } = yield* divergenceOfBug(ADDITIONS)
+        // Another floor in the last commit of `names`: still a state, but not the one that the header names.
+        const damaged = withState(divergence, (state) => state)
+        const [counts, names] = damaged.members
+        const other = { ...names!.state!, operations: `${names!.state!.operations} 010000` }
+        const bundle = { ...damaged, members: [counts!, { ...names!, state: other }] }
+        const found = yield* replayDivergence(makeTally(), bundle, nobleHasher)
+        expect(found.state).toMatchObject({ damaged: ["names"], isHeader: false })
+      }),
+    ))
+
+  test("or its answers are not those of its own log", () =>
+    run(
+      Effect.gen(function* () {
+        const { divergence } = yield* divergenceOfBug(ADDITIONS)
+        const at = divergence.calls.findIndex(({ method }) => method === "get")
+        const calls = divergence.calls.map((call, i) => (i === at ? { ...call, returned: { $int: "77" } } : call))
+        const found = yield* replayDivergence(makeTally({ hasBug: true }), { ...divergence, calls }, nobleHasher)
+        expect(found.calls).toMatchObject({
+          tag: "answer",
+          at,
+          recorded: { returned: { $int: "77" } },
+          replayed: { returned: { $none: true } },
+        })
       }),
     ))
 })

@@ -1,29 +1,22 @@
 /**
- * `coppice replay`: executes the block of a divergence bundle again, over what the node's databases answered, and names
- * the first operation that differs.
+ * `coppice replay`: executes the block of a divergence bundle again, over the state that the bundle has of the block's parent,
+ * and names the first call and the first operation that differ.
  *
  * Invariant: reads one file and changes nothing. The node that wrote it, and its databases, are not needed.
  */
-import { readFile } from "node:fs/promises"
+import { readFile, stat } from "node:fs/promises"
 import { resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import type { Block } from "@coppice/consensus"
 import { nodeHasher } from "@coppice/crypto/node"
-import type { Application, Databases } from "@coppice/stateful"
-import {
-  type BatchCall,
-  type Divergence,
-  type PlainTarget,
-  type Replayed,
-  readDivergence,
-  replayDivergence,
-} from "@coppice/stateful/diagnosis"
+import { type Application, type Databases, DIVERGENCE_FILE_BYTES_MAX } from "@coppice/stateful"
+import { type Divergence, readDivergence, replayDivergence } from "@coppice/stateful/diagnosis"
 import { makeLedger } from "@coppice-apps/ledger"
 import { Console, Data, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { readHome } from "../devnet/home.ts"
 import { makeLedgerChain } from "../devnet/ledger-chain.ts"
-import { REPLAY_CALLS_SHOWN } from "../limits.ts"
+import { linesOf } from "../replay-words.ts"
 
 /** A bundle, or the application to execute it with, could not be had. */
 export class ReplayRefused extends Data.TaggedError("ReplayRefused")<{
@@ -73,57 +66,21 @@ const choose = (
   return new ReplayRefused({ reason: `this program does not have the application ${application}`, advice })
 }
 
-const callWords = (call: BatchCall | undefined, end: string): string => {
-  if (call === undefined) return end
-  const { member, method, args } = call
-  return `${member}.${method}${args === undefined ? "" : `(${args.map((arg) => JSON.stringify(arg)).join(", ")})`}`
-}
-
-const rootOf = (target: PlainTarget | undefined): string => target?.canonical ?? target?.root ?? "none"
-
-const stateLines = ({ members }: Divergence): ReadonlyArray<string> =>
-  members.flatMap(({ name, parent, header, states, appended }) => [
-    `  ${name}`,
-    `    parent     ${rootOf(parent)}`,
-    `    header     ${rootOf(header)}`,
-    ...states.map((state, i) => `    execution ${i + 1} ${rootOf(state)}`),
-    `    appended   ${appended ?? "no"} operations`,
-  ])
-
-const contextLines = ({ calls }: Divergence, at: number): ReadonlyArray<string> => {
-  const from = Math.max(0, at - REPLAY_CALLS_SHOWN)
-  return calls.slice(from, at).map((call, i) => `  ${from + i}  ${callWords(call, "")}`)
-}
-
-const verdictLines = (bundle: Divergence, found: Replayed): ReadonlyArray<string> => {
-  switch (found.tag) {
-    case "differs":
-      return [
-        `first difference: call ${found.at} of ${bundle.calls.length}`,
-        ...contextLines(bundle, found.at),
-        `  ${found.at}  recorded  ${callWords(found.recorded, "(the end)")}`,
-        `  ${found.at}  here      ${callWords(found.replayed, "(the end)")}`,
-      ]
-    case "ended":
-      return [
-        `all ${found.calls} calls are the same; then it was ${found.recorded} there and is ${found.replayed} here`,
-      ]
-    case "reproduced":
-      return [
-        `all ${found.calls} calls are the same, and so is the end: this is the code that was recorded`,
-        "either it is wrong, or the header lies, or the state below the block differs: compare the roots of the parent",
-      ]
-    case "cut":
-      return [`the record was cut after ${found.calls} calls; up to there nothing differs`]
+/** The text of a file that may be a bundle. */
+const textOf = Effect.fnUntraced(function* (file: string) {
+  const reading = <A>(read: () => Promise<A>) =>
+    Effect.tryPromise({
+      try: read,
+      catch: (cause) =>
+        new ReplayRefused({ reason: `${file} cannot be read: ${cause}`, advice: "Name a file that can." }),
+    })
+  const { size } = yield* reading(() => stat(file))
+  if (size > DIVERGENCE_FILE_BYTES_MAX) {
+    const reason = `${file} has ${size} bytes, a bundle has at most ${DIVERGENCE_FILE_BYTES_MAX}`
+    return yield* new ReplayRefused({ reason, advice: "Name a file that a node wrote." })
   }
-}
-
-const linesOf = (bundle: Divergence, found: Replayed): ReadonlyArray<string> => [
-  `block ${bundle.height} ${bundle.digest} of ${bundle.application} on chain ${bundle.chain}`,
-  `  ${bundle.hook} on ${bundle.parent.height} ${bundle.parent.digest}`,
-  ...stateLines(bundle),
-  ...verdictLines(bundle, found),
-]
+  return yield* reading(() => readFile(file, "utf8"))
+})
 
 const run = Effect.fnUntraced(function* (
   file: string,
@@ -131,13 +88,8 @@ const run = Effect.fnUntraced(function* (
   data: Option.Option<string>,
   json: boolean,
 ) {
-  const text = yield* Effect.tryPromise({
-    try: () => readFile(file, "utf8"),
-    catch: (cause) =>
-      new ReplayRefused({ reason: `${file} cannot be read: ${cause}`, advice: "Name a file that can." }),
-  })
-  const bundle = yield* readDivergence(text)
-  const found = yield* replayDivergence(yield* choose(bundle, module, data), bundle)
+  const bundle = yield* readDivergence(yield* textOf(file))
+  const found = yield* replayDivergence(yield* choose(bundle, module, data), bundle, nodeHasher)
   if (json) return yield* Console.log(JSON.stringify(found))
   for (const line of linesOf(bundle, found)) yield* Console.log(line)
 })

@@ -96,6 +96,29 @@ export interface CallDifference {
   readonly replayed: BatchCall | undefined
 }
 
+/** Where two records part: another call, or another answer to the same call. */
+export type LogDifference =
+  | ({ readonly tag: "call" } & CallDifference)
+  | { readonly tag: "answer"; readonly at: number; readonly recorded: AnsweredCall; readonly replayed: AnsweredCall }
+  /** Nothing differs as far as both records go, and one of them was cut there. */
+  | { readonly tag: "cut"; readonly at: number }
+
+const answerOf = ({ returned, thrown }: AnsweredCall): string => JSON.stringify([returned, thrown])
+
+/** Where a second record parts from a first; undefined when it is the same. */
+export const differenceOfLogs = (recorded: CallLog, replayed: CallLog): LogDifference | undefined => {
+  for (let at = 0; ; at++) {
+    const [there, here] = [recorded.calls[at], replayed.calls[at]]
+    const isCut = (there === undefined && !recorded.complete) || (here === undefined && !replayed.complete)
+    if (isCut) return { tag: "cut", at }
+    if (there === undefined && here === undefined) return undefined
+    if (there === undefined || here === undefined || !sameCall(there, here)) {
+      return { tag: "call", at, recorded: there && bare(there), replayed: here && bare(here) }
+    }
+    if (answerOf(there) !== answerOf(here)) return { tag: "answer", at, recorded: there, replayed: here }
+  }
+}
+
 /** Ends an execution that has left its record. */
 class LeftRecord extends Error {}
 

@@ -13,10 +13,11 @@ import type { Digest } from "@coppice/crypto"
 import type { SyncTarget } from "@coppice/qmdb"
 import { Data, Effect } from "effect"
 import type { Application, Hook, HookTools, Targets } from "../application.ts"
-import type { Batches, Databases, SealedSet } from "../database-set.ts"
+import type { Batches, DatabaseSet, Databases, SealedSet } from "../database-set.ts"
 import { runHook } from "../hooks.ts"
 import { targetsEqual } from "../targets.ts"
 import { type Intercept, interceptCalls } from "./batches.ts"
+import { differenceOn, type Execution, executionOf, type OperationDifference, onMember } from "./executions.ts"
 import { onFork, type TrackedSet } from "./forks.ts"
 import { awaitOutside, runShuffled, Surroundings } from "./surroundings.ts"
 
@@ -37,14 +38,24 @@ export class NonDeterministic extends Data.TaggedError("NonDeterministic")<
     readonly digest: Digest
     /** What the second execution read that a hook must not depend on. */
     readonly consulted: ReadonlyArray<string>
+    /** The first operation of that member that differs; undefined where there is none. */
+    readonly operation: OperationDifference | undefined
   }
 > {
   override get message(): string {
-    const what = this.member === undefined ? "once valid and once not" : `two states of member ${this.member}`
+    const from = this.operation === undefined ? "" : ` from operation ${this.operation.location} on`
+    const what = this.member === undefined ? "once valid and once not" : `two states of member ${this.member}${from}`
     const read = this.consulted.length === 0 ? "" : `; it read ${this.consulted.join(", ")}`
     return `${this.hook} of the block at height ${this.height} gives ${what}${read}`
   }
 }
+
+// Beside the error: it is printed, and these are long.
+const evidence = new WeakMap<NonDeterministic, ReadonlyArray<Execution<Databases>>>()
+
+/** What the two executions of a block made of its state, first and again; one that found it invalid is not among them. */
+export const executionsBehind = (error: NonDeterministic): ReadonlyArray<Execution<Databases>> =>
+  evidence.get(error) ?? []
 
 /** How often, and how, the guard executes again. */
 export interface GuardOptions {
@@ -86,7 +97,7 @@ export const replayableAncestry = <B extends Block>(source: Ancestry<B>): (() =>
   }
 }
 
-type Execution<M extends Databases> = (batches: Batches<M>, tools: HookTools<M>) => Hook<SealedSet<M> | undefined>
+type Run<M extends Databases> = (batches: Batches<M>, tools: HookTools<M>) => Hook<SealedSet<M> | undefined>
 
 const passOn: Intercept = (_member, _method, _args, call) => {
   const result = call()
@@ -99,15 +110,37 @@ const anotherOrder = (surroundings: Surroundings, names: ReadonlyArray<string>):
   return shuffled.every((name, i) => name === names[i]) ? names.toReversed() : shuffled
 }
 
-/** Runs an execution over a fork in shuffled surroundings, and lets go of its state. */
-const shuffled = <M extends Databases>(
-  { set }: Pick<TrackedSet<M>, "set">,
-  parent: SealedSet<M>,
+/** Two states of one block that differ, and where they come from. */
+interface Disagreement<M extends Databases> {
+  readonly difference: Difference
+  readonly executions: ReadonlyArray<Execution<M>>
+}
+
+const disagreementOf = <M extends Databases>(
+  databases: M,
+  set: DatabaseSet<M>,
+  first: SealedSet<M> | undefined,
+  again: SealedSet<M> | undefined,
+): Disagreement<M> | undefined => {
+  const difference = differenceOf(databases, first?.targets, again?.targets)
+  if (difference === undefined) return undefined
+  const executions = [first, again].flatMap((sealed) => (sealed === undefined ? [] : [executionOf(set, sealed)]))
+  return { difference, executions }
+}
+
+/** Runs an execution over a fork in shuffled surroundings, compares its state with the first one and lets go of it. */
+const compareShuffled = <M extends Databases>(
+  databases: M,
+  {
+    set,
+    parent,
+    first,
+  }: { readonly set: DatabaseSet<M>; readonly parent: SealedSet<M>; readonly first: SealedSet<M> | undefined },
   surroundings: Surroundings,
-  execution: Execution<M>,
+  execution: Run<M>,
   until: AbortSignal,
-): Effect.Effect<Targets<M> | undefined, unknown> => {
-  const hook: Execution<M> = (batches, tools) => {
+): Effect.Effect<Disagreement<M> | undefined, unknown> => {
+  const hook: Run<M> = (batches, tools) => {
     const through = interceptCalls({ batches, tools }, passOn, anotherOrder(surroundings, Object.keys(batches)))
     const seal = (given: Batches<M>) => awaitOutside(through.tools.seal(given))
     return runShuffled(
@@ -115,9 +148,12 @@ const shuffled = <M extends Databases>(
       runHook(() => execution(through.batches, { ...through.tools, seal })),
     )
   }
-  return Effect.map(onFork({ set, parent, hook, stateOf: (sealed) => sealed, until }), (sealed) => {
-    if (sealed !== undefined) set.close(sealed)
-    return sealed?.targets
+  return Effect.map(onFork({ set, parent, hook, stateOf: (sealed) => sealed, until }), (again) => {
+    try {
+      return disagreementOf(databases, set, first, again)
+    } finally {
+      if (again !== undefined) set.close(again)
+    }
   })
 }
 
@@ -132,11 +168,34 @@ export const guardDeterminism = <B extends Block, M extends Databases>(
   tracked: TrackedSet<M>,
   { repetitions = 1, seed = 0 }: GuardOptions = {},
 ): Application<B, M> => {
+  const disagreement = (
+    hook: "verify" | "apply",
+    { height, digest }: B,
+    parent: SealedSet<M>,
+    { difference, executions }: Disagreement<M>,
+    consulted: ReadonlyArray<string>,
+  ): NonDeterministic => {
+    const { member } = difference
+    const [first, again] = executions
+    const operation =
+      member && first && again
+        ? differenceOn(
+            application.databases,
+            member,
+            parent.targets[member]!.end,
+            onMember(first, member),
+            onMember(again, member),
+          )
+        : undefined
+    const error = new NonDeterministic({ ...difference, hook, height, digest, consulted, operation })
+    evidence.set(error, executions as ReadonlyArray<Execution<Databases>>)
+    return error
+  }
   const twice = Effect.fnUntraced(function* (
     hook: "verify" | "apply",
     block: () => B | undefined,
     inputs: readonly [Batches<M>, HookTools<M>],
-    execution: () => Execution<M>,
+    execution: () => Run<M>,
   ) {
     const parent = tracked.parentOf(inputs[0])
     const sealed = yield* runHook(() => execution()(...inputs))
@@ -144,12 +203,10 @@ export const guardDeterminism = <B extends Block, M extends Databases>(
     if (parent === undefined || judged === undefined) return sealed
     for (let i = 0; i < repetitions; i++) {
       const surroundings = new Surroundings(seed + i)
-      const again = yield* shuffled(tracked, parent, surroundings, execution(), inputs[1].signal)
-      const difference = differenceOf(application.databases, sealed?.targets, again)
-      if (difference === undefined) continue
-      const { height, digest } = judged
-      const consulted = [...surroundings.consulted]
-      return yield* new NonDeterministic({ ...difference, hook, height, digest, consulted })
+      const over = { set: tracked.set, parent, first: sealed }
+      const found = yield* compareShuffled(application.databases, over, surroundings, execution(), inputs[1].signal)
+      if (found === undefined) continue
+      return yield* disagreement(hook, judged, parent, found, [...surroundings.consulted])
     }
     return sealed
   })
@@ -167,7 +224,7 @@ export const guardDeterminism = <B extends Block, M extends Databases>(
         )
         return { next: awaitOutside(noted) }
       }
-      const execution = (): Execution<M> => (given, own) => application.verify(context, seen(), given, own)
+      const execution = (): Run<M> => (given, own) => application.verify(context, seen(), given, own)
       return twice("verify", () => judged, [batches, tools], execution)
     },
     apply: (block, batches, tools) =>

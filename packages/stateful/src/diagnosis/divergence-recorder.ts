@@ -2,23 +2,33 @@
  * Writes a divergence bundle whenever a block leads to another state than its header says (F1, F2, F12, F24), or to two
  * states by two executions.
  *
- *   hook --> sealed state --> as the header says? : the block once more over a fork of its own, recorded --> bundle
+ *   hook --> sealed state --> as the header says? : its operations, a copy of the parent's state,
+ *                                                   the block once more over a fork of its own, recorded --> bundle
  *
  * Invariant: what the hook gave is passed on as it is, whatever becomes of the bundle, and no later than `DIVERGENCE_MS_MAX`
- * after it. At most `DIVERGENCE_FILES_MAX` are
- * written in a lifetime, since peers decide how many bad blocks there are.
+ * after it. At most `DIVERGENCE_FILES_MAX` are written in a lifetime, since peers decide how many bad blocks there are.
  */
 import { type Ancestry, type Block, encodeBlock } from "@coppice/consensus"
-import { Effect, Exit } from "effect"
+import { Effect, Exit, Option } from "effect"
 import type { Application, Hook, HookTools, Targets } from "../application.ts"
-import type { Batches, Databases, SealedSet } from "../database-set.ts"
+import type { Batches, Databases, SealedSet, StateCopies } from "../database-set.ts"
 import { runHook } from "../hooks.ts"
-import { DIVERGENCE_FILES_MAX, DIVERGENCE_MS_MAX } from "../limits.ts"
+import { DIVERGENCE_FILES_MAX, DIVERGENCE_MS_MAX, DIVERGENCE_STATE_BYTES_MAX } from "../limits.ts"
 import { memberNames, targetsEqual } from "../targets.ts"
 import { interceptCalls } from "./batches.ts"
 import { CallRecorder } from "./call-log.ts"
-import { NonDeterministic } from "./determinism-guard.ts"
-import { type Divergence, endOf, plainTarget, writeDivergence } from "./divergence.ts"
+import { executionsBehind, NonDeterministic } from "./determinism-guard.ts"
+import {
+  type Divergence,
+  endOf,
+  omissions,
+  type PlainExecution,
+  plainExecution,
+  plainState,
+  plainTarget,
+  writeDivergence,
+} from "./divergence.ts"
+import { type Execution, executionOf } from "./executions.ts"
 import { onFork, type TrackedSet } from "./forks.ts"
 
 /** Where bundles go, and what they say of their origin. */
@@ -35,7 +45,8 @@ interface Found<B extends Block, M extends Databases> {
   readonly hook: Divergence["hook"]
   readonly reason: Divergence["reason"]
   readonly block: B
-  readonly states: ReadonlyArray<Targets<M>>
+  /** What was executed before: by the hook, or twice by a guard around it. */
+  readonly executions: ReadonlyArray<readonly [PlainExecution["of"], Execution<M>]>
   readonly parent: SealedSet<M>
   readonly until: AbortSignal
 }
@@ -62,19 +73,23 @@ class Recorder<B extends Block, M extends Databases> {
   ): Effect.Effect<A, unknown> {
     const parent = this.#tracked.parentOf(batches)
     if (parent === undefined) return run
-    const found = (reason: Divergence["reason"], block: B, states: ReadonlyArray<Targets<M>>) =>
-      this.#record({ hook, reason, block, states, parent, until: signal }).pipe(
+    const found = (reason: Divergence["reason"], block: B, executions: () => Found<B, M>["executions"]) =>
+      Effect.suspend(() => this.#record({ hook, reason, block, executions: executions(), parent, until: signal })).pipe(
         Effect.timeoutOption(DIVERGENCE_MS_MAX),
         Effect.ignoreCause,
       )
     const checked = Effect.tap(run, (result) => {
       const { block, sealed } = read(result)
       if (block === undefined || sealed === undefined || this.#agrees(block, sealed.targets)) return Effect.void
-      return found("commitment", block, [sealed.targets])
+      return found("commitment", block, () => [["hook", executionOf(this.#tracked.set, sealed)]])
     })
     return Effect.tapError(checked, (error) => {
       const block = judged()
-      return error instanceof NonDeterministic && block !== undefined ? found("determinism", block, []) : Effect.void
+      if (!(error instanceof NonDeterministic) || block === undefined) return Effect.void
+      const executions = executionsBehind(error) as ReadonlyArray<Execution<M>>
+      return found("determinism", block, () =>
+        executions.map((execution, i) => [i === 0 ? "hook" : "guard", execution]),
+      )
     })
   }
 
@@ -87,33 +102,51 @@ class Recorder<B extends Block, M extends Databases> {
     return Effect.gen({ self: this }, function* () {
       if (this.#left === 0) return
       this.#left--
-      const recorder = new CallRecorder()
       const { set } = this.#tracked
       const { block, parent, until } = found
+      const copies = yield* Effect.option(set.copy(parent, DIVERGENCE_STATE_BYTES_MAX))
+      const recorder = new CallRecorder()
       const hook = (batches: Batches<M>, tools: HookTools<M>): Hook<SealedSet<M> | undefined> => {
         const given = interceptCalls({ batches, tools }, recorder.intercept)
         return this.#application.apply(block, given.batches, given.tools)
       }
       const exit = yield* Effect.exit(onFork({ set, parent, hook, stateOf: (sealed) => sealed, until }))
-      const sealed = Exit.isSuccess(exit) ? exit.value : undefined
-      if (sealed !== undefined) set.close(sealed)
-      const states = sealed === undefined ? found.states : [...found.states, sealed.targets]
-      const bundle = this.#bundle({ ...found, states }, sealed?.targets, endOf(exit), recorder)
+      const recorded = Exit.isSuccess(exit) && exit.value !== undefined ? this.#letGo(exit.value) : []
+      const executions = [...found.executions, ...recorded]
+      const bundle = this.#bundle({ ...found, executions }, Option.getOrUndefined(copies), endOf(exit), recorder)
       const name = `divergence-${block.height}-${bundle.digest.slice(0, 16)}-${found.hook}.json`
       yield* this.#options.write(name, writeDivergence(bundle))
     })
   }
 
+  /** What a recorded state came from; the state is closed. */
+  #letGo(sealed: SealedSet<M>): Found<B, M>["executions"] {
+    const { set } = this.#tracked
+    try {
+      return [["record", executionOf(set, sealed)]]
+    } finally {
+      set.close(sealed)
+    }
+  }
+
   #bundle(
-    { hook, reason, block, states, parent }: Found<B, M>,
-    recorded: Targets<M> | undefined,
+    { hook, reason, block, executions, parent }: Found<B, M>,
+    copies: StateCopies<M> | undefined,
     ended: Divergence["ended"],
     { log }: CallRecorder,
   ): Divergence {
     const { name, databases, codec, syncTargets } = this.#application
     const header = syncTargets(block)
+    const members = memberNames(databases).map((member) => ({
+      name: member,
+      format: databases[member]!.format,
+      parent: plainTarget(parent.targets[member]!),
+      header: plainTarget(header[member]!),
+      state: copies?.[member] === undefined ? null : plainState(copies[member]),
+    }))
+    const executed = executions.map(([of, execution]) => plainExecution(databases, of, execution))
     return {
-      format: 1,
+      format: 2,
       versions: this.#options.versions,
       chain: this.#options.chainId,
       application: name,
@@ -127,14 +160,9 @@ class Recorder<B extends Block, M extends Databases> {
         view: block.context.parent.view,
         digest: Buffer.from(block.parent).toString("hex"),
       },
-      members: memberNames(databases).map((member) => ({
-        name: member,
-        format: databases[member]!.format,
-        parent: plainTarget(parent.targets[member]!),
-        header: plainTarget(header[member]!),
-        states: states.map((targets) => plainTarget(targets[member]!)),
-        appended: recorded === undefined ? null : recorded[member]!.end - parent.targets[member]!.end,
-      })),
+      members,
+      executions: executed,
+      omitted: omissions(members, executed),
       ended,
       ...log,
     }
