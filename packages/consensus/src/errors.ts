@@ -32,9 +32,13 @@ export class DeliveryHole extends Data.TaggedError("DeliveryHole")<{
   readonly processed: Height
 }> {}
 
-/** Two different blocks are final at one height, or a final block has a wrong parent: more than f validators are faulty. */
+/**
+ * Two different blocks are final at one height (F20), or a final block has a wrong parent: more than f validators are faulty,
+ * or the data belongs to another chain.
+ */
 export class ConflictingFinalized extends Data.TaggedError("ConflictingFinalized")<{
   readonly height: Height
+  /** The block that was final here first. */
   readonly known: Digest
   readonly conflicting: Digest
 }> {}

@@ -6,7 +6,7 @@
  * Invariant: every error of a node has an explanation, one sentence of fact and one of advice.
  */
 import type { InvalidFinalization, MarshalFailure } from "@coppice/consensus"
-import type { FatalError, JoinFailure, ReconcileError, SetOpenError, StartupError } from "@coppice/stateful"
+import type { FatalError, JoinFailure, ReconcileError, SetOpenError } from "@coppice/stateful"
 import type { StorageError } from "@coppice/storage"
 import { Data } from "effect"
 
@@ -75,7 +75,7 @@ export type NodeOpenError =
   | DirectoryError
   | SetOpenError
   | ReconcileError
-  | StartupError
+  | FatalError
   | InvalidFinalization
   | MarshalFailure
   | StorageError

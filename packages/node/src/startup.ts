@@ -15,13 +15,13 @@ import {
   type Databases,
   Executor,
   type ExecutorLimits,
+  type FatalError,
   openDatabaseSet,
   openSyncPlan,
   type Pruning,
   type ReconcileError,
   reconcile,
   type SetOpenError,
-  type StartupError,
 } from "@coppice/stateful"
 import {
   CallOrder,
@@ -83,7 +83,7 @@ export const watched = <B extends Block, M extends Databases>(
 /** Opens the set, settles where it stands, and starts its executor in the scope. Errors: see the types; nothing runs then. */
 export const startExecutor = Effect.fn("Node.startExecutor")(function* <B extends Block, M extends Databases>(
   options: StartOptions<B, M>,
-): Effect.fn.Return<StartedExecutor<B, M>, SetOpenError | ReconcileError | StartupError, Scope.Scope> {
+): Effect.fn.Return<StartedExecutor<B, M>, SetOpenError | ReconcileError | FatalError, Scope.Scope> {
   const { source, limits, pruning, rewindHeights } = options
   const plan = yield* openSyncPlan(options)
   const set = yield* openDatabaseSet({

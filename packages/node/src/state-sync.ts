@@ -27,6 +27,7 @@ import {
   type DatabaseSet,
   type Databases,
   type DurableFloor,
+  type FatalError,
   type FloorSource,
   type JoiningExecutor,
   join,
@@ -35,7 +36,6 @@ import {
   type SetOpenError,
   type SetOptions,
   type SetSync,
-  type StartupError,
 } from "@coppice/stateful"
 import { CallOrder } from "@coppice/stateful/diagnosis"
 import { Effect, type Scope } from "effect"
@@ -88,7 +88,7 @@ export type Planned<B extends Block, M extends Databases> = Delivery<B> &
   )
 
 /** Why nothing was started. Of a floor that does not verify nothing is recorded. */
-export type PlannedError = SetOpenError | ReconcileError | StartupError | InvalidFinalization
+export type PlannedError = SetOpenError | ReconcileError | FatalError | InvalidFinalization
 
 /** What marshal stands on: the floor it was given once, and what it has seen acknowledged since. */
 const progressOf = Effect.fnUntraced(function* <B extends Block>(marshal: FloorMarshal<B>) {

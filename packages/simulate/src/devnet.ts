@@ -17,6 +17,7 @@ import {
   type Databases,
   Mempool,
   type Readers,
+  runHook,
   type StandardApplication,
   type StandardBlock,
 } from "@coppice/stateful"
@@ -69,8 +70,7 @@ class Waiting<Tx, M extends Databases> {
       ...application,
       finalized: (block, readers) =>
         Effect.gen({ self: this }, function* () {
-          const hook = application.finalized?.(block, readers)
-          if (hook !== undefined) yield* Effect.isEffect(hook) ? hook : Effect.promise(() => hook)
+          yield* runHook(() => application.finalized?.(block, readers) ?? Effect.void)
           for (const transaction of block.transactions) {
             const caller = this.#callers.get(mempool.idOf(transaction))
             if (caller !== undefined) yield* Deferred.succeed(caller, block.height)

@@ -6,6 +6,7 @@ export * from "./describe.ts"
 export * from "./errors.ts"
 export * from "./executor/actor.ts"
 export * from "./executor/errors.ts"
+export * from "./hooks.ts"
 export * from "./limits.ts"
 export {
   type ApplicationOptions,

@@ -20,6 +20,7 @@ import { BatchTooLarge, KeyAlreadySet, KeyTooLong, OutsideType, ValueTooLong } f
 import { Effect } from "effect"
 import type { Application, BatchOf, Hook, HookTools, Proposal } from "./application.ts"
 import type { Batches, Databases, Readers, SealedSet } from "./database-set.ts"
+import { runHook } from "./hooks.ts"
 import { ANCESTRY_BLOCKS_MAX, BLOCK_BODY_BYTES_MAX, BLOCK_TRANSACTIONS_MAX } from "./limits.ts"
 import type { Candidate, InputProvider } from "./mempool.ts"
 import { runInSlices } from "./slices.ts"
@@ -171,9 +172,6 @@ class BlockIds<Tx, M extends Databases> {
   }
 }
 
-const fromHook = <A>(hook: Hook<A>): Effect.Effect<A, unknown> =>
-  Effect.isEffect(hook) ? hook : Effect.tryPromise({ try: () => hook, catch: (cause) => cause })
-
 /**
  * Makes an application from one transition.
  *
@@ -256,7 +254,7 @@ export const make = <Tx, const M extends Databases>(
     if (inputs !== undefined) {
       inputs.finalized(block.height, yield* runInSlices<ReadonlyArray<string>, never>(ids!.of(block), hasher))
     }
-    if (options.finalized !== undefined) yield* fromHook(options.finalized(block, readers))
+    if (options.finalized !== undefined) yield* runHook(() => options.finalized!(block, readers))
   })
 
   return {

@@ -10,8 +10,9 @@
  * Invariant: the height alone decides, so every fork, replay and restart meets the same rules for the same block (INV-40). A
  * replay that crosses an activation executes each block by its own.
  */
-import type { Ancestry, Block, Height } from "@coppice/consensus"
+import type { Block, Height } from "@coppice/consensus"
 import { Effect } from "effect"
+import { startingWith } from "./ancestry.ts"
 import type { Application } from "./application.ts"
 import type { Databases } from "./database-set.ts"
 import { runHook } from "./hooks.ts"
@@ -33,18 +34,6 @@ const requireSameDatabases = (first: Databases, other: Databases, from: number) 
       return name === others[i] && a.format === b.format && a.canonical === b.canonical
     })
   if (!same) throw new RangeError(`the rules from height ${from} have other databases than the first`)
-}
-
-/** An ancestry that gives `block` before the rest. */
-const startingWith = <B extends Block>(block: B, rest: Ancestry<B>): Ancestry<B> => {
-  let given = false
-  return {
-    next: Effect.suspend(() => {
-      if (given) return rest.next
-      given = true
-      return Effect.succeed(block)
-    }),
-  }
 }
 
 /**
@@ -75,14 +64,14 @@ export const upgrade = <B extends Block, M extends Databases>(
       Effect.flatMap(ancestry.next, (parent) =>
         parent === undefined
           ? Effect.succeed(undefined)
-          : runHook(() => at(parent.height + 1).propose(context, startingWith(parent, ancestry), batches, tools)),
+          : runHook(() => at(parent.height + 1).propose(context, startingWith([parent], ancestry), batches, tools)),
       ),
     // A stream without a candidate decides nothing.
     verify: (context, ancestry, batches, tools) =>
       Effect.flatMap(ancestry.next, (block) =>
         block === undefined
           ? Effect.never
-          : runHook(() => at(block.height).verify(context, startingWith(block, ancestry), batches, tools)),
+          : runHook(() => at(block.height).verify(context, startingWith([block], ancestry), batches, tools)),
       ),
     apply: (block, batches, tools) => at(block.height).apply(block, batches, tools),
     finalized: (block, readers) => at(block.height).finalized?.(block, readers) ?? Effect.void,

@@ -52,8 +52,8 @@ describe("finalization", () => {
     expect(world.stopped?.error).toMatchObject({
       _tag: "ConflictingFinalized",
       height: 1,
-      expected: a.digest,
-      actual: a2.digest,
+      known: a.digest,
+      conflicting: a2.digest,
     })
   })
 

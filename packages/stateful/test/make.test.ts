@@ -17,12 +17,14 @@ import {
   type Batches,
   type BlockInfo,
   type DatabaseSet,
+  type Hook,
   type HookTools,
   type InputProvider,
   Mempool,
   openDatabaseSet,
   type Rejection,
   reject,
+  runHook,
   type StandardApplication,
   type StandardBlock,
 } from "../src/index.ts"
@@ -87,8 +89,7 @@ const streamOf = (blocks: ReadonlyArray<B>): Ancestry<B> => {
   return { next: Effect.sync(() => blocks[at++]) }
 }
 
-const run = <A>(hook: Effect.Effect<A, unknown> | Promise<A>): Effect.Effect<A, unknown> =>
-  Effect.isEffect(hook) ? hook : Effect.tryPromise(() => hook)
+const run = <A>(hook: Hook<A>): Effect.Effect<A, unknown> => runHook(() => hook)
 
 /** A node as the hooks see it: a set, an application, and the blocks above genesis, newest first. */
 interface Node {

@@ -17,7 +17,16 @@ import {
 import { assemble, createParticipants, type KeyPair, keyPairFromSeed } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import { Location } from "@coppice/merkle"
-import { bindSet, type DatabaseSet, type HookTools, type Mempool, openDatabaseSet, SET_MAPS } from "@coppice/stateful"
+import {
+  bindSet,
+  type DatabaseSet,
+  type Hook,
+  type HookTools,
+  type Mempool,
+  openDatabaseSet,
+  runHook,
+  SET_MAPS,
+} from "@coppice/stateful"
 import { makeMemoryDisk } from "@coppice/storage"
 import { Effect } from "effect"
 import {
@@ -101,8 +110,7 @@ const openSet = (ledger: Ledger) =>
     })
   })
 
-const hook = <A>(result: Effect.Effect<A, unknown> | Promise<A>): Effect.Effect<A> =>
-  Effect.orDie(Effect.isEffect(result) ? result : Effect.tryPromise(() => result))
+const hook = <A>(result: Hook<A>): Effect.Effect<A> => Effect.orDie(runHook(() => result))
 
 /** A chain that grows when told to. */
 export class Chain {

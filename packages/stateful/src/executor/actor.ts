@@ -18,7 +18,7 @@ import type { Application } from "../application.ts"
 import type { DatabaseSet, Databases, SealedSet } from "../database-set.ts"
 import { PENDING_BYTES_MAX, PENDING_ENTRIES_MAX, REQUESTS_MAX } from "../limits.ts"
 import type { CoreFigures } from "./core.ts"
-import { type FatalError, FlushFailed, type StartupError } from "./errors.ts"
+import { type FatalError, FlushFailed } from "./errors.ts"
 import { executorMetrics } from "./metrics.ts"
 import type { Event } from "./protocol.ts"
 import { pruneSchedule } from "./pruning.ts"
@@ -151,7 +151,7 @@ const repeatHooks = Effect.fnUntraced(function* <B extends Block, M extends Data
  */
 const make = <B extends Block, M extends Databases>(
   options: ExecutorOptions<B, M>,
-): Effect.Effect<Executor<B, M>, StartupError, Scope.Scope> =>
+): Effect.Effect<Executor<B, M>, FatalError, Scope.Scope> =>
   Effect.gen(function* () {
     const limits = limitsOf(options.limits)
     const schedule = yield* scheduleOf(options)

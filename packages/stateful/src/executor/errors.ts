@@ -6,7 +6,7 @@
  *
  * Invariant: nothing here ever becomes the verdict `false`. A local fault is not evidence about a block.
  */
-import type { Height } from "@coppice/consensus"
+import type { ConflictingFinalized, Height } from "@coppice/consensus"
 import type { Digest } from "@coppice/crypto"
 import type { SyncTarget } from "@coppice/qmdb"
 import { Data } from "effect"
@@ -65,14 +65,6 @@ export class FinalizedBelowTip extends Data.TaggedError("FinalizedBelowTip")<{
   readonly tip: Height
 }> {}
 
-/** A second finalized block at one height (F20): consensus broke its safety, or the data belongs to another chain. */
-export class ConflictingFinalized extends Data.TaggedError("ConflictingFinalized")<{
-  readonly height: Height
-  /** The block finalized here first. */
-  readonly expected: Digest
-  readonly actual: Digest
-}> {}
-
 /** A finalized block skips heights (F22). */
 export class FinalizedGap extends Data.TaggedError("FinalizedGap")<{
   readonly expected: Height
@@ -122,7 +114,7 @@ export class ExecutorDefect extends Data.TaggedError("ExecutorDefect")<{
   readonly cause: unknown
 }> {}
 
-/** Every error that stops the executor. */
+/** Every error that stops the executor, or keeps it from starting. */
 export type FatalError =
   | ProposalCommitmentMismatch
   | ProposalHeaderMismatch
@@ -139,6 +131,3 @@ export type FatalError =
   | FlushFailed
   | PruneFailed
   | ExecutorDefect
-
-/** Every error that keeps the executor from starting: it may do while it starts whatever it does later. */
-export type StartupError = FatalError

@@ -16,10 +16,9 @@
  * genesis. Exact duplicates within a lifetime are acknowledged and do nothing else (F21).
  */
 import { bytesEqual } from "@coppice/codec"
-import { anchorOf, type Block } from "@coppice/consensus"
+import { anchorOf, type Block, ConflictingFinalized } from "@coppice/consensus"
 import {
   AckWindowExceeded,
-  ConflictingFinalized,
   type FatalError,
   FinalizedBelowTip,
   FinalizedGap,
@@ -78,7 +77,7 @@ const check = <B extends Block, S extends State>(core: Core<B, S>, delivery: Del
   const repeated = height < expected && delivered !== undefined && height < tip.height
   const known = height === tip.height ? tip.digest : (delivery.row ?? (core.options.covered ? digest : undefined))
   if (known === undefined || repeated) return new FinalizedBelowTip({ height, digest, tip: tip.height })
-  if (!bytesEqual(digest, known)) return new ConflictingFinalized({ height, expected: known, actual: digest })
+  if (!bytesEqual(digest, known)) return new ConflictingFinalized({ height, known, conflicting: digest })
   return undefined
 }
 

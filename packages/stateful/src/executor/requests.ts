@@ -14,7 +14,7 @@
  * and any number of times: it compares what the request waits for with what it should wait for.
  */
 import { bytesEqual, bytesKey } from "@coppice/codec"
-import { type Block, type ConsensusContext, compareRounds, type Height } from "@coppice/consensus"
+import { type Block, type ConsensusContext, compareRounds, contextsEqual, type Height } from "@coppice/consensus"
 import { RECOVERY_BLOCKS_MAX } from "../limits.ts"
 import { makeRoom } from "./budget.ts"
 import { ApplicationFault, ExecutorDefect, ProposalCommitmentMismatch, ProposalHeaderMismatch } from "./errors.ts"
@@ -37,12 +37,6 @@ import {
   startJob,
   stop,
 } from "./state.ts"
-
-const contextsEqual = (a: ConsensusContext, b: ConsensusContext): boolean =>
-  compareRounds(a.round, b.round) === 0 &&
-  a.parent.view === b.parent.view &&
-  bytesEqual(a.parent.digest, b.parent.digest) &&
-  bytesEqual(a.leader, b.leader)
 
 /** Opens a request and asks for its first ancestry block. */
 export const openRequest = <B extends Block, S extends State>(

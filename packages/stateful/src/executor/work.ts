@@ -9,6 +9,7 @@
  */
 import type { Ancestry, Block } from "@coppice/consensus"
 import { Effect, type Tracer } from "effect"
+import { startingWith } from "../ancestry.ts"
 import type { Databases, SealedSet } from "../database-set.ts"
 import { runHook } from "../hooks.ts"
 import type { ExecutorOptions } from "./actor.ts"
@@ -100,11 +101,11 @@ const execute = <B extends Block, M extends Databases>(
   }
   const rest = caller?.ancestry ?? { next: Effect.succeed(undefined) }
   if (work.kind === "verify") {
-    const ancestry = resumed([work.block, work.parent], rest)
+    const ancestry = startingWith([work.block, work.parent], rest)
     const hook = runHook(() => application.verify(work.context, ancestry, batches, tools))
     return hook.pipe(Effect.map(take), spanOf("verify", work.block, caller?.span))
   }
-  const ancestry = resumed([work.parent], rest)
+  const ancestry = startingWith([work.parent], rest)
   return runHook(() => application.propose(work.context, ancestry, batches, tools)).pipe(
     Effect.map((proposal) => (): Result<B, M> => {
       run.take(proposal?.sealed)
@@ -118,10 +119,4 @@ const execute = <B extends Block, M extends Databases>(
 const spanOf = (hook: string, block: Block, parent: Tracer.AnySpan | undefined) => {
   const attributes = { height: block.height, digest: Buffer.from(block.digest).toString("hex") }
   return Effect.withSpan(`coppice.stateful.${hook}`, { attributes, parent })
-}
-
-/** An ancestry that starts with blocks already taken from it. */
-const resumed = <B extends Block>(first: ReadonlyArray<B>, rest: Ancestry<B>): Ancestry<B> => {
-  let taken = 0
-  return { next: Effect.suspend(() => (taken < first.length ? Effect.succeed(first[taken++]) : rest.next)) }
 }
