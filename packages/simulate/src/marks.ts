@@ -104,13 +104,15 @@ const write = (
 
 const common = { name: "marks", transaction: MarkCodec, hasher: nodeHasher } as const
 
-const overOne = Application.make({
+/** Marks over one database, as every validator executes them. */
+export const overOne = Application.make({
   ...common,
   databases: oneDatabase,
   execute: (batches, mark) => void write(batches, mark),
 })
 
-const overThree = Application.make({
+/** The same over three. */
+export const overThree = Application.make({
   ...common,
   databases: threeDatabases,
   execute: (batches, mark) => {

@@ -5,13 +5,13 @@
  *
  * Invariant: a scenario in which something that it intends never happened, over all its seeds, is a failure (P-16).
  */
-import { marksOverOne, marksOverThree } from "./marks.ts"
+import { marksOverOne, marksOverThree, overOne, overThree } from "./marks.ts"
 import { LIES, type Plan, POINTS, type WorldFault } from "./plan.ts"
 import { type ConsensusSchedule, DEFAULT_SCHEDULE, MISBEHAVIOURS } from "./schedule.ts"
 import { runWorld, VALIDATORS, type WorldOptions, type WorldResult } from "./world.ts"
 
 export { type Happenings, missedBy, only, type Plan, partWords, type SchedulePart } from "./plan.ts"
-export { type Regression, regressionName, regressionTest, type ShrunkSeed, shrinkSeed } from "./shrunk.ts"
+export { bundleName, type Regression, regressionName, regressionTest, type ShrunkSeed, shrinkSeed } from "./shrunk.ts"
 export type { WorldOptions, WorldResult } from "./world.ts"
 
 /** A schedule in which every view is final at once. */
@@ -325,6 +325,9 @@ export const SIZES = ["one", "three"] as const
 
 /** One of `SIZES`. */
 export type Size = (typeof SIZES)[number]
+
+/** The applications of the scenarios, one for each size. */
+export const SCENARIO_APPLICATIONS = [overOne, overThree] as const
 
 const MARKS_PER_BLOCK = 8
 

@@ -7,7 +7,7 @@
 import { Effect } from "effect"
 import { only, type Plan, type SchedulePart, type WorldFault } from "./plan.ts"
 import { shrink } from "./shrink.ts"
-import type { WorldOptions, WorldResult } from "./world.ts"
+import type { WorldBundle, WorldOptions, WorldResult } from "./world.ts"
 
 /** A failing seed with as little of its schedule as was found to do. */
 export interface ShrunkSeed {
@@ -50,13 +50,21 @@ export interface Regression {
   readonly result: WorldResult
   /** `YYYY-MM-DD` */
   readonly date: string
+  /** Whether it failed in development; see `WorldOptions`. */
+  readonly development?: boolean
 }
 
+const stem = ({ date, result: { seed } }: Regression): string => `${date}-${seed}`
+
 /** Name of the file of a regression test. */
-export const regressionName = ({ date, result: { seed } }: Regression): string => `${date}-${seed}.test.ts`
+export const regressionName = (regression: Regression): string => `${stem(regression)}.test.ts`
+
+/** Names of the files of the divergence bundles beside it. */
+export const bundleName = (regression: Regression, { name }: WorldBundle): string => `${stem(regression)}-${name}`
 
 /** A test file that runs one schedule again and needs nothing but the packages. It fails until the fault is mended. */
-export const regressionTest = ({ plan, size, result, date }: Regression): string => {
+export const regressionTest = ({ plan, size, result, date, development = false }: Regression): string => {
+  const options = development ? "{ keeps: only(PARTS), development: true }" : "{ keeps: only(PARTS) }"
   const { faults: _, ...data } = plan
   const { seed, parts, failure } = result
   const found = JSON.stringify(failure?.what ?? "nothing").replaceAll("*/", "* /")
@@ -78,7 +86,7 @@ ${lines(parts.filter(isOfWorld))}],
 }
 
 test("seed ${seed} of ${plan.name} over ${size} holds every property", () => {
-  expect(runScenario(PLAN, "${size}", ${seed}, { keeps: only(PARTS) }).failure).toBeUndefined()
+  expect(runScenario(PLAN, "${size}", ${seed}, ${options}).failure).toBeUndefined()
 })
 `
 }

@@ -32,6 +32,10 @@ export interface WorldParts<B extends Block, M extends Databases> {
   readonly link: LinkOptions
   readonly validators: ReadonlyArray<KeyPair>
   readonly happens: Happens
+  /** Whether nodes watch their own application; see `startExecutor`. */
+  readonly development?: boolean
+  /** Takes the divergence bundles of nodes; when not given they write none. */
+  readonly onBundle?: (node: number, name: string, text: string) => void
 }
 
 /** What nodes count; the rest of `Happenings` is consensus's. */
@@ -327,12 +331,16 @@ export class World<B extends Block, M extends Databases> {
   readonly #executor = Effect.fnUntraced(
     { self: this },
     function* (this: World<B, M>, { index, source, disk }: NodeContext<B>) {
-      const { plan } = this.parts
+      const { plan, development = false, onBundle } = this.parts
       const { limits, pruning, rewindHeights } = plan
       const { interval = 1, marshalBlocks: blocks = 1 } = pruning ?? {}
       const storage = yield* disk.open("set", SET_MAPS)
       const life = yield* startExecutor<B, M>({
         ...{ application: this.#application(index), chainId: CHAIN_ID, hasher: nodeHasher, storage, source },
+        development,
+        ...(onBundle && {
+          onDivergence: (name: string, text: string) => Effect.sync(() => onBundle(index, name, text)),
+        }),
         ...(limits === undefined ? {} : { limits }),
         ...(rewindHeights === undefined ? {} : { rewindHeights }),
         ...(pruning === undefined

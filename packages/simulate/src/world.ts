@@ -22,7 +22,7 @@ import type { Happenings, Plan, SchedulePart, WorldFault } from "./plan.ts"
 import { drawer } from "./prng.ts"
 import { type Stuck, simulate } from "./scheduler.ts"
 import type { Subject } from "./subject.ts"
-import { makeWorld, type World } from "./world-nodes.ts"
+import { makeWorld, type World, type WorldParts } from "./world-nodes.ts"
 
 /** A property does not hold. */
 export class PropertyViolated extends Data.TaggedError("PropertyViolated")<{
@@ -55,6 +55,14 @@ export interface WorldResult {
   readonly parts: ReadonlyArray<SchedulePart>
   /** What consensus decided, in order. */
   readonly decisions: ReadonlyArray<string>
+  /** The last different divergence bundles that nodes wrote, `BUNDLES_MAX` at most; none unless asked for. */
+  readonly bundles: ReadonlyArray<WorldBundle>
+}
+
+/** A divergence bundle of a node. */
+export interface WorldBundle {
+  readonly name: string
+  readonly text: string
 }
 
 /** How a seed is run. */
@@ -62,7 +70,17 @@ export interface WorldOptions {
   /** Whether a part of the schedule happens; all do when not given. */
   readonly keeps?: (part: SchedulePart) => boolean
   readonly stepsMax?: number
+  /**
+   * Nodes execute every block twice, in shuffled surroundings, and assert the legal order of calls. It takes turns of its
+   * own: the audit is another.
+   */
+  readonly development?: boolean
+  /** Nodes write divergence bundles. The audit is another as soon as one is written. */
+  readonly bundles?: boolean
 }
+
+/** Bundles that one run keeps: the last ones are the nearest to its failure. */
+export const BUNDLES_MAX = 16
 
 /** Validators of a world. */
 export const VALIDATORS = 5
@@ -106,11 +124,12 @@ const program = Effect.fnUntraced(function* <B extends Block, M extends Database
   plan: Plan,
   seed: number,
   happens: (part: SchedulePart) => boolean,
+  watching: Pick<WorldParts<B, M>, "development" | "onBundle">,
 ) {
   const faults = plan.faults(drawer(seed, "faults")).filter((fault: WorldFault) => happens(fault))
   const lossChance = plan.link.lossChance > 0 && happens({ kind: "loss" }) ? plan.link.lossChance : 0
   const link = { ...plan.link, lossChance }
-  const world = yield* makeWorld({ subject, plan, seed, faults, link, validators, happens })
+  const world = yield* makeWorld({ subject, plan, seed, faults, link, validators, happens, ...watching })
   const through = Effect.gen(function* () {
     yield* Effect.sleep(plan.faultsMs)
     yield* world.calm
@@ -158,9 +177,16 @@ export const runWorld = <B extends Block, M extends Databases>(
   subject: Subject<B, M>,
   plan: Plan,
   seed: number,
-  { keeps = () => true, stepsMax = STEPS_MAX }: WorldOptions = {},
+  { keeps = () => true, stepsMax = STEPS_MAX, development = false, bundles: asked = false }: WorldOptions = {},
 ): WorldResult => {
   const decisions: Array<string> = []
+  const bundles: Array<WorldBundle> = []
+  const onBundle = (node: number, name: string, text: string): void => {
+    // Nodes that agree on a block write the same of it.
+    if (bundles.some((bundle) => bundle.text === text)) return
+    if (bundles.length === BUNDLES_MAX) bundles.shift()
+    bundles.push({ name: `node-${node}-${name}`, text })
+  }
   const parts: Array<SchedulePart> = []
   const happens = (part: SchedulePart): boolean => {
     const isKept = keeps(part)
@@ -173,12 +199,12 @@ export const runWorld = <B extends Block, M extends Databases>(
       decisions.push(words)
     }
     // Nobody looks at the spans of a run.
-    return Effect.scoped(program(subject, plan, seed, happens)).pipe(
+    return Effect.scoped(program(subject, plan, seed, happens, { development, ...(asked && { onBundle }) })).pipe(
       Effect.provideService(Notes, both),
       Effect.withTracerEnabled(false),
     )
   })
-  const result = { seed, parts, decisions, happenings: undefined }
+  const result = { seed, parts, decisions, bundles, happenings: undefined }
   try {
     const { exit, audit, virtualMs, fibersLeft } = simulate(seed, noted, { stepsMax })
     const told = { ...result, audit, virtualMs }

@@ -7,17 +7,19 @@
 import { spawnSync } from "node:child_process"
 import { join } from "node:path"
 import { Round } from "@coppice/consensus"
+import { nodeHasher } from "@coppice/crypto/node"
 import { Location, type LogReader } from "@coppice/qmdb"
+import { readDivergence, replayDivergence } from "@coppice/stateful/diagnosis"
 import { Effect } from "effect"
 import { describe, expect, test } from "vitest"
 import { validators } from "../src/chain.ts"
 import { NodeRecord } from "../src/journal.ts"
 import { heldViolations, logViolations } from "../src/judgement.ts"
-import { marksOverOne } from "../src/marks.ts"
+import { marksOverOne, overOne } from "../src/marks.ts"
 import { type Happenings, missedBy, type Plan, partWords, type SchedulePart, type WorldFault } from "../src/plan.ts"
 import { CALM, regressionTest, runScenario, SCENARIOS, shrinkSeed } from "../src/scenarios.ts"
 import { simulate } from "../src/scheduler.ts"
-import { runWorld } from "../src/world.ts"
+import { BUNDLES_MAX, runWorld } from "../src/world.ts"
 import { makeWorld } from "../src/world-nodes.ts"
 import { GROUPS } from "./scenarios/matrix.ts"
 
@@ -67,6 +69,81 @@ describe("determinism (P-14)", () => {
     }
     const [a, b] = [1, 2].map(() => runWorld(subject, short("plain"), 1))
     expect(a!.audit).not.toBe(b!.audit)
+  })
+})
+
+/** What one validator does on its own before it executes a block, if a put will do. */
+const straying = (
+  validator: number,
+  put: (board: { put: (key: Uint8Array, value: Uint8Array) => void }) => void,
+): Subject => ({
+  ...honest,
+  application: (index) => {
+    const application = honest.application(index)
+    if (index !== validator) return application
+    return {
+      ...application,
+      verify: (context, ancestry, batches, tools) => {
+        put(batches.board)
+        return application.verify(context, ancestry, batches, tools)
+      },
+      apply: (block, batches, tools) => {
+        put(batches.board)
+        return application.apply(block, batches, tools)
+      },
+    }
+  },
+})
+
+describe("divergence bundles of a world", () => {
+  const astray = straying(2, (board) => board.put(new Uint8Array(32).fill(7), new Uint8Array(24)))
+
+  test("the sound code names the operation that one validator alone wrote", async () => {
+    const { failure, bundles } = runWorld(astray, short("plain"), 1, { bundles: true })
+    expect(failure?.kind).toBe("FinalizedCommitmentMismatch")
+    const bundle = bundles.find(({ name }) => name.startsWith("node-2-divergence-"))
+    const found = await Effect.runPromise(
+      Effect.flatMap(readDivergence(bundle!.text), (divergence) => replayDivergence(overOne, divergence, nodeHasher)),
+    )
+    expect(found).toMatchObject({
+      calls: {
+        tag: "call",
+        at: 0,
+        recorded: { member: "board", method: "put", args: [{ $bytes: "07".repeat(32) }, {}] },
+      },
+      state: { isHeader: true, equals: [], damaged: [], differences: [{ tag: "operation", member: "board" }] },
+    })
+  })
+
+  test("there are none unless asked for, none twice, and no more than may be kept", () => {
+    const badRoot = named("bad-root")
+    const plan = { ...badRoot, height: 6, schedule: { ...badRoot.schedule, corruptChance: 0.85 } }
+    expect(runScenario(short("bad-root"), "one", 1).bundles).toEqual([])
+    const { bundles, failure } = runScenario(plan, "one", 1, { bundles: true })
+    expect(failure).toBeUndefined()
+    expect(bundles).toHaveLength(BUNDLES_MAX)
+    expect(new Set(bundles.map(({ text }) => text)).size).toBe(BUNDLES_MAX)
+  })
+})
+
+describe("in development", () => {
+  test("a sound application passes, and a seed decides everything", () => {
+    const plan = short("forks", { height: 4 })
+    const [one, other] = [1, 2].map(() => runScenario(plan, "three", 5, { development: true }))
+    expect(one!.failure).toBeUndefined()
+    expect(one).toEqual(other)
+  })
+
+  test("INV-40 an application that does not agree with itself is stopped before its node votes", () => {
+    let runs = 0
+    const moody = straying(1, (board) => board.put(new Uint8Array(32).fill(7), new Uint8Array(24).fill(++runs)))
+    const { failure, bundles } = runWorld(moody, short("plain"), 1, { development: true, bundles: true })
+    expect(failure?.kind).toBe("ApplicationFault")
+    expect(bundles).toHaveLength(1)
+    expect(JSON.parse(bundles[0]!.text)).toMatchObject({
+      reason: "determinism",
+      executions: [{ of: "hook" }, { of: "guard" }, { of: "record" }],
+    })
   })
 })
 

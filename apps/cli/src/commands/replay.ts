@@ -9,6 +9,7 @@ import { resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import type { Block } from "@coppice/consensus"
 import { nodeHasher } from "@coppice/crypto/node"
+import { SCENARIO_APPLICATIONS } from "@coppice/simulate/scenarios"
 import { type Application, type Databases, DIVERGENCE_FILE_BYTES_MAX } from "@coppice/stateful"
 import { type Divergence, readDivergence, replayDivergence } from "@coppice/stateful/diagnosis"
 import { makeLedger } from "@coppice-apps/ledger"
@@ -56,12 +57,16 @@ const ledgerOf = Effect.fnUntraced(function* (chain: string, data: Option.Option
 })
 
 const choose = (
-  { application, chain }: Divergence,
+  { application, chain, members }: Divergence,
   module: Option.Option<string>,
   data: Option.Option<string>,
 ): Effect.Effect<AnyApplication, ReplayRefused | Effect.Error<ReturnType<typeof ledgerOf>>> => {
   if (Option.isSome(module)) return applicationOf(module.value)
+  const names = members.map(({ name }) => name).join()
+  const hasMembers = (databases: Databases): boolean => Object.keys(databases).join() === names
   if (application === "ledger") return ledgerOf(chain, data)
+  const own = SCENARIO_APPLICATIONS.find(({ name, databases }) => name === application && hasMembers(databases))
+  if (own !== undefined) return Effect.succeed(own as unknown as AnyApplication)
   const advice = "Give the module that exports it: --application MODULE."
   return new ReplayRefused({ reason: `this program does not have the application ${application}`, advice })
 }

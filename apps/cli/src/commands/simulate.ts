@@ -9,21 +9,21 @@ import {
   missedBy,
   type Plan,
   partWords,
-  regressionName,
-  regressionTest,
   runScenario,
   SCENARIOS,
   type ShrunkSeed,
   SIZES,
   type Size,
   shrinkSeed,
+  type WorldOptions,
   type WorldResult,
 } from "@coppice/simulate/scenarios"
-import { Clock, Console, Data, DateTime, Effect, FileSystem, Option, Path, Schema } from "effect"
+import { Clock, Console, Data, Effect, Option, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { SEEDS_MAX, SHOWN_SCHEDULE_MAX, SHRINK_RUNS_MAX } from "../limits.ts"
 import { untilStopped } from "../signals.ts"
 import { CRASH_SWEEP, CRASH_SWEEP_ABOUT, summary, sweepCrashes } from "../simulate/crash-sweep.ts"
+import { writeRegression } from "../simulate/regression-files.ts"
 
 /** Some seeds of a scenario failed, or it showed too little. */
 export class SimulationFailed extends Data.TaggedError("SimulationFailed")<{
@@ -48,7 +48,9 @@ const list = Effect.gen(function* () {
   for (const { name, about } of SCENARIOS) yield* Console.log(`  ${name.padEnd(20)}${about}`)
   yield* Console.log(`  ${CRASH_SWEEP.padEnd(20)}${CRASH_SWEEP_ABOUT}`)
   yield* Console.log(`  ${ALL.padEnd(20)}every one of them but the sweep`)
-  yield* Console.log("\nRun one with: npm run simulate -- --scenario NAME --seeds N [--from S] [--write DIR] [--json]")
+  yield* Console.log(
+    "\nRun one with: npm run simulate -- --scenario NAME --seeds N [--from S] [--write DIR] [--development] [--json]",
+  )
 })
 
 /** How a command was asked to run. */
@@ -57,9 +59,10 @@ interface Asked {
   readonly seeds: number
   readonly json: boolean
   readonly write: string | undefined
+  readonly development: boolean
 }
 
-const showFailure = (plan: Plan, size: Size, failed: WorldResult, shrunk: ShrunkSeed, say: typeof Console.log) =>
+const showFailure = (size: Size, failed: WorldResult, shrunk: ShrunkSeed, again: string, say: typeof Console.log) =>
   Effect.gen(function* () {
     const { parts, decisions } = shrunk.result
     yield* say(`seed ${failed.seed} over ${size} failed: ${failed.failure?.what}`)
@@ -70,24 +73,13 @@ const showFailure = (plan: Plan, size: Size, failed: WorldResult, shrunk: Shrunk
     for (const line of lastOf(parts.map(partWords))) yield* say(`    ${line}`)
     yield* say("  what consensus decided under it:")
     for (const line of lastOf(decisions)) yield* say(`    ${line}`)
-    yield* say(`  again: npm run simulate -- --scenario ${plan.name} --seeds 1 --from ${failed.seed}`)
+    yield* say(`  again: npm run simulate -- ${again}`)
   })
 
 const lastOf = (lines: ReadonlyArray<string>): ReadonlyArray<string> => {
   const hidden = lines.length - SHOWN_SCHEDULE_MAX
   return hidden <= 0 ? lines : [`(${hidden} before)`, ...lines.slice(hidden)]
 }
-
-/** Writes a failing seed as a test of its own, in the name of today. */
-const writeRegression = Effect.fnUntraced(function* (directory: string, plan: Plan, size: Size, result: WorldResult) {
-  const [files, path] = [yield* FileSystem.FileSystem, yield* Path.Path]
-  const date = DateTime.formatIsoDateUtc(yield* DateTime.now)
-  const regression = { plan, size, result, date }
-  yield* files.makeDirectory(directory, { recursive: true })
-  const file = path.join(directory, regressionName(regression))
-  yield* files.writeFileString(file, regressionTest(regression))
-  return file
-})
 
 /** A seed that failed, as a run reports it. */
 interface FailedSeed {
@@ -97,18 +89,24 @@ interface FailedSeed {
   readonly faults: ReadonlyArray<string>
 }
 
-const runSize = Effect.fnUntraced(function* (plan: Plan, size: Size, { from, seeds, json, write }: Asked) {
+const runSize = Effect.fnUntraced(function* (plan: Plan, size: Size, asked: Asked) {
+  const { from, seeds, json, write, development } = asked
   const say = json ? Console.error : Console.log
   const failed: Array<FailedSeed> = []
   const happenings: Array<Happenings> = []
   for (let seed = from; seed < from + seeds; seed++) {
-    const result = runScenario(plan, size, seed)
+    const runOnce = (options: WorldOptions) => runScenario(plan, size, seed, { ...options, development })
+    const result = runOnce({})
     if (result.happenings !== undefined) happenings.push(result.happenings)
     if (result.failure !== undefined) {
-      const shrunk = yield* shrinkSeed(result, (options) => runScenario(plan, size, seed, options), SHRINK_RUNS_MAX)
+      const shrunk = yield* shrinkSeed(result, runOnce, SHRINK_RUNS_MAX)
       failed.push({ seed, size, failure: result.failure.what, faults: shrunk.result.parts.map(partWords) })
-      yield* showFailure(plan, size, result, shrunk, say)
-      if (write !== undefined) yield* say(`  written: ${yield* writeRegression(write, plan, size, shrunk.result)}`)
+      const again = `--scenario ${plan.name} --seeds 1 --from ${seed}${development ? " --development" : ""}`
+      yield* showFailure(size, result, shrunk, again, say)
+      if (write !== undefined) {
+        const written = yield* writeRegression(write, { plan, size, result: shrunk.result, development })
+        for (const file of written) yield* say(`  written: ${file}`)
+      }
     }
     yield* Effect.sleep(0)
   }
@@ -174,15 +172,19 @@ export const simulate = Command.make(
       Flag.withDefault(1),
     ),
     write: Flag.String("write").pipe(
-      Flag.withDescription("Directory for tests that keep the seeds that fail"),
+      Flag.withDescription("Directory for tests that keep the seeds that fail, and their divergence bundles"),
       Flag.optional,
+    ),
+    development: Flag.Boolean("development").pipe(
+      Flag.withDescription("Nodes execute every block twice, in shuffled surroundings, and assert the order of calls"),
+      Flag.withDefault(false),
     ),
     json: Flag.Boolean("json").pipe(
       Flag.withDescription("One line of JSON at the end on standard output, progress on standard error"),
       Flag.withDefault(false),
     ),
   },
-  Effect.fnUntraced(function* ({ scenario, seeds, from, json, write }) {
+  Effect.fnUntraced(function* ({ scenario, seeds, from, json, write, development }) {
     const name = Option.getOrElse(scenario, () => "list")
     if (name === "list") return yield* list
     if (name === CRASH_SWEEP) {
@@ -201,6 +203,7 @@ export const simulate = Command.make(
       seeds: Option.getOrElse(seeds, () => SEEDS_DEFAULT),
       json,
       write: Option.getOrUndefined(write),
+      development,
     }
     yield* untilStopped(runAll(plans, name, asked))
   }),
