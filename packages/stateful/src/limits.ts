@@ -40,8 +40,12 @@ export const MEMPOOL_REJECTIONS_MAX = 3
 export const PENDING_ENTRIES_MAX = 1024
 /** Bytes of all un-flushed states of an executor, unless its owner says otherwise. */
 export const PENDING_BYTES_MAX = 256 * 1024 * 1024
-/** Proposals and verifications at work in an executor, unless its owner says otherwise. */
-export const REQUESTS_MAX = 256
+/** Verifications at work in an executor, unless its owner says otherwise. */
+export const VERIFICATIONS_MAX = 256
+/** Verifications that an executor, or a join, holds while nothing can be done for them, unless its owner says otherwise. */
+export const HELD_VERIFICATIONS_MAX = 1024
+/** Open proposals of an executor, unless its owner says otherwise: an engine asks for one at a time. */
+export const PROPOSALS_MAX = 16
 /** Blocks that one recovery holds while it walks back; a longer walk goes on in further windows of this length. */
 export const RECOVERY_BLOCKS_MAX = 256
 

@@ -369,6 +369,84 @@ describe("verifications", () => {
   })
 })
 
+describe("places", () => {
+  /** Siblings on genesis, as many as asked for. */
+  const siblings = (world: CoreWorld, count: number) =>
+    Array.from({ length: count }, (_, i) => world.grow(GENESIS, `s${i}`, 10 + i))
+
+  test("INV-42 verifications that abstain take every place, and no proposal waits for one", () => {
+    const { world, a } = forked({ limits: { verificationsMax: 2 } })
+    const [first, , third] = siblings(world, 3).map((block) => world.verify(block))
+    world.serve()
+    expect(world.core.requests.get(third!)?.wait).toEqual({ on: "place" })
+    const request = world.propose(GENESIS, 1)
+    world.serve()
+    world.finish(world.job("propose"), a)
+    expect(world.proposals.get(request)).toBe(a)
+    expect(world.core.requests.get(third!)?.wait).toEqual({ on: "place" })
+    world.leave(first!)
+    world.serve()
+    expect(world.runs("verify", third), "the place of one who left").toBe(true)
+  })
+
+  test("INV-42 a parked verification gives its place back; going on, it needs none", () => {
+    const { world, a, b, c } = forked({ limits: { verificationsMax: 1 } })
+    const parked = world.verify(c)
+    for (let i = 0; i < 2; i++) world.finish(world.job("pull"))
+    world.give(world.job("fetch", b), undefined)
+    expect(world.core.requests.get(parked)?.wait?.on).toBe("source")
+    const other = world.verify(a)
+    world.serve()
+    expect(world.runs("verify", other)).toBe(true)
+    world.finish(world.job("verify", other))
+    world.drain()
+    expect([world.verdicts.get(parked), world.verdicts.get(other)]).toEqual([true, true])
+    world.checkRest()
+  })
+
+  test("INV-42 a verification that waits for room holds no place: one that needs none is answered", () => {
+    const { world, a, a2, b } = forked({ limits: { verificationsMax: 1, pendingEntriesMax: 2 } })
+    verified(world, a)
+    verified(world, b)
+    const waiting = world.verify(world.grow(b, "d", 9))
+    world.serve()
+    expect(world.core.requests.get(waiting)?.wait).toEqual({ on: "room" })
+    const known = world.verify(b)
+    world.serve()
+    expect(world.verdicts.get(known)).toBe(true)
+    expect(world.verdicts.has(waiting)).toBe(false)
+    expect(a2.height).toBe(1)
+  })
+
+  test("places are given in order of arrival, one for each that is free", () => {
+    const { world } = forked({ limits: { verificationsMax: 2 } })
+    world.propose(GENESIS, 90)
+    const requests = siblings(world, 5).map((block) => world.verify(block))
+    world.serve()
+    const atWork = () => requests.map((request) => world.runs("verify", request))
+    expect(atWork()).toEqual([true, true, false, false, false])
+    world.finish(world.job("verify", requests[1]))
+    world.serve()
+    expect(atWork()).toEqual([true, false, true, false, false])
+    world.drain()
+    expect(requests.map((request) => world.verdicts.get(request))).toEqual(requests.map(() => true))
+  })
+
+  test("INV-14 above the limit of held ones a verification is dropped, never false; above its own a proposal is declined", () => {
+    const { world } = forked({ limits: { verificationsMax: 1, heldVerificationsMax: 2, proposalsMax: 1 } })
+    const requests = siblings(world, 4).map((block) => world.verify(block))
+    expect(world.dropped).toEqual([requests[3]])
+    expect(world.core.requests.size).toBe(3)
+    const open = world.propose(GENESIS, 50)
+    const declined = world.propose(GENESIS, 51)
+    expect([world.proposals.has(open), world.proposals.has(declined)]).toEqual([false, true])
+    expect(world.proposals.get(declined)).toBeUndefined()
+    world.leave(requests[3]!)
+    world.drain()
+    expect(requests.map((request) => world.verdicts.get(request))).toEqual([true, true, true, undefined])
+  })
+})
+
 describe("recovery", () => {
   test("INV-34 missing ancestors are fetched once each and replayed oldest first, each cached before the next", () => {
     const world = new CoreWorld()

@@ -46,6 +46,7 @@ interface Seen {
   evicted: number
   late: number
   waited: number
+  queued: number
   forgot: number
 }
 
@@ -54,6 +55,7 @@ class Run {
   readonly world: CoreWorld
   late = 0
   waited = 0
+  queued = 0
   /** Some runs finalize nothing until their end, so that the budget fills. */
   readonly finalizes: boolean
   #view = 1
@@ -64,13 +66,18 @@ class Run {
   constructor(choices: ReadonlyArray<number>, options: WorldOptions) {
     this.#choices = choices[Symbol.iterator]()
     const pendingEntriesMax = 1 + ((this.#next() ?? 0) % 8)
-    this.world = new CoreWorld({ limits: { pendingEntriesMax }, pendingAcksMax: ACKS, schedule: SCHEDULE, ...options })
+    const verificationsMax = 1 + ((this.#next() ?? 0) % 8)
+    const limits = { pendingEntriesMax, verificationsMax }
+    this.world = new CoreWorld({ limits, pendingAcksMax: ACKS, schedule: SCHEDULE, ...options })
     this.finalizes = (this.#next() ?? 0) % 4 > 0
     while (this.world.stopped === undefined) {
       const kind = this.#next()
       if (kind === undefined) break
       this.#event(kind)
-      if ([...this.world.core.requests.values()].some(({ wait }) => wait?.on === "room")) this.waited++
+      for (const { wait } of this.world.core.requests.values()) {
+        if (wait?.on === "room") this.waited++
+        if (wait?.on === "place") this.queued++
+      }
     }
   }
 
@@ -151,7 +158,7 @@ class Run {
 }
 
 const run = (choices: ReadonlyArray<number>, options: WorldOptions = {}): Seen => {
-  const { world, late, waited } = new Run(choices, options)
+  const { world, late, waited, queued } = new Run(choices, options)
   if (world.stopped !== undefined)
     throw new Violation(`stopped with ${world.stopped.error?._tag}: ${world.stopped.error}`)
   world.drain()
@@ -164,6 +171,7 @@ const run = (choices: ReadonlyArray<number>, options: WorldOptions = {}): Seen =
     evicted: world.core.evicted,
     late,
     waited,
+    queued,
     forgot: world.prunes.length,
   }
 }
@@ -175,7 +183,17 @@ const choices = fc.array(fc.nat({ max: 65_535 }), { minLength: 100, maxLength: 1
 
 describe("every order of events", () => {
   test("keeps INV-1 to INV-6, INV-8, INV-9, INV-13 to INV-16, INV-36, INV-37 and INV-42, and nothing is left over", () => {
-    const total: Seen = { verdicts: 0, refused: 0, pruned: 0, replayed: 0, evicted: 0, late: 0, waited: 0, forgot: 0 }
+    const total: Seen = {
+      verdicts: 0,
+      refused: 0,
+      pruned: 0,
+      replayed: 0,
+      evicted: 0,
+      late: 0,
+      waited: 0,
+      queued: 0,
+      forgot: 0,
+    }
     fc.assert(
       fc.property(choices, (list) => {
         const seen = run(list)

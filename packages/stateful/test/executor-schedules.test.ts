@@ -63,7 +63,7 @@ const network = (seed: number) =>
     const make = Executor.make({
       set,
       source: chain,
-      limits: { pendingEntriesMax: 6, requestsMax: 8 },
+      limits: { pendingEntriesMax: 6, verificationsMax: 8 },
       pruning: { interval: 1 },
       application: toyApplication({
         verify: (_context, ancestry, batches, tools) =>

@@ -9,9 +9,11 @@ import { Location } from "@coppice/merkle"
 import { StaleBatch } from "@coppice/qmdb"
 import { StorageDead } from "@coppice/storage"
 import { it } from "@effect/vitest"
-import { Deferred, Effect, Fiber } from "effect"
+import { Deferred, Effect, Fiber, Metric } from "effect"
+import { TestClock } from "effect/testing"
 import { describe, expect } from "vitest"
-import type { FatalError } from "../src/index.ts"
+import { executorMetrics } from "../src/executor/metrics.ts"
+import { type FatalError, VERIFICATIONS_MAX } from "../src/index.ts"
 import { ModelSet } from "./support/model-set.ts"
 import { never, path, quiet, started, stoppedBy } from "./support/running-executor.ts"
 import { execute, recordingAck, TOY_GENESIS, type ToyBlock, ToyChain } from "./support/toy-chain.ts"
@@ -231,10 +233,25 @@ describe("answers", () => {
       }),
   )
 
-  it.effect("callers above the limit wait for a place and are answered then", () =>
+  it.effect("INV-42 as many verifications as may be abstain; a proposal is answered at once all the same", () =>
     Effect.gen(function* () {
+      const { chain, verify, propose, status, end } = yield* started({ hooks: { verify: never } })
+      for (let view = 1; view <= VERIFICATIONS_MAX + 1; view++) {
+        yield* Effect.forkChild(verify(chain.grow(TOY_GENESIS, view)))
+      }
+      yield* quiet
+      expect(yield* status).toMatchObject({ requests: VERIFICATIONS_MAX + 1, queued: 1 })
+      expect((yield* propose(TOY_GENESIS, 1000))?.height).toBe(1)
+      yield* end
+    }),
+  )
+
+  it.effect("callers above the limit wait for a place, in a gauge, and are answered then; their wait counts", () =>
+    Effect.gen(function* () {
+      const value = (metric: { readonly id: string }) =>
+        Effect.map(Metric.snapshot, (all) => all.find(({ id }) => id === metric.id)?.state)
       const { chain, verify, end } = yield* started({
-        limits: { requestsMax: 1 },
+        limits: { verificationsMax: 1 },
         hooks: {
           verify: (context, ancestry, batches, tools) =>
             context.round.view === 1
@@ -247,10 +264,34 @@ describe("answers", () => {
       const second = yield* Effect.forkChild(verify(chain.grow(TOY_GENESIS, 2)))
       yield* quiet
       expect(second.pollUnsafe()).toBeUndefined()
+      expect(yield* value(executorMetrics.queuedVerifications)).toMatchObject({ value: 1 })
+      yield* TestClock.adjust("3 seconds")
       yield* Fiber.interrupt(first)
       expect(yield* Fiber.join(second)).toBe(true)
+      expect(yield* value(executorMetrics.queuedVerifications)).toMatchObject({ value: 0 })
+      expect(yield* value(executorMetrics.verifyDuration), "from the request").toMatchObject({ count: 1, sum: 3 })
       yield* end
-    }),
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
+  )
+
+  it.effect("INV-14 a verification above the limit of held ones is never answered, and hears of the end", () =>
+    Effect.gen(function* () {
+      const { chain, verify, end } = yield* started({
+        limits: { verificationsMax: 1, heldVerificationsMax: 1 },
+        hooks: { verify: never },
+      })
+      const asked = yield* Effect.forEach([1, 2, 3], (view) => Effect.forkChild(verify(chain.grow(TOY_GENESIS, view))))
+      yield* quiet
+      const dropped = (yield* Metric.snapshot).find(({ id }) => id === executorMetrics.droppedVerifications.id)
+      expect(dropped?.state).toMatchObject({ count: 1 })
+      yield* Fiber.interrupt(asked[0]!)
+      yield* quiet
+      expect(asked[2]!.pollUnsafe()).toBeUndefined()
+      yield* end
+      yield* quiet
+      const [reason] = (yield* Effect.flip(Effect.sandbox(Fiber.join(asked[2]!)))).reasons
+      expect(reason).toMatchObject({ _tag: "Fail", error: { _tag: "ExecutorStopped" } })
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
   )
 })
 

@@ -107,6 +107,20 @@ describe("schedule", () => {
     ])
   })
 
+  test("§10.7 §14.2 what becomes due in the handover of a synced set is held until its plan is complete, then goes once", () => {
+    const world = new CoreWorld({ ...scheduled(2, 1, 0, 0), covered: true })
+    grown(world, 8)
+    expect(world.prunes).toEqual([])
+    world.complete()
+    world.drain()
+    expect(world.prunes).toEqual([{ set: 6, marshal: 6 }])
+    grown(world, 1)
+    expect(world.prunes.at(-1)).toEqual({ set: 7, marshal: 7 })
+    const idle = new CoreWorld({ ...scheduled(2, 1, 0, 0), covered: true })
+    idle.complete()
+    expect(idle.prunes, "nothing was due").toEqual([])
+  })
+
   test("F30 after a shutdown nothing is pruned; a prune that fails is fatal", () => {
     const world = new CoreWorld(scheduled(1, 1, 0, 0))
     grown(world, 3)

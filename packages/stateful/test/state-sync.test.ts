@@ -93,6 +93,27 @@ describe("while syncing", () => {
     }),
   )
 
+  it.effect("INV-14 more held verifications than may be are never answered: no verdict, and the end reaches them", () =>
+    Effect.gen(function* () {
+      const node = yield* started({ limits: { heldVerificationsMax: 2 } })
+      const held = yield* Effect.forEach([1, 2, 3], (i) => verify(node, node.chain.finalizeTo(FLOOR + i)))
+      yield* quiet
+      expect((yield* node.status).held).toBe(2)
+      yield* Fiber.interrupt(held[0]!)
+      const late = yield* verify(node, node.chain.finalizeTo(FLOOR + 4))
+      node.converge(FLOOR)
+      yield* quiet
+      expect(held.slice(1).map(valueOf)).toEqual([true, undefined])
+      expect(valueOf(late), "a place was free again").toBe(true)
+      yield* node.end
+      yield* quiet
+      expect(stoppedBy(held[2]!), "a clean shutdown has no cause").toBeUndefined()
+      expect(held[2]!.pollUnsafe()).toBeDefined()
+      const dropped = (yield* Metric.snapshot).find(({ id }) => id === executorMetrics.droppedVerifications.id)
+      expect(dropped?.state).toMatchObject({ count: 1 })
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
+  )
+
   it.effect("F53 more blocks than the window are fatal; acks are cancelled, who waits hears why", () =>
     Effect.gen(function* () {
       const node = yield* started()
@@ -338,6 +359,34 @@ describe("handover", () => {
       yield* Deferred.succeed(gate, undefined)
       yield* quiet
       expect(node.acks()).toEqual([0, 1, 2, 3].map((i) => FLOOR + i))
+      yield* node.end
+    }),
+  )
+
+  it.effect("§10.7 step 5, §14.2: a prune that becomes due in the handover runs after the plan is complete", () =>
+    Effect.gen(function* () {
+      const log: string[] = []
+      const disk = new Disk()
+      const hooks = { finalized: ({ height }: ToyBlock) => Effect.sync(() => void log.push(`hook ${height}`)) }
+      const prune = (height: number) => Effect.sync(() => void log.push(`marshal to ${height}`))
+      const node = yield* started({
+        chain: floored(8),
+        disk,
+        hooks,
+        pruning: { interval: 1, marshal: { blocks: 12, prune } },
+      })
+      yield* node.deliver(FLOOR, FLOOR + 3)
+      const set = node.converge(FLOOR)
+      set.rewindHeights = 10
+      const noted = Effect.map(recordOn(disk), ({ tag }) => void log.push(`pruned while ${tag}`))
+      set.pruneGate = Effect.orDie(noted)
+      yield* quiet
+      expect(log).toEqual([
+        ...[0, 1, 2, 3].map((i) => `hook ${FLOOR + i}`),
+        "pruned while complete",
+        `marshal to ${FLOOR + 3 - 11}`,
+      ])
+      expect(set.prunes).toEqual([FLOOR + 3 - 9])
       yield* node.end
     }),
   )

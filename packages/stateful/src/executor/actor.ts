@@ -8,15 +8,23 @@
  * Terms: a *turn* takes one event from the mailbox, steps the core and carries out its actions in their order. A *job* is
  * work outside the turn; its result comes back as an event, and the core may refuse it.
  *
- * Invariant: only turns touch the core and the set's tip, and a turn is synchronous. So a request that waits, for ever if
- * need be, delays no finalization and no other request (INV-42). The mailbox is bounded by what it can hold: at most
- * `requestsMax` requests, each with one job, and the ack window of finalized blocks.
+ * Invariant: only turns touch the core and the set's tip, and a turn is synchronous. So nothing that waits, for ever if
+ * need be, delays a finalization, a proposal or an ack; and a request that is held, parked or without a place, delays no other
+ * (INV-42). Verifications whose hook runs do: at most `verificationsMax` are at work, and one that abstains is one of them
+ * until its caller leaves. A mailbox holds what has come since the last turn: per caller a request and its leave, per job a
+ * result, and the ack window of finalized blocks.
  */
 import { type Block, type BlockSource, type ExecutorPort, type ExecutorStopped, Height } from "@coppice/consensus"
-import { Clock, Context, Deferred, Effect, Metric, Queue, Random, type Scope, Semaphore, Tracer } from "effect"
+import { Clock, Context, Deferred, Effect, Metric, Queue, Random, type Scope, Tracer } from "effect"
 import type { Application } from "../application.ts"
 import type { DatabaseSet, Databases, SealedSet } from "../database-set.ts"
-import { PENDING_BYTES_MAX, PENDING_ENTRIES_MAX, REQUESTS_MAX } from "../limits.ts"
+import {
+  HELD_VERIFICATIONS_MAX,
+  PENDING_BYTES_MAX,
+  PENDING_ENTRIES_MAX,
+  PROPOSALS_MAX,
+  VERIFICATIONS_MAX,
+} from "../limits.ts"
 import type { CoreFigures } from "./core.ts"
 import { type FatalError, FlushFailed } from "./errors.ts"
 import { executorMetrics } from "./metrics.ts"
@@ -30,8 +38,15 @@ export interface ExecutorLimits {
   readonly pendingEntriesMax: number
   /** Bytes of all un-flushed states, pending and applied. Exceeded at most by the results of jobs already running. */
   readonly pendingBytesMax: number
-  /** Proposals and verifications at work; further callers wait. */
-  readonly requestsMax: number
+  /** Verifications at work; further ones wait for a place. Exceeded at most by parked ones that go on. */
+  readonly verificationsMax: number
+  /**
+   * Verifications held beside those: parked, or waiting for a place, for room, or for databases. Further ones are never
+   * answered, and fail at the end of the executor; their callers decide how long to wait.
+   */
+  readonly heldVerificationsMax: number
+  /** Open proposals; further ones are declined at once. */
+  readonly proposalsMax: number
 }
 
 /** Parts of an executor. */
@@ -44,8 +59,8 @@ export interface ExecutorOptions<B extends Block, M extends Databases> {
   /** Without it nothing is ever forgotten. Nobody else may prune what it prunes. */
   readonly pruning?: Pruning
   /**
-   * The set came from state sync in this process: no hook of an earlier lifetime was missed, and blocks below its anchor
-   * are delivered for their hook and ack although no row vouches for them.
+   * The set came from state sync in this process: no hook of an earlier lifetime was missed, blocks below its anchor
+   * are delivered for their hook and ack although no row vouches for them, and nothing is pruned before `complete`.
    */
   readonly covered?: boolean
 }
@@ -76,6 +91,8 @@ export interface Executor<B extends Block, M extends Databases> {
   readonly status: Effect.Effect<ExecutorStatus>
   /** Waits for the end: fails with the fatal error, succeeds after a clean shutdown. */
   readonly stopped: Effect.Effect<void, FatalError>
+  /** Tells it that the plan of a `covered` set is complete: nothing is pruned before. */
+  readonly complete: Effect.Effect<void>
   readonly set: DatabaseSet<M>
   /** The set, for whoever reads or serves it while the executor lives. Nobody but the executor prunes it. */
   readonly databases: Effect.Effect<DatabaseSet<M>, ExecutorStopped>
@@ -85,7 +102,9 @@ const limitsOf = (given: Partial<ExecutorLimits> = {}): ExecutorLimits => {
   const limits = {
     pendingEntriesMax: PENDING_ENTRIES_MAX,
     pendingBytesMax: PENDING_BYTES_MAX,
-    requestsMax: REQUESTS_MAX,
+    verificationsMax: VERIFICATIONS_MAX,
+    heldVerificationsMax: HELD_VERIFICATIONS_MAX,
+    proposalsMax: PROPOSALS_MAX,
     ...given,
   }
   for (const [name, value] of Object.entries(limits)) {
@@ -164,7 +183,6 @@ const make = <B extends Block, M extends Databases>(
         clock: yield* Clock.Clock,
         context: Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>()),
         mailbox: yield* Queue.unbounded<Event<B, SealedSet<M>>>(),
-        room: yield* Semaphore.make(limits.requestsMax),
         ended,
       },
     )
@@ -182,6 +200,7 @@ const make = <B extends Block, M extends Databases>(
       },
       status: Effect.sync(() => shell.status),
       stopped: Deferred.await(ended),
+      complete: Effect.sync(() => shell.complete()),
       set: options.set,
       databases: Effect.suspend(() => (shell.end === undefined ? Effect.succeed(options.set) : Effect.fail(shell.end))),
     }

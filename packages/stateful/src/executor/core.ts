@@ -16,12 +16,12 @@ import { bytesHeld } from "./budget.ts"
 import { ApplicationFault, FinalizedBlockRejected, FinalizedCommitmentMismatch } from "./errors.ts"
 import { deliver, proceed, settleFinalizedHook, settleFlush } from "./finalization.ts"
 import type { Action, Event, JobId, Outcome, State } from "./protocol.ts"
-import { settlePrune } from "./pruning.ts"
+import { allowPrunes, settlePrune } from "./pruning.ts"
 import { admit, startFlight } from "./replay.ts"
 import { leave, openRequest, refuse, resume, settleRequest, wake } from "./requests.ts"
 import { type Core, closeState, type Flight, stop } from "./state.ts"
 
-export { type Core, type CoreOptions, createCore, type PendingLimits } from "./state.ts"
+export { type Core, type CoreLimits, type CoreOptions, createCore } from "./state.ts"
 
 /** Takes one event and returns what is to be done about it, in order. Throws only on a violated invariant. */
 export const step = <B extends Block, S extends State>(
@@ -53,6 +53,8 @@ const react = <B extends Block, S extends State>(core: Core<B, S>, event: Event<
       return settle(core, event.job, event.outcome)
     case "finalized":
       return deliver(core, event)
+    case "complete":
+      return allowPrunes(core)
     case "fault":
       return stop(core, event.error)
     case "shutdown":
@@ -137,6 +139,8 @@ export interface CoreFigures {
   readonly parked: number
   /** Requests that wait for room in the pending budget. */
   readonly waiting: number
+  /** Verifications that wait for a place among those at work. */
+  readonly queued: number
   /** Finalized blocks delivered and not acknowledged. */
   readonly unacked: number
   /** Pending blocks dropped because another branch was finalized. */
@@ -145,15 +149,19 @@ export interface CoreFigures {
   readonly replayed: number
   /** Pending blocks dropped to keep the budget. */
   readonly evicted: number
+  /** Verifications that are never answered, since as many as may be were held. */
+  readonly dropped: number
 }
 
 /** Figures of a core, as of now. Cost: one pass over the requests. */
 export const figuresOf = <B extends Block, S extends State>(core: Core<B, S>): CoreFigures => {
   let parked = 0
   let waiting = 0
+  let queued = 0
   for (const { wait } of core.requests.values()) {
     if (wait?.on === "source") parked++
     if (wait?.on === "room") waiting++
+    if (wait?.on === "place") queued++
   }
   return {
     tip: core.tip.anchor,
@@ -164,9 +172,11 @@ export const figuresOf = <B extends Block, S extends State>(core: Core<B, S>): C
     requests: core.requests.size,
     parked,
     waiting,
+    queued,
     unacked: core.finalizing.length + core.unacked.length,
     forksPruned: core.forksPruned,
     replayed: core.replayed,
     evicted: core.evicted,
+    dropped: core.dropped,
   }
 }

@@ -25,9 +25,10 @@ export const executorMetrics = {
   pruneHeight: gauge("prune_height", "Oldest height whose state the newest prune kept"),
   pendingBlocks: gauge("pending_blocks", "Speculative blocks whose state is held"),
   pendingBytes: gauge("pending_bytes", "Bytes of all un-flushed states, pending and applied"),
-  openRequests: gauge("open_requests", "Proposals and verifications at work"),
+  openRequests: gauge("open_requests", "Proposals and verifications that are not answered yet"),
   parkedRequests: gauge("parked_requests", "Requests whose data source has ended and whose caller still waits"),
   waitingRequests: gauge("waiting_requests", "Requests that wait for room in the pending budget"),
+  queuedVerifications: gauge("queued_verifications", "Verifications that wait for a place among those at work"),
   unackedFinalized: gauge("unacked_finalized_blocks", "Finalized blocks delivered and not yet acknowledged"),
   syncDone: gauge("sync_done", "Whether the databases are complete (1) or state sync still brings them (0)"),
   heldVerifications: gauge("held_verifications", "Verifications that wait for state sync to end"),
@@ -35,6 +36,7 @@ export const executorMetrics = {
   prunedForks: counter("pruned_forks", "Pending blocks dropped because another branch was finalized"),
   replayedBlocks: counter("replayed_blocks", "Blocks executed again, for recovery or finalization"),
   evictedBlocks: counter("evicted_blocks", "Pending blocks dropped to keep the budget"),
+  droppedVerifications: counter("dropped_verifications", "Verifications never answered, since too many were held"),
   flushes: counter("flushes", "Durable writes of applied state"),
   proposeDuration: seconds("propose_duration", "From the request to the proposed block"),
   verifyDuration: seconds("verify_duration", "From the request to the verdict true"),
@@ -52,7 +54,7 @@ export const recordFigures = (
   context: Context.Context<never>,
 ): void => {
   const set = (metric: Metric.Gauge<number>, value: number) => metric.updateUnsafe(value, context)
-  const add = (metric: Metric.Counter<number>, count: "forksPruned" | "replayed" | "evicted") => {
+  const add = (metric: Metric.Counter<number>, count: "forksPruned" | "replayed" | "evicted" | "dropped") => {
     const delta = figures[count] - (before?.[count] ?? 0)
     if (delta > 0) metric.updateUnsafe(delta, context)
   }
@@ -64,8 +66,10 @@ export const recordFigures = (
   set(executorMetrics.openRequests, figures.requests)
   set(executorMetrics.parkedRequests, figures.parked)
   set(executorMetrics.waitingRequests, figures.waiting)
+  set(executorMetrics.queuedVerifications, figures.queued)
   set(executorMetrics.unackedFinalized, figures.unacked)
   add(executorMetrics.prunedForks, "forksPruned")
   add(executorMetrics.replayedBlocks, "replayed")
   add(executorMetrics.evictedBlocks, "evicted")
+  add(executorMetrics.droppedVerifications, "dropped")
 }

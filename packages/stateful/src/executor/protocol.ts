@@ -95,6 +95,8 @@ export type Event<B extends Block, S extends State> =
   | { readonly type: "settled"; readonly job: JobId; readonly outcome: Outcome<B, S> }
   /** Consensus delivered a finalized block. `row`: the digest the set keeps for that height, if any. */
   | { readonly type: "finalized"; readonly block: B; readonly ack: AckId; readonly row: Digest | undefined }
+  /** The plan of a synced set is complete: from now on the set may be pruned. */
+  | { readonly type: "complete" }
   /** An action could not be carried out. */
   | { readonly type: "fault"; readonly error: FatalError }
   | { readonly type: "shutdown" }
@@ -115,6 +117,8 @@ export type Action<B extends Block, S extends State> =
   | { readonly type: "proposal"; readonly request: RequestId; readonly block: B | undefined }
   /** Answer a verification. */
   | { readonly type: "verdict"; readonly request: RequestId; readonly valid: boolean }
+  /** Never answer a verification: as many as may be are held. It is forgotten; its caller hears of the end alone. */
+  | { readonly type: "drop"; readonly request: RequestId }
   | { readonly type: "acknowledge"; readonly ack: AckId }
   /** A request has the state of its parent back, after waiting for the replay of so many blocks. */
   | { readonly type: "recovered"; readonly request: RequestId; readonly blocks: number }

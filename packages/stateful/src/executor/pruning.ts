@@ -9,7 +9,8 @@
  *
  * Invariant: never past durable, never into the rewind window (INV-12); marshal keeps at least what the set keeps (INV-31);
  * the set goes first, since a marshal that keeps too much is harmless. One prune at a time; a later one replaces one that
- * waits. A failure is fatal: the set is dead then.
+ * waits. While a synced set is handed over none starts: what becomes due waits for the plan to be complete. A failure is
+ * fatal: the set is dead then.
  */
 import { type Block, Height } from "@coppice/consensus"
 import { PruneFailed } from "./errors.ts"
@@ -61,13 +62,19 @@ export const schedulePrune = <B extends Block, S extends State>(core: Core<B, S>
 }
 
 const startPrune = <B extends Block, S extends State>(core: Core<B, S>) => {
-  if (!core.pruneDue || core.pruning !== undefined) return
+  if (!core.pruneDue || core.pruning !== undefined || !core.complete) return
   const { marshalWindow, setWindow } = core.options.schedule!
   const { height } = core.durable
   core.pruneDue = false
   core.pruning = Height(height - setWindow + 1)
   const marshal = Height(height - marshalWindow + 1)
   startJob(core, { of: "prune" }, { kind: "prune", set: core.pruning, marshal })
+}
+
+/** The databases are complete: starts the prune that became due before. */
+export const allowPrunes = <B extends Block, S extends State>(core: Core<B, S>) => {
+  core.complete = true
+  startPrune(core)
 }
 
 /** The prune has settled: starts the one that became due meanwhile. */

@@ -8,7 +8,7 @@
  * Invariant: every caller is answered or fails with `ExecutorStopped`, every ack is released or cancelled, exactly once.
  */
 import { type Ack, type Ancestry, type Block, type ConsensusContext, ExecutorStopped } from "@coppice/consensus"
-import { Cause, type Clock, Context, Deferred, Effect, type Exit, Fiber, Queue, Semaphore, Tracer } from "effect"
+import { Cause, type Clock, Context, Deferred, Effect, type Exit, Fiber, Queue, Tracer } from "effect"
 import type { Databases, SealedSet } from "../database-set.ts"
 import { targetsEqual } from "../targets.ts"
 import type { ExecutorLimits, ExecutorOptions } from "./actor.ts"
@@ -28,6 +28,8 @@ interface Caller<B extends Block> {
   readonly since: bigint
   readonly answer: (value: B | boolean | undefined) => void
   readonly fail: (stopped: ExecutorStopped) => void
+  /** Leaves it waiting for the end alone. */
+  readonly drop: () => void
 }
 
 interface RunningJob<M extends Databases> {
@@ -52,7 +54,7 @@ const mismatchOf = <B extends Block, M extends Databases>(
   return undefined
 }
 
-const HEARD: ReadonlySet<string> = new Set(["proposal", "verdict", "acknowledge", "stop"])
+const HEARD: ReadonlySet<string> = new Set(["proposal", "verdict", "drop", "acknowledge", "stop"])
 
 /** Whether an action reaches somebody outside the executor. */
 const isHeard = ({ type }: { readonly type: string }): boolean => HEARD.has(type)
@@ -63,7 +65,6 @@ export interface ShellServices<B extends Block, M extends Databases> {
   readonly context: Context.Context<never>
   readonly mailbox: Queue.Queue<Event<B, SealedSet<M>>>
   readonly ended: Deferred.Deferred<void, FatalError>
-  readonly room: Semaphore.Semaphore
 }
 
 /** See the head of this file. */
@@ -108,7 +109,7 @@ export class Shell<B extends Block, M extends Databases> {
     context: ConsensusContext,
     ancestry: Ancestry<B>,
   ): Effect.Effect<B | boolean | undefined, ExecutorStopped> {
-    const request = Effect.flatMap(Effect.context<never>(), (services) =>
+    return Effect.flatMap(Effect.context<never>(), (services) =>
       Effect.callback<B | boolean | undefined, ExecutorStopped>((resume) => {
         if (this.#stopped !== undefined) return resume(Effect.fail(this.#stopped))
         const id = this.#nextId++
@@ -119,6 +120,7 @@ export class Shell<B extends Block, M extends Databases> {
           since: this.#now(),
           answer: (value) => resume(Effect.succeed(value)),
           fail: (stopped) => resume(Effect.fail(stopped)),
+          drop: () => resume(this.#failAtEnd),
         })
         this.#post({ type: "request", request: id, kind, context })
         return Effect.sync(() => {
@@ -126,8 +128,11 @@ export class Shell<B extends Block, M extends Databases> {
         })
       }),
     )
-    return Semaphore.withPermit(this.#services.room, request)
   }
+
+  readonly #failAtEnd: Effect.Effect<never, ExecutorStopped> = Effect.suspend(() =>
+    Effect.flatMap(Effect.exit(Deferred.await(this.#services.ended)), () => Effect.fail(this.#stopped!)),
+  )
 
   /** Takes a finalized block in. */
   finalized(block: B, ack: Ack): Effect.Effect<void, ExecutorStopped> {
@@ -146,6 +151,11 @@ export class Shell<B extends Block, M extends Databases> {
     return Effect.callback<void>((resume) => {
       this.#deliver(block, { acknowledge: () => resume(Effect.void), cancel: () => {} })
     })
+  }
+
+  /** A synced set's plan is complete: what became due to be pruned may go. */
+  complete(): void {
+    this.#post({ type: "complete" })
   }
 
   #deliver(block: B, ack: Ack) {
@@ -241,6 +251,11 @@ export class Shell<B extends Block, M extends Databases> {
         return this.#answer(action.request, action.block)
       case "verdict":
         return this.#answer(action.request, action.valid)
+      case "drop": {
+        const caller = this.#callers.get(action.request)
+        this.#callers.delete(action.request)
+        return caller?.drop()
+      }
       case "acknowledge": {
         const { ack } = this.#acks.get(action.ack)!
         this.#acks.delete(action.ack)

@@ -15,10 +15,13 @@ import { type Key, PendingTips } from "./pending-tips.ts"
 import type { AckId, Action, JobId, RequestId, RequestKind, State, Work } from "./protocol.ts"
 import type { PruneSchedule } from "./pruning.ts"
 
-/** What the pending states may take; see `ExecutorLimits`. */
-export interface PendingLimits {
+/** What pending states and requests may take; see `ExecutorLimits`. */
+export interface CoreLimits {
   readonly pendingEntriesMax: number
   readonly pendingBytesMax: number
+  readonly verificationsMax: number
+  readonly heldVerificationsMax: number
+  readonly proposalsMax: number
 }
 
 /** What a core is made of. */
@@ -26,12 +29,15 @@ export interface CoreOptions<B extends Block, S extends State> {
   /** The block whose state is durable, and that state. */
   readonly anchor: Anchor
   readonly state: S
-  readonly limits: PendingLimits
+  readonly limits: CoreLimits
   /** Finalized blocks that may be delivered and not acknowledged. */
   readonly pendingAcksMax: number
   /** When to prune; undefined: never. */
   readonly schedule?: PruneSchedule | undefined
-  /** Blocks below the anchor are part of a synced state: no row vouches for them, and they are delivered for their ack alone. */
+  /**
+   * Blocks below the anchor are part of a synced state: no row vouches for them, and they are delivered for their hook and
+   * ack alone. Nothing is pruned before `complete`.
+   */
   readonly covered?: boolean
   /** How a state differs from what a block commits to; undefined when it does not. Pure. */
   readonly mismatch: (state: S, block: B) => TargetMismatch | undefined
@@ -53,6 +59,8 @@ export type Wait =
   | { readonly on: "fetch"; readonly job: JobId; readonly key: Key }
   /** The replay of `key`. */
   | { readonly on: "flight"; readonly key: Key }
+  /** A place among the verifications at work. */
+  | { readonly on: "place" }
   /** Room in the pending budget. */
   | { readonly on: "room" }
   /** A data source that has ended, at the missing block `key` if it got that far: its caller decides how long. */
@@ -129,7 +137,9 @@ export interface Core<B extends Block, S extends State> {
   /** Highest height delivered in this lifetime. */
   delivered: Height | undefined
   flushing: boolean
-  /** A prune is to start as soon as none runs. */
+  /** The plan says that the databases are complete: before that they are not pruned. */
+  complete: boolean
+  /** A prune is to start as soon as none runs and the databases are complete. */
   pruneDue: boolean
   /** Oldest height that stays in the set after the running prune. */
   pruning: Height | undefined
@@ -141,6 +151,7 @@ export interface Core<B extends Block, S extends State> {
   forksPruned: number
   replayed: number
   evicted: number
+  dropped: number
   actions: Array<Action<B, S>>
 }
 
@@ -160,6 +171,7 @@ export const createCore = <B extends Block, S extends State>(options: CoreOption
   unacked: [],
   delivered: undefined,
   flushing: false,
+  complete: options.covered !== true,
   pruneDue: false,
   pruning: undefined,
   pruned: undefined,
@@ -168,6 +180,7 @@ export const createCore = <B extends Block, S extends State>(options: CoreOption
   forksPruned: 0,
   replayed: 0,
   evicted: 0,
+  dropped: 0,
   actions: [],
 })
 

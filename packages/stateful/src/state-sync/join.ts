@@ -8,8 +8,9 @@
  * when others may be served from it.
  *
  * Invariant: nothing is synced before the plan says so (INV-18), from the very floor that marshal starts from (INV-21). The
- * plan is complete only after all that the sync left over is durable and acknowledged; attached comes after that, and before
- * any held call goes on (INV-22). Every ack is released, passed on or cancelled, exactly once.
+ * plan is complete only after all that the sync left over is durable and acknowledged; what became due to be pruned goes
+ * after that, and attached comes before any held call goes on (INV-22). At most `heldVerificationsMax` verifications are
+ * held; further ones are never answered, and hear of the end alone. Every ack is released, passed on or cancelled, exactly once.
  */
 import {
   type Ack,
@@ -29,6 +30,7 @@ import { ExecutorDefect, type FatalError } from "../executor/errors.ts"
 import { executorMetrics } from "../executor/metrics.ts"
 import type { AckId } from "../executor/protocol.ts"
 import { runAll } from "../executor/run-all.ts"
+import { HELD_VERIFICATIONS_MAX } from "../limits.ts"
 import type { SyncPlan } from "../sync-plan.ts"
 import { AskedTips } from "./asked-tips.ts"
 import { createJoin, type JoinAction, type JoinCore, type JoinEvent, stepJoin } from "./core.ts"
@@ -88,6 +90,7 @@ class JoinShell<B extends Block, M extends Databases> {
   readonly #scope: Scope.Closeable
   readonly #context: Context.Context<never>
   readonly #core: JoinCore<B>
+  readonly #heldMax: number
   readonly #acks = new Map<AckId, Ack>()
   readonly #updates = new UpdateRing<M>()
   readonly #ready = Deferred.makeUnsafe<Executor<B, M>, ExecutorStopped>()
@@ -109,6 +112,7 @@ class JoinShell<B extends Block, M extends Databases> {
     this.#scope = scope
     this.#context = context
     this.#core = createJoin(options.source.pendingAcksMax)
+    this.#heldMax = options.limits?.heldVerificationsMax ?? HELD_VERIFICATIONS_MAX
     this.#measure()
   }
 
@@ -151,6 +155,7 @@ class JoinShell<B extends Block, M extends Databases> {
 
   readonly #hold: Effect.Effect<Executor<B, M>, ExecutorStopped> = Effect.suspend(() => {
     if (this.#open || this.#stopped !== undefined) return Deferred.await(this.#ready)
+    if (this.#held >= this.#heldMax) return this.#failAtEnd
     this.#held++
     this.#measure()
     return Effect.ensuring(
@@ -160,6 +165,12 @@ class JoinShell<B extends Block, M extends Databases> {
         this.#measure()
       }),
     )
+  })
+
+  /** Overload is no verdict: waits for the end, and holds nothing here. */
+  readonly #failAtEnd: Effect.Effect<never, ExecutorStopped> = Effect.suspend(() => {
+    executorMetrics.droppedVerifications.updateUnsafe(1, this.#context)
+    return Effect.flatMap(Effect.exit(Deferred.await(this.ended)), () => Effect.fail(this.#stopped!))
   })
 
   /** Starts the sync, from the floor that is recorded. */
@@ -262,6 +273,7 @@ class JoinShell<B extends Block, M extends Databases> {
       "completion",
       Effect.gen({ self: this }, function* () {
         yield* plan.setComplete(this.#completeAt!)
+        yield* executor.complete
         if (attach !== undefined) yield* attach(executor.set)
         this.#open = true
         this.#measure()

@@ -10,7 +10,7 @@
 import { type Anchor, anchorOf, type Block, type ConsensusContext, Height, Round, View } from "@coppice/consensus"
 import { Location } from "@coppice/merkle"
 import type { SyncTarget } from "@coppice/qmdb"
-import { type Core, createCore, type PendingLimits, step as realStep } from "../../src/executor/core.ts"
+import { type Core, type CoreLimits, createCore, step as realStep } from "../../src/executor/core.ts"
 import type { FatalError } from "../../src/executor/errors.ts"
 import type { AckId, Action, Event, JobId, Outcome, RequestId, Work } from "../../src/executor/protocol.ts"
 import type { PruneSchedule } from "../../src/executor/pruning.ts"
@@ -89,7 +89,7 @@ type WorldCore = Core<WorldBlock, WorldState>
 
 /** What a world starts with. */
 export interface WorldOptions {
-  readonly limits?: Partial<PendingLimits>
+  readonly limits?: Partial<CoreLimits>
   readonly pendingAcksMax?: number
   readonly schedule?: PruneSchedule
   readonly covered?: boolean
@@ -114,6 +114,8 @@ export class CoreWorld {
   readonly applied: WorldState[] = []
   readonly flushes: Anchor[] = []
   readonly recovered: number[] = []
+  /** Verifications that are never answered. */
+  readonly dropped: RequestId[] = []
   readonly prunes: Array<{ readonly set: number; readonly marshal: number }> = []
   readonly log: string[] = []
   stopped: { readonly error: FatalError | undefined } | undefined
@@ -127,9 +129,11 @@ export class CoreWorld {
   readonly #pendingAcksMax: number
   readonly #start: number
   #nextId = 1
+  #isComplete: boolean
 
   constructor(options: WorldOptions = {}) {
     this.#options = options
+    this.#isComplete = options.covered !== true
     this.#pendingAcksMax = options.pendingAcksMax ?? 16
     const start = options.start ?? GENESIS
     this.blocks.set(start.name, start)
@@ -139,7 +143,14 @@ export class CoreWorld {
     this.core = createCore({
       anchor: anchorOf(start),
       state: this.tip,
-      limits: { pendingEntriesMax: 1000, pendingBytesMax: 1e9, ...options.limits },
+      limits: {
+        pendingEntriesMax: 1000,
+        pendingBytesMax: 1e9,
+        verificationsMax: 1000,
+        heldVerificationsMax: 1000,
+        proposalsMax: 1000,
+        ...options.limits,
+      },
       pendingAcksMax: this.#pendingAcksMax,
       schedule: options.schedule,
       covered: options.covered ?? false,
@@ -190,6 +201,12 @@ export class CoreWorld {
     this.#acks.set(ack, block)
     this.send({ type: "finalized", block, ack, row })
     return ack
+  }
+
+  /** The plan of a synced set is complete. */
+  complete() {
+    this.#isComplete = true
+    this.send({ type: "complete" })
   }
 
   /** Blocks whose acks are neither released nor cancelled. */
@@ -337,6 +354,9 @@ export class CoreWorld {
         return
       case "verdict":
         return this.#verdict(action.request, action.valid)
+      case "drop":
+        this.dropped.push(action.request)
+        return
       case "acknowledge":
         return this.#acknowledge(action.ack)
       case "recovered":
@@ -371,6 +391,7 @@ export class CoreWorld {
 
   #prune({ set, marshal }: Extract<Work<WorldBlock, WorldState>, { readonly kind: "prune" }>) {
     for (const { kind } of this.jobs.values()) if (kind === "prune") violated("INV-30 one prune at a time")
+    if (!this.#isComplete) violated("§10.7 §14.2 a prune that is due in the handover runs after the plan is complete")
     if (set > this.durable) violated("INV-30 a prune past what is durable")
     if (set > this.durable - this.#pendingAcksMax) violated("INV-12 a prune into the rewind window")
     if (marshal > set) violated("INV-31 marshal keeps less than the set")

@@ -8,10 +8,12 @@ import { nobleHasher } from "@coppice/crypto"
 import { Deferred, Effect, Exit, Scope } from "effect"
 import {
   type DurableFloor,
+  type ExecutorLimits,
   type FloorSource,
   type JoinOptions,
   join,
   openSyncPlan,
+  type Pruning,
   type SetSync,
   type StateSyncFailed,
   type SyncTip,
@@ -91,6 +93,8 @@ export interface Joining {
   readonly chain?: FloorChain
   readonly disk?: Disk
   readonly hooks?: Partial<ToyApplication>
+  readonly pruning?: Pruning
+  readonly limits?: Partial<ExecutorLimits>
   readonly attach?: JoinOptions<ToyBlock, ModelDatabases>["attach"]
   /** The floor that an operator names at this start. */
   readonly floor?: ToyBlock
@@ -120,6 +124,8 @@ export const joining = Effect.fnUntraced(function* (setup: Joining = {}) {
       source: chain,
       sync,
       attach,
+      ...(setup.pruning === undefined ? {} : { pruning: setup.pruning }),
+      ...(setup.limits === undefined ? {} : { limits: setup.limits }),
     }),
     scope,
   )
