@@ -8,7 +8,7 @@ import type { Height, RunningMarshal } from "@coppice/consensus"
 import { Location } from "@coppice/merkle"
 import { NodeApi } from "@coppice/node"
 import { LocationPruned } from "@coppice/qmdb"
-import type { DatabaseSet, Mempool, Readers } from "@coppice/stateful"
+import type { Mempool, ReadableSet, Readers } from "@coppice/stateful"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { LedgerApi, type ReceiptNotFound, type ReceiptPruned } from "./api.ts"
@@ -24,7 +24,7 @@ import type { ReceiptSchema } from "./wire.ts"
 export interface LedgerNode {
   readonly ledger: Ledger
   readonly mempool: Mempool<Transfer>
-  readonly set: DatabaseSet<LedgerDatabases>
+  readonly set: ReadableSet<LedgerDatabases>
   readonly marshal: RunningMarshal<LedgerBlock>
   /** Hands a transfer that was accepted here on to the other validators. */
   readonly gossip: (transfer: Transfer) => void

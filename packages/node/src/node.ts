@@ -23,12 +23,12 @@ import type { Ed25519, Hasher, KeyPair, Participants } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import type {
   Application,
-  DatabaseSet,
   Databases,
   Executor,
   ExecutorLimits,
   ExecutorStatus,
   JoinStatus,
+  ReadableSet,
 } from "@coppice/stateful"
 import { Storage, type StorageError, type StorageInfo, type StorageShape } from "@coppice/storage"
 import { Effect, Metric, type Scope } from "effect"
@@ -103,7 +103,7 @@ interface OpenNode<B extends Block, M extends Databases> {
 
 /** A running node. It lives as long as its scope. */
 export interface RunningNode<B extends Block, M extends Databases> extends OpenNode<B, M> {
-  readonly set: DatabaseSet<M>
+  readonly set: ReadableSet<M>
   readonly executor: Pick<Executor<B, M>, "port" | "status">
 }
 

@@ -19,6 +19,7 @@ import {
   openDatabaseSet,
   openSyncPlan,
   type Pruning,
+  type ReadableSet,
   type ReconcileError,
   reconcile,
   type SetOpenError,
@@ -58,7 +59,7 @@ export interface StartOptions<B extends Block, M extends Databases> {
 /** An executor that is ready for delivery after `anchor`. */
 export interface StartedExecutor<B extends Block, M extends Databases> {
   readonly executor: Executor<B, M>
-  readonly set: DatabaseSet<M>
+  readonly set: ReadableSet<M>
   readonly anchor: Anchor
 }
 

@@ -24,7 +24,6 @@ import {
 import {
   type Application,
   bindSet,
-  type DatabaseSet,
   type Databases,
   type DurableFloor,
   type FatalError,
@@ -32,6 +31,7 @@ import {
   type JoiningExecutor,
   join,
   openSyncPlan,
+  type ReadableSet,
   type ReconcileError,
   type SetOpenError,
   type SetOptions,
@@ -56,7 +56,7 @@ export interface StateSync<B extends Block, M extends Databases> {
   /** Brings the databases into the node's environment. What it wrote is opened by `openDatabaseSet(home)`. */
   readonly sync: (home: SyncHome<B, M>) => SetSync<M>
   /** Lets peers be served from the set, once it is complete. */
-  readonly attach?: (set: DatabaseSet<M>) => Effect.Effect<void>
+  readonly attach?: (set: ReadableSet<M>) => Effect.Effect<void>
 }
 
 /** What a start by plan asks of the marshal. */

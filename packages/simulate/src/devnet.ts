@@ -68,9 +68,9 @@ class Waiting<Tx, M extends Databases> {
   watch(application: StandardApplication<Tx, M>, mempool: Mempool<Tx>): StandardApplication<Tx, M> {
     return {
       ...application,
-      finalized: (block, readers) =>
+      finalized: (block, ...state) =>
         Effect.gen({ self: this }, function* () {
-          yield* runHook(() => application.finalized?.(block, readers) ?? Effect.void)
+          yield* runHook(() => application.finalized?.(block, ...state) ?? Effect.void)
           for (const transaction of block.transactions) {
             const caller = this.#callers.get(mempool.idOf(transaction))
             if (caller !== undefined) yield* Deferred.succeed(caller, block.height)

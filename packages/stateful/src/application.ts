@@ -4,7 +4,7 @@
  *   propose(context, ancestry, batches) -> block + sealed      build on the parent's state
  *   verify (context, ancestry, batches) -> sealed | undefined  judge a candidate
  *   apply  (block, batches)             -> sealed | undefined  execute again what was judged before
- *   finalized(block, readers)                                  after the state is durable
+ *   finalized(block, readers, anchor)                          after the state is durable; readers may be ahead of it
  *
  * Terms: a *hook* is one of these four; it may be an Effect or a plain promise. The batches handed in read as the state
  * right after the parent block. *Abstain* = a verify that does not resolve until it is interrupted.
@@ -13,7 +13,7 @@
  * clock, no chance, no iteration order of the environment. All state that matters lives in the databases. Interrupting
  * and retrying a hook must violate nothing.
  */
-import type { Ancestry, Block, BlockCodec, ConsensusContext } from "@coppice/consensus"
+import type { Ancestry, Anchor, Block, BlockCodec, ConsensusContext } from "@coppice/consensus"
 import type { MemberSpec, SyncTarget } from "@coppice/qmdb"
 import type { Effect } from "effect"
 import type { Batches, Databases, Readers, SealedSet } from "./database-set.ts"
@@ -74,8 +74,15 @@ export interface Application<B extends Block, M extends Databases> {
   ) => Hook<SealedSet<M> | undefined>
   /** Executes a block again. Must give exactly what `verify` gave. Undefined: not executable (F13). */
   readonly apply: (block: B, batches: Batches<M>, tools: HookTools<M>) => Hook<SealedSet<M> | undefined>
-  /** Runs after the flush that covers the block, before its ack, in height order, at least once across crashes. */
-  readonly finalized?: (block: B, readers: Readers<M>) => Hook<void>
+  /**
+   * Runs after the flush that covers the block, before its ack, in height order, at least once across crashes.
+   *
+   * Readers see the newest applied block, not `block`: execution waits for neither flush nor hook, so they are ahead by up to
+   * the ack window, by another distance on every node and in every run. `anchor` names the block whose state they read, as of
+   * its call; it moves on while the hook awaits. What must be the same on every node comes from `block`, or from reads with
+   * `anchor().height === block.height` and nothing awaited in between.
+   */
+  readonly finalized?: (block: B, readers: Readers<M>, anchor: () => Anchor) => Hook<void>
 }
 
 /**

@@ -45,6 +45,17 @@ export interface AnchorRow<M extends Databases> extends Anchor {
 }
 
 /**
+ * The open databases of an application, for whoever reads or serves them beside an executor. Nothing here changes them: only
+ * the executor applies, flushes and prunes. Synchronous, but for `lease`.
+ *
+ * Once a flush has failed the set is dead: `use` and `lease` fail then.
+ */
+export type ReadableSet<M extends Databases> = Pick<
+  DatabaseSet<M>,
+  "tip" | "anchor" | "durable" | "bytes" | "layers" | "rewindHeights" | "row" | "lease" | "use"
+>
+
+/**
  * The open databases of an application. All calls but `seal` and `flush` are synchronous.
  *
  * Once a flush has failed the set is dead: everything but `tip`, `anchor`, `durable` and the figures throws or fails with

@@ -14,7 +14,7 @@
  * seen (a node that just started, a long stall), proposals are empty until a block is final.
  */
 import type { Codec } from "@coppice/codec"
-import { type Ancestry, type ConsensusContext, Height } from "@coppice/consensus"
+import { type Ancestry, type Anchor, type ConsensusContext, Height } from "@coppice/consensus"
 import { type Hasher, nobleHasher } from "@coppice/crypto"
 import { BatchTooLarge, KeyAlreadySet, KeyTooLong, OutsideType, ValueTooLong } from "@coppice/qmdb"
 import { Effect } from "effect"
@@ -71,8 +71,11 @@ export interface ApplicationOptions<Tx, M extends Databases> {
   readonly execute: (batches: Batches<M>, transaction: Tx, block: BlockInfo) => void | Rejection
   /** Runs before the transactions of every block. What it throws stops the node. */
   readonly begin?: (batches: Batches<M>, block: BlockInfo) => void
-  /** Runs after a block is durable, in height order, at least once across crashes. */
-  readonly finalized?: (block: StandardBlock<Tx, M>, readers: Readers<M>) => Hook<void>
+  /**
+   * Runs after a block is durable, in height order, at least once across crashes. Readers see the newest applied block, which
+   * is `block` or a later one: `anchor()` says which; see `Application.finalized`.
+   */
+  readonly finalized?: (block: StandardBlock<Tx, M>, readers: Readers<M>, anchor: () => Anchor) => Hook<void>
   /** Where proposals get transactions from; without one they are empty. One per node. */
   readonly inputs?: InputProvider<Tx>
   /**
@@ -250,11 +253,15 @@ export const make = <Tx, const M extends Databases>(
     return valid ? yield* tools.seal(batches) : undefined
   })
 
-  const finalized = Effect.fnUntraced(function* (block: B, readers: Readers<M>): Effect.fn.Return<void, unknown> {
+  const finalized = Effect.fnUntraced(function* (
+    block: B,
+    readers: Readers<M>,
+    anchor: () => Anchor,
+  ): Effect.fn.Return<void, unknown> {
     if (inputs !== undefined) {
       inputs.finalized(block.height, yield* runInSlices<ReadonlyArray<string>, never>(ids!.of(block), hasher))
     }
-    if (options.finalized !== undefined) yield* runHook(() => options.finalized!(block, readers))
+    if (options.finalized !== undefined) yield* runHook(() => options.finalized!(block, readers, anchor))
   })
 
   return {

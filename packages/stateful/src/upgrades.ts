@@ -74,6 +74,6 @@ export const upgrade = <B extends Block, M extends Databases>(
           : runHook(() => at(block.height).verify(context, startingWith([block], ancestry), batches, tools)),
       ),
     apply: (block, batches, tools) => at(block.height).apply(block, batches, tools),
-    finalized: (block, readers) => at(block.height).finalized?.(block, readers) ?? Effect.void,
+    finalized: (block, ...state) => at(block.height).finalized?.(block, ...state) ?? Effect.void,
   }
 }

@@ -28,7 +28,10 @@ const checked = Effect.fnUntraced(function* (
 ) {
   const order = new CallOrder(WINDOW)
   const set = new ModelSet(ToyChain.start)
-  const hooked = toyApplication({ finalized: () => Effect.yieldNow, ...hooks })
+  const hooked = toyApplication({
+    finalized: (_block, _readers, anchor) => Effect.as(Effect.yieldNow, void anchor()),
+    ...hooks,
+  })
   const run = yield* started({ hooks: order.application(hooked), set, chain: new ToyChain(WINDOW) })
   return { ...run, order, port: order.port(change(run.port)) }
 })

@@ -8,12 +8,12 @@ import { type Ack, anchorOf, ExecutorStopped, Height } from "@coppice/consensus"
 import { StaleBatch } from "@coppice/qmdb"
 import { StorageDead } from "@coppice/storage"
 import { it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Metric, Tracer } from "effect"
+import { Deferred, Effect, Exit, Fiber, Metric, Option, References, Tracer } from "effect"
 import { describe, expect } from "vitest"
 import { executorMetrics } from "../src/executor/metrics.ts"
 import { ModelSet } from "./support/model-set.ts"
 import { never, quiet, started, stoppedBy } from "./support/running-executor.ts"
-import { execute, TOY_GENESIS, type ToyApplication, ToyChain } from "./support/toy-chain.ts"
+import { contextOn, execute, TOY_GENESIS, type ToyApplication, ToyChain, toyApplication } from "./support/toy-chain.ts"
 
 describe("the end", () => {
   it.effect("F66 closing the scope fails callers with ExecutorStopped, cancels acks and answers nothing", () =>
@@ -27,7 +27,12 @@ describe("the end", () => {
       yield* quiet
       const open = yield* Effect.forkChild(verify(chain.grow(a, 2)))
       yield* quiet
-      expect(yield* executor.databases).toBe(set)
+      const databases = yield* executor.databases
+      expect(databases).toBe(set)
+      const changing = ["apply", "flush", "prune", "rewind"] as const
+      // @ts-expect-error §12.1 holders never change the set: only the executor does
+      const allowed: ReadonlyArray<keyof typeof databases> = changing
+      expect(allowed).toHaveLength(4)
       const ending = yield* Effect.forkChild(end)
       yield* quiet
       expect(log).toEqual(["cancel 1"])
@@ -352,6 +357,50 @@ describe("what operators see", () => {
         expect(attributes.get("digest"), name).toMatch(/^[0-9a-f]{64}$/)
       }
     }),
+  )
+
+  it.effect(
+    "§2.1 what is done for a caller continues its span and keeps all its attributes, beside the executor's",
+    () =>
+      Effect.gen(function* () {
+        const seen: unknown[] = []
+        const look = (at: string) =>
+          Effect.gen(function* () {
+            const parent = Option.map((yield* Effect.currentSpan).parent, (span) => (span as Tracer.NativeSpan).name)
+            seen.push([at, yield* References.CurrentLogAnnotations, yield* References.TracerSpanAnnotations, parent])
+          }).pipe(Effect.orDie)
+        const { chain, port, end } = yield* started({
+          hooks: {
+            verify: (_context, ancestry, batches, tools) =>
+              Effect.andThen(
+                look("verify"),
+                toyApplication().verify(_context, ancestry, batches, tools) as Effect.Effect<never>,
+              ),
+            propose: () => Effect.as(look("propose"), undefined),
+          },
+        }).pipe(Effect.annotateLogs({ node: 3, who: "executor" }))
+        const asked = <A, E>(who: string, call: Effect.Effect<A, E>) =>
+          call.pipe(Effect.withSpan(who), Effect.annotateLogs({ who }), Effect.annotateSpans({ view: who }))
+        const a = chain.grow(TOY_GENESIS, 1)
+        const ancestry = chain.ancestry(a)
+        const noted: unknown[] = []
+        const next = Effect.andThen(
+          Effect.gen(function* () {
+            noted.push(yield* References.CurrentLogAnnotations)
+          }),
+          ancestry.next,
+        )
+        expect(yield* asked("voter", port.verify(a.context, { next }))).toBe(true)
+        yield* asked("leader", port.propose(contextOn(a, 2), chain.ancestry(a)))
+        expect(seen).toEqual([
+          ["verify", { node: 3, who: "voter" }, { view: "voter" }, Option.some("voter")],
+          ["propose", { node: 3, who: "leader" }, { view: "leader" }, Option.some("leader")],
+        ])
+        expect(new Set(noted.map((annotations) => JSON.stringify(annotations)))).toEqual(
+          new Set([JSON.stringify({ node: 3, who: "voter" })]),
+        )
+        yield* end
+      }),
   )
 
   it.effect("metrics have catalogued names with units and help, and follow what happens", () =>

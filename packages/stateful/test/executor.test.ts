@@ -350,6 +350,45 @@ describe("finalization", () => {
     }),
   )
 
+  it.effect(
+    "§2.5 a hook reads the newest applied block, ahead of its own; the anchor names it, also when it moves on",
+    () =>
+      Effect.gen(function* () {
+        const set = new ModelSet(ToyChain.start)
+        const [flush, hook] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+        set.gate = Deferred.await(flush)
+        const { chain, log, finalize, end } = yield* started({
+          set,
+          hooks: {
+            finalized: ({ height }, readers, anchor) =>
+              Effect.gen(function* () {
+                const look = () =>
+                  log.push(`hook ${height} reads ${readers.left.get("n")} of height ${anchor().height}`)
+                look()
+                if (height > 1) return
+                yield* Deferred.await(hook)
+                look()
+              }),
+          },
+        })
+        const [a, b] = [chain.grow(TOY_GENESIS, 1), chain.grow(chain.grow(TOY_GENESIS, 1), 2)]
+        for (const block of [a, b]) yield* finalize(block)
+        yield* quiet
+        yield* Deferred.succeed(flush, undefined)
+        yield* quiet
+        expect(log).toEqual(["hook 1 reads 3 of height 2"])
+        yield* finalize(chain.grow(b, 3))
+        yield* quiet
+        yield* Deferred.succeed(hook, undefined)
+        yield* quiet
+        expect(log.slice(1)).toEqual([
+          "hook 1 reads 6 of height 3",
+          ...["ack 1", "hook 2 reads 6 of height 3", "ack 2", "hook 3 reads 6 of height 3", "ack 3"],
+        ])
+        yield* end
+      }),
+  )
+
   const fatals: ReadonlyArray<readonly [string, FatalError["_tag"], (chain: ToyChain) => ReadonlyArray<ToyBlock>]> = [
     [
       "F20 another block at the tip's height",

@@ -319,7 +319,7 @@ describe("inputs", () => {
       const node = yield* nodeOf(make({ inputs: pool, transactionsMax: 2 }))
       const { block, sealed } = (yield* propose(node))!
       finalize(node, block, sealed)
-      yield* node.set.use("read", (readers) => run(node.app.finalized!(block, readers)))
+      yield* node.set.use("read", (readers) => run(node.app.finalized!(block, readers, () => node.set.anchor)))
       expect([pool.waiting, pool.finalizedHeight]).toEqual([1, 1])
       expect(pool.submit(tx(1))).toMatchObject({ tag: "duplicate", of: "finalized" })
       const parentAlone = streamOf([block])
@@ -415,15 +415,19 @@ describe("hooks", () => {
 
   it.effect("a plain promise serves as finalized hook, and its failure is the hook's", () =>
     Effect.gen(function* () {
-      const seen: number[] = []
+      const seen: unknown[] = []
       const options = { name: "adder", databases, transaction, execute: add }
-      const app = Application.make<Tx, M>({ ...options, finalized: async ({ height }) => void seen.push(height) })
+      const app = Application.make<Tx, M>({
+        ...options,
+        finalized: async ({ height }, _readers, anchor) => void seen.push([height, anchor()]),
+      })
       const node = yield* nodeOf(app)
       const readers = node.set.use("read", (r) => r)
-      yield* run(app.finalized!(node.chain[0]!, readers))
-      expect(seen).toEqual([0])
+      const anchor = () => node.set.anchor
+      yield* run(app.finalized!(node.chain[0]!, readers, anchor))
+      expect(seen).toEqual([[0, node.set.anchor]])
       const failing = Application.make<Tx, M>({ ...options, finalized: () => Promise.reject(new Error("no")) })
-      expect(Exit.isFailure(yield* Effect.exit(run(failing.finalized!(node.chain[0]!, readers))))).toBe(true)
+      expect(Exit.isFailure(yield* Effect.exit(run(failing.finalized!(node.chain[0]!, readers, anchor))))).toBe(true)
     }),
   )
 

@@ -41,7 +41,8 @@ const rules = (wantsMark: boolean, log: string[] = []): ToyApplication => {
       log.push(`${name} proposes`)
       return sound.propose(context, ancestry, batches, tools)
     },
-    finalized: ({ height }) => Effect.sync(() => void log.push(`${name} ${height}`)),
+    finalized: ({ height }, _readers, anchor) =>
+      Effect.sync(() => void log.push(`${name} ${height}${anchor().height < height ? " early" : ""}`)),
   })
 }
 

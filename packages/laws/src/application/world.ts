@@ -236,7 +236,9 @@ export class LawNode {
     yield* this.set.flush
     for (let i = 0; i < hooks; i++) {
       yield* runHook(
-        () => this.set.use("read", (readers) => this.application.finalized?.(block, readers)) ?? Effect.void,
+        () =>
+          this.set.use("read", (readers) => this.application.finalized?.(block, readers, () => this.set.anchor)) ??
+          Effect.void,
       )
     }
   })

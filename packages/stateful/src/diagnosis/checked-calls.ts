@@ -139,13 +139,13 @@ export class CallOrder {
       ...(finalized === undefined
         ? {}
         : {
-            finalized: (block, readers) =>
+            finalized: (block, ...state) =>
               Effect.suspend(() => {
                 this.#inOrder("hook", block.height)
                 const position = this.#deliveries.get(block.height)?.position
                 position?.move("hook")
                 return Effect.tap(
-                  runHook(() => finalized(block, readers)),
+                  runHook(() => finalized(block, ...state)),
                   () => Effect.sync(() => position?.move("hooked")),
                 )
               }),

@@ -17,7 +17,7 @@
 import { type Block, type BlockSource, type ExecutorPort, type ExecutorStopped, Height } from "@coppice/consensus"
 import { Clock, Context, Deferred, Effect, Metric, Queue, Random, type Scope, Tracer } from "effect"
 import type { Application } from "../application.ts"
-import type { DatabaseSet, Databases, SealedSet } from "../database-set.ts"
+import type { DatabaseSet, Databases, ReadableSet, SealedSet } from "../database-set.ts"
 import {
   HELD_VERIFICATIONS_MAX,
   PENDING_BYTES_MAX,
@@ -93,9 +93,9 @@ export interface Executor<B extends Block, M extends Databases> {
   readonly stopped: Effect.Effect<void, FatalError>
   /** Tells it that the plan of a `covered` set is complete: nothing is pruned before. */
   readonly complete: Effect.Effect<void>
-  readonly set: DatabaseSet<M>
-  /** The set, for whoever reads or serves it while the executor lives. Nobody but the executor prunes it. */
-  readonly databases: Effect.Effect<DatabaseSet<M>, ExecutorStopped>
+  readonly set: ReadableSet<M>
+  /** The set, for whoever reads or serves it while the executor lives. */
+  readonly databases: Effect.Effect<ReadableSet<M>, ExecutorStopped>
 }
 
 const limitsOf = (given: Partial<ExecutorLimits> = {}): ExecutorLimits => {

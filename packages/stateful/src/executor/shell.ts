@@ -8,7 +8,7 @@
  * Invariant: every caller is answered or fails with `ExecutorStopped`, every ack is released or cancelled, exactly once.
  */
 import { type Ack, type Ancestry, type Block, type ConsensusContext, ExecutorStopped } from "@coppice/consensus"
-import { Cause, type Clock, Context, Deferred, Effect, type Exit, Fiber, Queue, Tracer } from "effect"
+import { Cause, type Clock, Context, Deferred, Effect, type Exit, Fiber, Queue, References, Tracer } from "effect"
 import type { Databases, SealedSet } from "../database-set.ts"
 import { targetsEqual } from "../targets.ts"
 import type { ExecutorLimits, ExecutorOptions } from "./actor.ts"
@@ -19,12 +19,10 @@ import { executorMetrics, recordFigures } from "./metrics.ts"
 import type { AckId, Action, Event, JobId, RequestId, RequestKind, Work } from "./protocol.ts"
 import type { PruneSchedule } from "./pruning.ts"
 import { runAll } from "./run-all.ts"
-import { effectOf, type Result } from "./work.ts"
+import { effectOf, type Result, type WorkCaller } from "./work.ts"
 
-interface Caller<B extends Block> {
+interface Caller<B extends Block> extends WorkCaller<B> {
   readonly kind: RequestKind
-  readonly ancestry: Ancestry<B>
-  readonly span: Tracer.AnySpan | undefined
   readonly since: bigint
   readonly answer: (value: B | boolean | undefined) => void
   readonly fail: (stopped: ExecutorStopped) => void
@@ -117,6 +115,8 @@ export class Shell<B extends Block, M extends Databases> {
           kind,
           ancestry,
           span: Context.getOrUndefined(services, Tracer.ParentSpan),
+          logAnnotations: Context.get(services, References.CurrentLogAnnotations),
+          spanAnnotations: Context.get(services, References.TracerSpanAnnotations),
           since: this.#now(),
           answer: (value) => resume(Effect.succeed(value)),
           fail: (stopped) => resume(Effect.fail(stopped)),

@@ -5,7 +5,7 @@
  * out of its hook's run is the last thing that happens, where no interruption can come between it and its use.
  *
  * Invariant: every hook has a span with the height and digest of its block; that of a proposal names the parent, since the
- * block has no digest yet. Proposals and verifications continue the span of their caller.
+ * block has no digest yet. Work for a proposal or verification continues the span of its caller and has all its annotations.
  */
 import type { Ancestry, Block } from "@coppice/consensus"
 import { Effect, type Tracer } from "effect"
@@ -19,12 +19,20 @@ import type { Outcome, Work } from "./protocol.ts"
 /** How a job of an executor ended. */
 export type Result<B extends Block, M extends Databases> = Outcome<B, SealedSet<M>>
 
+/** On whose behalf work is done: its span is the parent of the hook's, its annotations are on all that is logged. */
+export interface WorkCaller<B extends Block> {
+  readonly ancestry: Ancestry<B>
+  readonly span: Tracer.AnySpan | undefined
+  readonly logAnnotations: Readonly<Record<string, unknown>>
+  readonly spanAnnotations: Readonly<Record<string, unknown>>
+}
+
 /** What work needs besides itself. */
 export interface WorkParts<B extends Block, M extends Databases> extends ExecutorOptions<B, M> {
   /** What a hook borrows; there for work that forks a state. */
   readonly run: HookRun<M> | undefined
   /** Who asked, if anybody did and has not left. */
-  readonly caller: { readonly ancestry: Ancestry<B>; readonly span: Tracer.AnySpan | undefined } | undefined
+  readonly caller: WorkCaller<B> | undefined
   /** Runs as a flush starts; what it gives, as the flush has succeeded. */
   readonly flushed: Effect.Effect<() => void>
   /** The same for a prune. */
@@ -33,8 +41,20 @@ export interface WorkParts<B extends Block, M extends Databases> extends Executo
 
 type Thunk<B extends Block, M extends Databases> = Effect.Effect<() => Result<B, M>, unknown>
 
-/** The work of a job. Fails with whatever the application, the set or a source fails with. */
+/**
+ * The work of a job, with the attributes of its caller. Fails with whatever the application, the set or a source fails with.
+ */
 export const effectOf = <B extends Block, M extends Databases>(
+  work: Work<B, SealedSet<M>>,
+  parts: WorkParts<B, M>,
+): Thunk<B, M> => {
+  const { caller } = parts
+  const effect = plainEffectOf(work, parts)
+  if (caller === undefined) return effect
+  return effect.pipe(Effect.annotateLogs(caller.logAnnotations), Effect.annotateSpans(caller.spanAnnotations))
+}
+
+const plainEffectOf = <B extends Block, M extends Databases>(
   work: Work<B, SealedSet<M>>,
   parts: WorkParts<B, M>,
 ): Thunk<B, M> => {
@@ -58,7 +78,7 @@ export const effectOf = <B extends Block, M extends Databases>(
       return prune(work, parts)
     case "finalized":
       return runHook(() =>
-        set.use("read", (readers) => application.finalized?.(work.block, readers) ?? Effect.void),
+        set.use("read", (readers) => application.finalized?.(work.block, readers, () => set.anchor) ?? Effect.void),
       ).pipe(
         Effect.as((): Result<B, M> => ({ kind: "done" })),
         spanOf("finalized", work.block, undefined),

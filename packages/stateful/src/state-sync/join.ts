@@ -23,7 +23,7 @@ import {
 } from "@coppice/consensus"
 import type { StorageError } from "@coppice/storage"
 import { Cause, Context, Deferred, Effect, Exit, Scope, Tracer } from "effect"
-import type { DatabaseSet, Databases } from "../database-set.ts"
+import type { DatabaseSet, Databases, ReadableSet } from "../database-set.ts"
 import type { SyncPlanRefusal } from "../errors.ts"
 import { Executor, type ExecutorOptions, type ExecutorStatus } from "../executor/actor.ts"
 import { ExecutorDefect, type FatalError } from "../executor/errors.ts"
@@ -47,7 +47,7 @@ export interface JoinOptions<B extends Block, M extends Databases>
   readonly source: FloorSource<B>
   readonly sync: SetSync<M>
   /** Lets others be served from the set. */
-  readonly attach?: (set: DatabaseSet<M>) => Effect.Effect<void>
+  readonly attach?: (set: ReadableSet<M>) => Effect.Effect<void>
   /** What the executor runs with once the set is here, in place of it and of `application`: for diagnosis. */
   readonly watch?: (set: DatabaseSet<M>) => Pick<ExecutorOptions<B, M>, "application" | "set">
 }
@@ -72,7 +72,7 @@ export interface JoinStatus {
 export interface JoiningExecutor<B extends Block, M extends Databases> {
   readonly port: ExecutorPort<B>
   /** The set, once it is complete and attached. Interruptible. */
-  readonly databases: Effect.Effect<DatabaseSet<M>, ExecutorStopped>
+  readonly databases: Effect.Effect<ReadableSet<M>, ExecutorStopped>
   readonly status: Effect.Effect<JoinStatus>
   /** Waits for the end: fails with the fatal error, succeeds after a clean shutdown. */
   readonly stopped: Effect.Effect<void, JoinFailure>
@@ -136,7 +136,7 @@ class JoinShell<B extends Block, M extends Databases> {
       }),
   }
 
-  readonly databases: Effect.Effect<DatabaseSet<M>, ExecutorStopped> = Effect.suspend(() =>
+  readonly databases: Effect.Effect<ReadableSet<M>, ExecutorStopped> = Effect.suspend(() =>
     Effect.flatMap(Deferred.await(this.#ready), ({ databases }) => databases),
   )
 
