@@ -5,7 +5,8 @@
  *
  * Terms: a *link* leads one way. A *partition* cuts a group of nodes off from all others, and them from it.
  *
- * Invariant: the fate of a message is decided when it is sent. On one link no message overtakes another.
+ * Invariant: the fate of a message is decided when it is sent. On one link no message overtakes another: no two arrive at
+ * one time, because what becomes ready at one time runs in any order.
  */
 import { Clock, Effect } from "effect"
 
@@ -15,6 +16,9 @@ export interface LinkOptions {
   /** Chance that a message is lost, 0 to 1. */
   readonly lossChance: number
 }
+
+/** Time between two arrivals on one link. */
+const APART_MS = 0.001
 
 /** All directed links among nodes that are named by number. */
 export interface Links {
@@ -58,7 +62,7 @@ export const makeLinks = (count: number, link: LinkOptions, chance: () => number
         const [lossDraw, latencyDraw] = [chance(), chance()]
         if (isCut[at(from, to)] === 1 || lossDraw < link.lossChance) return Effect.succeed(false)
         const { min, max } = link.latencyMs
-        const arrival = Math.max(now + min + latencyDraw * (max - min), arrivals[at(from, to)]!)
+        const arrival = Math.max(now + min + latencyDraw * (max - min), arrivals[at(from, to)]! + APART_MS)
         arrivals[at(from, to)] = arrival
         return Effect.as(Effect.sleep(arrival - now), true)
       }),

@@ -7,7 +7,7 @@
  * Terms: an *incarnation* is a node from its join to its leave; what is under way with it lives in its own scope.
  *
  * Invariant: a view waits for no node beyond its deadline, and a node that is down or slow costs nothing but its vote.
- * Verdicts that come after the view's end change nothing.
+ * Verdicts that come after a quorum change nothing, but until the view's deadline they too must agree.
  */
 import { bytesEqual } from "@coppice/codec"
 import {
@@ -289,9 +289,11 @@ class Simulation<B extends Block> {
   }
 
   /**
-   * The candidate that a quorum accepts, and who; undefined once all have answered, or the time is up.
+   * The candidate that a quorum accepts, and who; undefined once all have answered, or the time is up. Later votes are
+   * compared as well.
    *
-   * Errors: `VerdictsDiverged` when nodes that were told the same judge it differently.
+   * Errors: `VerdictsDiverged` when nodes that were told the same judge it differently; the run fails with it when that
+   * shows after a quorum.
    */
   readonly #vote = Effect.fnUntraced(
     { self: this },
@@ -325,8 +327,9 @@ class Simulation<B extends Block> {
       for (const [candidate, { accepted }] of tallies) {
         if (accepted.length >= this.#participants.quorum) return { candidate, voters: accepted }
       }
-      while (awaited-- > 0) {
+      const next = Effect.gen({ self: this }, function* () {
         const [index, candidate, vote] = yield* Queue.take(votes)
+        awaited--
         const { accepted, refused } = tallies.get(candidate)!
         if (vote === true) accepted.push(index)
         if (vote === false) refused.push(index)
@@ -334,7 +337,19 @@ class Simulation<B extends Block> {
         if (accepted.length > 0 && refused.length > 0) {
           return yield* new VerdictsDiverged({ view, digest: candidate.block.digest, accepted, refused })
         }
-        if (accepted.length >= this.#participants.quorum) return { candidate, voters: accepted }
+        return candidate
+      })
+      while (awaited > 0) {
+        const candidate = yield* next
+        const { accepted } = tallies.get(candidate)!
+        if (accepted.length < this.#participants.quorum) continue
+        const voters = [...accepted]
+        const late = Effect.whileLoop({ while: () => awaited > 0, body: () => next, step: () => undefined })
+        yield* Effect.forkIn(
+          Effect.tapError(late, (diverged) => Deferred.fail(this.#fatal, diverged)),
+          this.#scope,
+        )
+        return { candidate, voters }
       }
       return undefined
     },

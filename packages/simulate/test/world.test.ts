@@ -168,6 +168,17 @@ describe("canaries: what is wrong is found", () => {
     expect(found(subject, short("plain"))?.kind).toBe("VerdictsDiverged")
   })
 
+  test("INV-40 a validator that refuses only once a quorum has accepted", () => {
+    const subject: Subject = {
+      ...honest,
+      application: (validator) => {
+        const application = honest.application(validator)
+        return validator === 2 ? { ...application, verify: () => Effect.as(Effect.sleep(100), undefined) } : application
+      },
+    }
+    expect(found(subject, short("forks"))?.kind).toBe("VerdictsDiverged")
+  })
+
   test("P-6 a block that commits to another state than the databases have", () => {
     const made = new Set<number>()
     const subject: Subject = {
