@@ -1,8 +1,10 @@
 /**
  * What must be true of a directory whose process was killed, whenever that was.
  *
- *   marshal    blocks 1 .. t, each the parent of the next        set    stands at anchor a <= t
+ *   marshal    blocks of r .. t, r <= a - kept + 1               set    stands at anchor a <= t
  *   block a has the anchor's digest and the set's targets; the set holds exactly what blocks 1 .. a wrote
+ *
+ * Terms: *kept* are the newest blocks, which pruning may not touch. What is older was replayed by an earlier check.
  *
  * Invariant: the check shares no state with the killed process: it reads its files under its lock, and replays its final
  * blocks into a model of its own.
@@ -16,7 +18,7 @@ import { Storage } from "@coppice/storage"
 import { openLmdb } from "@coppice/storage/lmdb"
 import { Data, Effect } from "effect"
 import { type CellsBlock, type Model, makeCells } from "../cells/cells.ts"
-import { CHAIN_ID } from "./site.ts"
+import { CHAIN_ID, LIMITS } from "./site.ts"
 
 /** Something that must be true after a kill is not. */
 export class Damaged extends Data.TaggedError("Damaged")<{
@@ -37,7 +39,16 @@ const openBlocks = Effect.fnUntraced(function* (directory: string) {
     codec: application.codec,
     verify: () => true,
     transport: nobody,
+    pendingAcksMax: LIMITS.pendingAcksMax,
   }).pipe(Effect.provideService(Storage, storage))
+})
+
+/** The first height of those kept whose block is gone. */
+const goneFrom = Effect.fnUntraced(function* (blocks: BlockSource<CellsBlock>, anchor: number, kept: number) {
+  for (let height = Math.max(1, anchor - kept + 1); height <= anchor; height++) {
+    if ((yield* blocks.finalizedAt(Height(height))) === undefined) return height
+  }
+  return undefined
 })
 
 const replay = Effect.fnUntraced(function* (model: Model, blocks: BlockSource<CellsBlock>, anchor: number) {
@@ -52,12 +63,13 @@ const replay = Effect.fnUntraced(function* (model: Model, blocks: BlockSource<Ce
 /**
  * Checks a directory, and succeeds with the height at which it stands.
  *
- * `acknowledged` is the highest height that its process called durable; `model` goes along.
+ * `acknowledged` is the highest height that its process called durable; `model` goes along from check to check.
  */
 export const checkKilled = Effect.fn("Torture.check")(function* (
   directory: string,
   acknowledged: number,
   model: Model,
+  kept = LIMITS.marshalBlocks,
 ) {
   const damaged = (what: string) => new Damaged({ directory, what })
   const paths = nodePaths(directory)
@@ -86,7 +98,7 @@ export const checkKilled = Effect.fn("Torture.check")(function* (
       )
     }
   }
-  const missing = yield* replay(model, blocks, anchor.height)
+  const missing = (yield* goneFrom(blocks, anchor.height, kept)) ?? (yield* replay(model, blocks, anchor.height))
   if (missing !== undefined) return yield* damaged(`the final block of height ${missing} is gone`)
   const cell = set.use("read", (readers) => model.difference(readers))
   if (cell !== undefined) return yield* damaged(`cell ${cell} at height ${anchor.height} is not what the blocks wrote`)

@@ -18,7 +18,7 @@ import { DEFAULT_SCHEDULE, makeBlockNetwork, makeSimulatedConsensus } from "@cop
 import { openLmdb } from "@coppice/storage/lmdb"
 import { Effect, References, Runtime } from "effect"
 import { type CellsBlock, makeCells, makeStrokes } from "../cells/cells.ts"
-import { CHAIN_ID, TORTURE_SECRET, WORKLOAD } from "./site.ts"
+import { CHAIN_ID, LIMITS, TORTURE_SECRET, WORKLOAD } from "./site.ts"
 
 const PIPE = 3
 const NONCES_PER_PROCESS = 1_000_000_000n
@@ -54,6 +54,7 @@ const main = Effect.gen(function* () {
     participants: createParticipants([keys.publicKey]),
     transport: network.transport(keys.publicKey),
     openEnvironment: openTelling,
+    limits: LIMITS,
   })
   tell(`up ${node.set.durable.height}`)
   const consensus = yield* makeSimulatedConsensus<CellsBlock>({
