@@ -96,7 +96,7 @@ describe("start after an anchor", () => {
     expect(machine.rows.progress).toBe(9)
   })
 
-  test("a real hole above the anchor is fatal and names the height", () => {
+  test("F34 a real hole above the anchor is fatal and names the height", () => {
     const machine = processedTo(8)
     machine.rows.finalized.delete(Height(5))
     expect(machine.attempt({ tag: "start", after: anchorOf(at(3)) })).toMatchObject({

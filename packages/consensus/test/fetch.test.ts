@@ -16,7 +16,7 @@ import {
   proposalOf,
   type TestBlock,
 } from "@coppice/simulate/chain"
-import { Effect, Exit } from "effect"
+import { Effect, Exit, Fiber } from "effect"
 import { describe, expect, test } from "vitest"
 import {
   type BlockRequest,
@@ -28,6 +28,7 @@ import {
   RequestFailed,
   verifyFinalization,
 } from "../src/index.ts"
+import { FETCH_TIMEOUT_MS } from "../src/limits.ts"
 import { checkAnswer, fetchAnswer } from "../src/marshal/fetch.ts"
 import { PeerBook } from "../src/marshal/peers.ts"
 
@@ -52,14 +53,14 @@ describe("CONS-18 checkAnswer", () => {
     expect(check(finalized, bytesOf(other, two))).toEqual({ block: two, finalization: other })
   })
 
-  test("refuses another block, another height, a certificate of another block and one that does not verify", () => {
+  test("F55 refuses another block, another height, a certificate of another block and one that does not verify", () => {
     expect(check(block, encodeBlock(blockCodec, one))).toBe("another block")
     expect(check(finalized, bytesOf(finalize(one), one))).toBe("another height")
     expect(check(finalized, bytesOf(finalize(one), two))).toBe("certificate of another block")
     expect(check(finalized, bytesOf(certify(proposalOf(two), [0, 1, 2], "other"), two))).toBe("invalid certificate")
   })
 
-  test("refuses bytes that are cut, extended, or longer than any answer", () => {
+  test("F55 refuses bytes that are cut, extended, or longer than any answer", () => {
     for (let cut = 0; cut < truth.length; cut++)
       expect(typeof check(finalized, truth.slice(0, cut)), `${cut}`).toBe("string")
     expect(check(finalized, new Uint8Array([...truth, 0]))).toMatch("trailing bytes")
@@ -96,7 +97,7 @@ describe("fetchAnswer", () => {
     return { asked, blamed, transport }
   }
 
-  test("goes from peer to peer until one proves it, blames the liar once and asks it no more", () => {
+  test("INV-41 F55 goes from peer to peer until one proves it, blames the liar once and asks it no more; the late are not blamed", () => {
     for (let seed = 0; seed < 20; seed++) {
       const { asked, blamed, transport } = world(25)
       const { exit } = simulate(
@@ -108,6 +109,38 @@ describe("fetchAnswer", () => {
       expect(asked.filter((peer) => peer === 3).length, `seed ${seed}`).toBe(1)
       expect(asked.filter((peer) => peer === 0).length, `seed ${seed}`).toBeGreaterThan(2)
     }
+  })
+
+  test("F56 INV-41 an answer that comes when nobody waits for it any more is nothing, whatever it says", () => {
+    const blamed: Array<number> = []
+    let asked = 0
+    const late = Effect.suspend(() => {
+      asked++
+      return Effect.delay(Effect.succeed(new Uint8Array([1, 2, 3])), 3 * FETCH_TIMEOUT_MS)
+    })
+    const transport: BlockTransport = {
+      peers: Effect.succeed([new Uint8Array([0]), new Uint8Array([1])]),
+      request: (peer) => (peer[0] === 0 ? late : Effect.succeed(encodeBlock(blockCodec, two))),
+      blame: (peer) => Effect.sync(() => void blamed.push(peer[0]!)),
+    }
+    const book = new PeerBook()
+    const fetching = fetchAnswer(rules, { transport, book, peers: transport.peers }, block)
+    const alone = Effect.succeed([new Uint8Array([0])])
+    const abandoned = fetchAnswer(rules, { transport, book, peers: alone }, block)
+    const program = Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(abandoned)
+      yield* Effect.sleep(FETCH_TIMEOUT_MS / 2)
+      yield* Fiber.interrupt(fiber)
+      const answer = yield* fetching
+      yield* Effect.sleep(10 * FETCH_TIMEOUT_MS)
+      return answer
+    })
+    for (let seed = 0; seed < 8; seed++) {
+      const { exit } = simulate(seed, program)
+      expect(Exit.isSuccess(exit) && exit.value, `seed ${seed}`).toEqual({ block: two, finalization: undefined })
+    }
+    expect(asked).toBeGreaterThan(8)
+    expect(blamed).toEqual([])
   })
 
   test("pauses between rounds, so that peers without it are not flooded", () => {

@@ -136,7 +136,10 @@ export const explain = (error: NodeOpenError | NodeFailure | ListenFailed | NoNo
         advice: BROKEN_CONSENSUS,
       }
     case "DeliveryHole":
-      return { what: "blocks between the databases and the block store are missing", advice: RESTORE }
+      return {
+        what: `the databases stand at height ${error.anchor}, of ${error.processed} processed blocks that of height ${error.missing} is gone`,
+        advice: RESTORE,
+      }
     case "AnchorMismatch":
       return { what: `height ${error.height}: the databases stand on a block that is not final`, advice: RESTORE }
     case "StorageBackupFailed":

@@ -110,6 +110,25 @@ describe("a node", () => {
     }),
   )
 
+  it.live("F34 whose databases are older than the blocks it kept says so and does not start", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const limits = { pendingAcksMax: 1, pruneInterval: 1, marshalBlocks: 3 }
+      const options = yield* toyOptions(directory, { application: makeToy().withInputs(fullMempool(300)), limits })
+      const [set, backup] = [setPath(nodePaths(directory), "toy"), yield* temporaryDirectory]
+      yield* runTo(options, 4)
+      cpSync(set, backup, { recursive: true })
+      yield* runTo(options, 20)
+      rmSync(set, { recursive: true })
+      cpSync(backup, set, { recursive: true })
+      const refused = yield* Effect.flip(openOnce(options))
+      expect(refused).toMatchObject({ _tag: "DeliveryHole", missing: expect.any(Number) })
+      const { what, advice } = explain(refused)
+      expect(what).toMatch(/^the databases stand at height \d+, of \d+ processed blocks that of height \d+ is gone$/)
+      expect(advice).toContain("Restore the node's directory from a backup, or delete it")
+    }),
+  )
+
   it.live("F61 that is to keep fewer blocks than states is a mistake of its composer", () =>
     Effect.gen(function* () {
       const options = yield* toyOptions(yield* temporaryDirectory, { limits: { pendingAcksMax: 4, marshalBlocks: 4 } })

@@ -368,7 +368,7 @@ describe("pruning", () => {
     expect(value("retained_height")).toBe(66)
   })
 
-  test("an executor that stands below what was let go is refused with the height that is missing", () => {
+  test("F34 an executor that stands below what was let go is refused with the height that is missing", () => {
     const disk = makeDisk()
     const failure = run(
       Effect.gen(function* () {

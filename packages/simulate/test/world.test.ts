@@ -31,7 +31,7 @@ const honest = marksOverOne(4)
 type Subject = typeof honest
 
 describe("determinism (P-14)", () => {
-  test("CONS-26 the same seed has the same audit, parts and outcome, another seed another", () => {
+  test("INV-43 CONS-26 the same seed has the same audit, parts and outcome, another seed another", () => {
     const plan = short("everything")
     const [a, b, c] = [5, 5, 6].map((seed) => runScenario(plan, "three", seed))
     expect(a).toEqual(b)

@@ -2,10 +2,11 @@
  * Goal: the executor and its callers keep the legal order of calls, and whoever breaks it is found and named.
  * Method: walks through the grammar drive a running executor whose port and application are checked; canaries break one rule.
  */
-import type { Ack, ExecutorPort } from "@coppice/consensus"
+import { type Ack, type ExecutorPort, Height } from "@coppice/consensus"
 import { Effect, Fiber } from "effect"
 import { describe, expect, test } from "vitest"
 import { CALL_ORDER, CallOrder, follow, IllegalCall, legalWalk, type Machine } from "../src/diagnosis/index.ts"
+import { FloorChain, joining } from "./support/joining.ts"
 import { ModelSet } from "./support/model-set.ts"
 import { quiet, started } from "./support/running-executor.ts"
 import { recordingAck, type ToyApplication, type ToyBlock, ToyChain, toyApplication } from "./support/toy-chain.ts"
@@ -82,6 +83,58 @@ test("legal walks of an engine, whatever their interleaving, meet legal answers,
         for (const [call, times] of Object.entries(yield* walk(seed))) made[call] = (made[call] ?? 0) + times
       }
       for (const call of ["propose", "verify", "leave", "deliver"]) expect(made[call], call).toBeGreaterThan(30)
+    }),
+  ))
+
+const FLOOR = 20
+
+/** A walk over a join: the sync takes tips in as chance has it, and comes out half-way. */
+const joinWalk = Effect.fnUntraced(function* (seed: number) {
+  const chain = new FloorChain(WINDOW)
+  const blocks = Array.from({ length: HEIGHTS }, (_, i) => chain.finalizeTo(FLOOR + i))
+  chain.processed = Height(FLOOR - 1)
+  const order = new CallOrder(WINDOW)
+  const watch = (application: ToyApplication) => order.application(application)
+  const { acks, converge, end, log, port, status, sync } = yield* joining({ chain, floor: blocks[0]!, watch })
+  const checked = order.port(port)
+  const chance = chanceOf(seed)
+  const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
+  const steps = legalWalk(chance, { heights: HEIGHTS, window: WINDOW }, () => acks().length)
+  for (let i = 0; i < 2 * STEPS; i++) {
+    const step = steps.next().value!
+    const block = blocks[Math.floor(chance() * HEIGHTS)]!
+    if (step.call === "verify")
+      fibers.push(yield* Effect.forkChild(checked.verify(block.context, chain.ancestry(block))))
+    if (step.call === "propose")
+      fibers.push(yield* Effect.forkChild(checked.propose(block.context, chain.ancestry(block))))
+    if (step.call === "leave") yield* Effect.forkChild(Fiber.interrupt(fibers[step.request]!))
+    if (step.call === "deliver") {
+      const delivered = blocks[step.height - 1]!
+      yield* checked.finalized(delivered, recordingAck(log, delivered.height))
+    }
+    if (chance() < 0.2) sync.record()
+    if (i === STEPS) converge(sync.heights.at(-1)!)
+    for (let turns = Math.floor(chance() * 8); turns > 0; turns--) yield* Effect.yieldNow
+  }
+  yield* quiet
+  const { phase } = yield* status
+  const hooks = log.filter((line) => line.startsWith("hook")).length
+  const counts = { open: phase === "open" ? 1 : 0, hooked: hooks, covered: acks().length - hooks }
+  yield* Fiber.interruptAll(fibers)
+  yield* end
+  expect(order.illegal, `seed ${seed}`).toEqual([])
+  return counts
+})
+
+test("so do they while state sync brings the databases, when it hands over, and afterwards", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const met = { open: 0, hooked: 0, covered: 0 }
+      for (let seed = 0; seed < 30; seed++) {
+        const counts = yield* joinWalk(seed)
+        for (const key of ["open", "hooked", "covered"] as const) met[key] += counts[key]
+      }
+      for (const [what, times] of Object.entries(met)) expect(times, what).toBeGreaterThan(20)
     }),
   ))
 

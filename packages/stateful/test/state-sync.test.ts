@@ -322,7 +322,7 @@ describe("handover", () => {
     }),
   )
 
-  it.effect("INV-22 the set is attached after it is complete and before anyone is given it", () =>
+  it.effect("INV-22 F57 the set is attached after it is complete and before anyone is given it", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       const node = yield* started({ attach: () => Deferred.await(gate) })

@@ -95,6 +95,8 @@ export interface Joining {
   readonly hooks?: Partial<ToyApplication>
   readonly pruning?: Pruning
   readonly limits?: Partial<ExecutorLimits>
+  /** Stands between the join and the application. */
+  readonly watch?: (application: ToyApplication) => ToyApplication
   readonly attach?: JoinOptions<ToyBlock, ModelDatabases>["attach"]
   /** The floor that an operator names at this start. */
   readonly floor?: ToyBlock
@@ -116,10 +118,11 @@ export const joining = Effect.fnUntraced(function* (setup: Joining = {}) {
   const sync = new ScriptedSync()
   const scope = yield* Scope.make()
   const logged = (what: string) => (height: number) => Effect.sync(() => void log.push(`${what} ${height}`))
+  const { watch = (application) => application } = setup
   const attach: NonNullable<typeof setup.attach> = setup.attach ?? ((set) => logged("attached")(set.anchor.height))
   const node = yield* Scope.provide(
     join({
-      application: toyApplication({ finalized: ({ height }) => logged("hook")(height), ...setup.hooks }),
+      application: watch(toyApplication({ finalized: ({ height }) => logged("hook")(height), ...setup.hooks })),
       plan,
       source: chain,
       sync,
