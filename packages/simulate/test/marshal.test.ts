@@ -254,6 +254,45 @@ describe("waiting", () => {
     )
   })
 
+  test("an ancestry is one parent ahead of its reader, not two", () => {
+    run(
+      Effect.gen(function* () {
+        const peer = new FakePeer()
+        peer.answer = knowsAll
+        const marshal = yield* open(makeDisk(), peer)
+        const ancestry = marshal.ancestry(at(5))
+        yield* ancestry.next
+        yield* Effect.sleep("1 minute")
+        const held = Effect.forEach([4, 3, 2], (height) =>
+          Effect.map(marshal.byDigest(at(height).digest), (block) => block !== undefined),
+        )
+        expect(yield* held).toEqual([true, false, false])
+        expect(peer.asked).toHaveLength(1)
+        expect(yield* ancestry.next).toEqual(at(4))
+        yield* Effect.sleep("1 minute")
+        expect(yield* held).toEqual([true, true, false])
+      }),
+    )
+  })
+
+  test("an ancestry asks for nothing ahead that is here, or that the round floor has passed", () => {
+    run(
+      Effect.gen(function* () {
+        const peer = new FakePeer()
+        peer.answer = knowsAll
+        const marshal = yield* open(makeDisk(), peer)
+        yield* marshal.setFloor(finalize(at(3)))
+        yield* storeAll(marshal, [at(4), at(5)])
+        yield* Effect.sleep("1 minute")
+        const asked = peer.asked.length
+        const ancestry = marshal.ancestry(at(5))
+        for (const height of [5, 4, 3]) expect(yield* ancestry.next).toEqual(at(height))
+        yield* Effect.sleep("1 minute")
+        expect(peer.asked).toHaveLength(asked)
+      }),
+    )
+  })
+
   test("more callers than the mailbox holds are all served", () => {
     run(
       Effect.gen(function* () {

@@ -78,6 +78,11 @@ export class Actor<B extends Block> {
     )
   }
 
+  /** Sends an event whose turn nobody waits for. */
+  tell(event: MarshalEvent<B>): void {
+    this.#offer({ event, done: undefined })
+  }
+
   /** A read that storage may fail: the failure stops the marshal, and the reader is left waiting for its own end. */
   query<A>(read: () => A): Effect.Effect<A> {
     return Effect.catch(reading(read), (failure) => {
@@ -93,7 +98,7 @@ export class Actor<B extends Block> {
     request: BlockRequest | undefined,
   ): Effect.Effect<B, MarshalStopped> {
     const tell = (tag: "wanted" | "unwanted") => () => {
-      if (request !== undefined) this.#offer({ event: { tag, request }, done: undefined })
+      if (request !== undefined) this.tell({ tag, request })
     }
     // The subscriber of a failed read is told with everybody else that the marshal ended.
     const looking = Effect.catch(reading(look), (failure) => {
@@ -162,7 +167,7 @@ export class Actor<B extends Block> {
         return Effect.as(FiberMap.remove(fetches, effect.key), false)
       case "continue":
         return Effect.sync(() => {
-          this.#offer({ event: { tag: "continued" }, done: undefined })
+          this.tell({ tag: "continued" })
           return false
         })
       case "stop":
@@ -177,7 +182,7 @@ export class Actor<B extends Block> {
       return targets === undefined ? all : all.filter((peer) => targets.has(bytesKey(peer)))
     })
     return Effect.map(fetchAnswer(this.options, { transport, book: this.#book, peers }, request), (answer) =>
-      this.#offer({ event: { tag: "fetched", request, answer }, done: undefined }),
+      this.tell({ tag: "fetched", request, answer }),
     )
   }
 
@@ -194,7 +199,7 @@ export class Actor<B extends Block> {
     const use = (tag: "acknowledged" | "cancelled") => () => {
       if (isUsed) throw new Error(`ack of height ${height} was used twice`)
       isUsed = true
-      this.#offer({ event: { tag, height }, done: undefined })
+      this.tell({ tag, height })
     }
     return { acknowledge: use("acknowledged"), cancel: use("cancelled") }
   }

@@ -107,7 +107,10 @@ export interface Marshal<B extends Block> extends BlockSource<B> {
   readonly subscribeFinalized: (height: Height, supply: Supply) => Effect.Effect<B, MarshalStopped>
   /** Waits for the block that a quorum voted for in a round. As `subscribe`, without asking peers. */
   readonly subscribeNotarized: (round: Round) => Effect.Effect<B, MarshalStopped>
-  /** Walks from `start`, included, to genesis, fetching what is missing. `start` must be accepted: to build on or to judge. */
+  /**
+   * Walks from `start`, included, to genesis, fetching what is missing: the parent of what was pulled is fetched before it is
+   * asked for. `start` must be accepted: to build on or to judge.
+   */
   readonly ancestry: (start: B) => Ancestry<B>
   /** Answers a peer's request from what is durable here; undefined: not held. */
   readonly serve: (request: BlockRequest) => Effect.Effect<Uint8Array | undefined>

@@ -15,7 +15,7 @@ import { CHAIN_ID_BYTES_MAX, HINT_TARGETS_MAX, PENDING_ACKS_LIMIT, PENDING_ACKS_
 import { Actor, type InboxItem } from "./actor.ts"
 import { ancestryOf } from "./ancestry.ts"
 import type { Marshal, MarshalOptions, Supply } from "./marshal.ts"
-import { digestKey, heightKey, initialState, type MarshalState, notarizedKey } from "./state.ts"
+import { digestKey, type Hint, heightKey, initialState, type MarshalState, notarizedKey } from "./state.ts"
 import { type MarshalStore, openStore, reading } from "./store.ts"
 import type { BlockRequest } from "./transport.ts"
 
@@ -28,6 +28,16 @@ const publicFace = <B extends Block>(actor: Actor<B>): Marshal<B> => {
     actor.subscribe(digestKey(digest), () => store.byDigest(digest), asked({ tag: "block", digest }, supply))
   const parentOf = (block: B): Effect.Effect<B | undefined> =>
     block.height === 0 ? Effect.succeed(undefined) : Effect.catch(subscribe(block.parent, "fetch"), () => Effect.never)
+  // A hint, and no fetch of the reader's own: it ends by itself, and no more than `HINTS_MAX` are kept, whoever stops reading.
+  const ahead = (block: B): Effect.Effect<void> => {
+    if (block.height === 0) return Effect.void
+    const { context, parent: digest } = block
+    const hint: Hint = { request: { tag: "block", digest }, targets: undefined, round: context.round }
+    return Effect.map(
+      actor.query(() => store.byDigest(digest)),
+      (held) => (held === undefined ? actor.tell({ tag: "hinted", hint }) : undefined),
+    )
+  }
   const certified = (tag: "finalization" | "floor") => (finalization: Finalization) =>
     Effect.suspend((): Effect.Effect<void, InvalidFinalization | MarshalStopped> => {
       const { round, payload } = finalization.proposal
@@ -78,7 +88,7 @@ const publicFace = <B extends Block>(actor: Actor<B>): Marshal<B> => {
       actor.subscribe(heightKey(height), () => store.finalizedAt(height), asked({ tag: "finalized", height }, supply)),
     subscribeNotarized: (round) =>
       actor.subscribe(notarizedKey(round), () => store.cachedAt("notarized", round), undefined),
-    ancestry: (start) => ancestryOf(start, parentOf),
+    ancestry: (start) => ancestryOf(start, parentOf, ahead),
     serve: (request) =>
       actor.query(() => {
         if (request.tag === "finalized") return store.finalizedBytes(request.height)
