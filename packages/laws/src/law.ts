@@ -9,6 +9,7 @@
  *
  * Invariant: a law depends on its subject and its seeds alone. It takes no time, no chance and no test runner.
  */
+import { drawer } from "@coppice/stateful/diagnosis"
 import { Effect, type Scope } from "effect"
 
 /** A subject did what its port forbids. */
@@ -76,12 +77,4 @@ export const applies = <World, Power extends string>(
 ): boolean => needs.every((power) => powers.includes(power))
 
 /** A stream of numbers in [0, 1) that depends on its seed alone. */
-export const chanceOf = (seed: number): (() => number) => {
-  let state = Math.imul(seed + 1, 0x9e37_79b1) | 0
-  return () => {
-    state = (state + 0x6d2b_79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000
-  }
-}
+export const chanceOf = (seed: number): (() => number) => drawer(seed, "laws")

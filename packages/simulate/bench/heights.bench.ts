@@ -10,8 +10,8 @@ import type { Height } from "@coppice/consensus"
 import { nodeHasher } from "@coppice/crypto/node"
 import { Qmdb } from "@coppice/qmdb"
 import { Application, type StandardBlock } from "@coppice/stateful"
+import { drawer } from "@coppice/stateful/diagnosis"
 import { type Plan, runWorld, type Subject, VALIDATORS } from "../src/index.ts"
-import { drawer } from "../src/prng.ts"
 import { CALM } from "../src/scenarios.ts"
 
 const ACCOUNTS = 10_000

@@ -3,8 +3,9 @@
  *
  * Invariant: two runs with equal audits took the same steps at the same virtual times and noted the same words.
  */
+
+import { mix } from "@coppice/stateful/diagnosis"
 import { Context, Effect } from "effect"
-import { mix } from "./prng.ts"
 
 /** A running hash: 64 bits in two lanes. It detects accidents, not attacks. */
 export class Audit {

@@ -12,7 +12,7 @@
  * plain view; only plain views are finalized directly; what is finalized descends from the root (spec consensus §6.1).
  */
 import type { Digest } from "@coppice/crypto"
-import { type Chance, chance, draw } from "./prng.ts"
+import { type Chance, chance, draw } from "@coppice/stateful/diagnosis"
 import { type ConsensusSchedule, type Fault, isBadBlock, type Misbehaviour } from "./schedule.ts"
 
 /** A block that a quorum voted for. */

@@ -10,9 +10,10 @@
  * Invariant: the outcome and the audit depend on the effect, the seed and the options alone. Nothing real may be awaited
  * inside: a promise, a file or a native timer shows up as `Stuck`.
  */
+
+import { drawer } from "@coppice/stateful/diagnosis"
 import { Clock, Duration, Effect, type Exit, Metric, Random, type Scheduler } from "effect"
 import { Audit, Notes } from "./audit.ts"
-import { drawer } from "./prng.ts"
 
 /** The run cannot go on: nothing is runnable and no timer is set, or it took more steps than it may. */
 export class Stuck extends Error {

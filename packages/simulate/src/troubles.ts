@@ -5,10 +5,11 @@
  *
  * Invariant: counts go over all incarnations of a node, so that the n-th time is the n-th time of the whole run.
  */
+
+import { drawer } from "@coppice/stateful/diagnosis"
 import { type Fault, type Faults, faultsByChance, type MemoryDisk, type StorageCall } from "@coppice/storage"
 import { Clock, Effect } from "effect"
 import { type Plan, type SchedulePart, type WorldFault, WRITE_POINTS } from "./plan.ts"
-import { drawer } from "./prng.ts"
 
 type PointFault = WorldFault & { readonly kind: "point" }
 

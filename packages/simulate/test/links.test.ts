@@ -2,11 +2,12 @@
  * Goal: links carry messages in order, lose what they should, and a partition cuts a group off until it is healed.
  * Method: messages in virtual time; clusters in which nodes are cut off, lose each other's messages, or have corrupt leaders.
  */
+
+import { drawer } from "@coppice/stateful/diagnosis"
 import { Clock, Effect, Random } from "effect"
 import { describe, expect, test } from "vitest"
 import { validators } from "../src/chain.ts"
 import { makeLinks, simulate } from "../src/index.ts"
-import { drawer } from "../src/prng.ts"
 import { MISBEHAVIOURS } from "../src/schedule.ts"
 import { CALM, runCluster, type TestCluster, violations } from "./cluster-run.ts"
 

@@ -8,16 +8,9 @@ import { makeMemoryDisk, type StorageShape } from "@coppice/storage"
 import { it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { expect } from "vitest"
+import { drawer } from "../src/diagnosis/index.ts"
 import { SET_MAPS } from "../src/index.ts"
 import { advance, anchorAt, child, expected, observe, openSet } from "./support/chain.ts"
-
-/** A small generator of chance: splitmix32. */
-const chanceOf = (seed: number) => (): number => {
-  seed = (seed + 0x9e3779b9) | 0
-  let t = Math.imul(seed ^ (seed >>> 16), 0x21f0aaad)
-  t = Math.imul(t ^ (t >>> 15), 0x735a2d97)
-  return ((t ^ (t >>> 15)) >>> 0) / 2 ** 32
-}
 
 const LIVES = 5
 const TURNS_MAX = 60
@@ -45,7 +38,7 @@ const live = Effect.fnUntraced(function* (storage: StorageShape, chance: () => n
 })
 
 const run = Effect.fnUntraced(function* (seed: number, wrap: (storage: StorageShape) => StorageShape = (s) => s) {
-  const chance = chanceOf(seed)
+  const chance = drawer(seed, "power")
   const disk = makeMemoryDisk({ chance })
   const history: History = { acknowledged: 0, starts: [] }
   for (let life = 0; life < LIVES; life++) {

@@ -4,11 +4,12 @@
  * interleavings of the simulated scheduler; and on LMDB in temporary directories, with a map that is large enough and one that must grow.
  * A full disk under LMDB has a process of its own (lmdb-full-disk.test.ts).
  */
+import { chanceOf } from "@coppice/laws"
 import { storageLaws } from "@coppice/laws/vitest"
 import { simulate } from "@coppice/simulate"
 import { Exit } from "effect"
 import { FAULTS } from "../src/index.ts"
-import { chanceOf, lmdbWorld, memorySubject } from "./support/worlds.ts"
+import { lmdbWorld, memorySubject } from "./support/worlds.ts"
 
 storageLaws("memory", memorySubject([]))
 

@@ -3,6 +3,7 @@
  * Method: a disk that its owner steps, so that each order of events and each cut between them is looked at; then what
  * chance leaves open, over seeds, each outcome at least once.
  */
+import { chanceOf } from "@coppice/laws"
 import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { describe, expect } from "vitest"
@@ -18,7 +19,6 @@ import {
   type StorageShape,
   type WriteEvent,
 } from "../src/index.ts"
-import { chanceOf } from "./support/worlds.ts"
 
 const KEY = Uint8Array.of(1)
 const OLD = Uint8Array.of(10)

@@ -65,7 +65,14 @@ const stepped = Effect.fnUntraced(function* (node: LawNode, hook: AnyHook, inter
   }
   for (let suspensions = 0, idleTurns = 0; ; suspensions++) {
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return end(exit, suspensions)
+    if (exit !== undefined) {
+      // What the hook left to fibers of the executor, such as a seal that nobody waits for any more, comes to its end.
+      for (let task = ready.shift(); task !== undefined; task = ready.shift()) {
+        task()
+        yield* turn
+      }
+      return end(exit, suspensions)
+    }
     if (suspensions === interruptAt) {
       run.cancel()
       fiber.interruptUnsafe()

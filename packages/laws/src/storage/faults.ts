@@ -20,10 +20,11 @@ import {
 /** Bytes that the failing write of the disk-full law asks for: a world that fills up for real has less room than this. */
 export const DISK_FULL_BYTES = 2 * VALUE_BYTES_MAX
 
-/** A write fails, others wait behind it: what they end with, and what is there afterwards. */
+/** A write of two values fails, others wait behind it: what they end with, and what is there afterwards. */
 const failedWrite = Effect.fnUntraced(function* (
   world: StorageWorld,
   reason: StorageWriteFailed["reason"],
+  bytesEach: number,
   at: string,
 ) {
   const history = historyOf(3)
@@ -32,7 +33,7 @@ const failedWrite = Effect.fnUntraced(function* (
       const storage = yield* world.open(MAPS)
       for (const batch of history.batches) yield* storage.write(batch)
       world.use(reason)
-      const fill = [1, 2].map((n) => put("a", bytes(100, n), new Uint8Array(DISK_FULL_BYTES / 2).fill(n)))
+      const fill = [1, 2].map((n) => put("a", bytes(100, n), new Uint8Array(bytesEach).fill(n)))
       const failing = yield* Effect.forkChild(storage.write(fill), { startImmediately: true })
       const behind = yield* Effect.forEach([1, 2], (n) =>
         Effect.forkChild(storage.write([put("b", bytes(100, n), bytes(n))]), { startImmediately: true }),
@@ -56,14 +57,14 @@ const failedWrite = Effect.fnUntraced(function* (
 
 const io: StorageLaw = seededLaw<StorageWorld, StoragePower>(
   "an I/O error fails its write, kills the handle and loses nothing that had succeeded",
-  () => ({ body: (world, seed) => failedWrite(world, "io", `seed ${seed}`) }),
+  () => ({ body: (world, seed) => failedWrite(world, "io", 1_000, `seed ${seed}`) }),
   ["io"],
 )
 
 const diskFull: StorageLaw = law<StorageWorld, StoragePower>(
   "a full disk fails its write, kills the handle and loses nothing that had succeeded",
   (world) =>
-    Effect.map(failedWrite(world, "disk full", "disk full"), (kept) =>
+    Effect.map(failedWrite(world, "disk full", DISK_FULL_BYTES / 2, "disk full"), (kept) =>
       claim(!kept, "a write that did not fit is there"),
     ),
   ["disk full"],

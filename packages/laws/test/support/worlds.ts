@@ -13,16 +13,7 @@ import {
   StorageWriteFailed,
 } from "@coppice/storage"
 import { Effect } from "effect"
-import type { StorageSubject, StorageWorld } from "../../src/index.ts"
-
-/** A stream of numbers in [0, 1), by seed. */
-const chanceOf = (seed: number): (() => number) => {
-  let state = (seed + 1) * 2_654_435_769
-  return () => {
-    state = (state * 16_807 + 11) % 2_147_483_647
-    return state / 2_147_483_647
-  }
-}
+import { chanceOf, type StorageSubject, type StorageWorld } from "../../src/index.ts"
 
 /** One environment on a memory disk, and a second one for its backup. */
 const soundWorld = (seed: number): StorageWorld => {

@@ -2,19 +2,10 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import type { StorageSubject, StorageWorld } from "@coppice/laws"
+import { chanceOf, type StorageSubject, type StorageWorld } from "@coppice/laws"
 import { Effect, type Scope } from "effect"
 import { type Fault, faultAt, type MemoryDiskOptions, makeMemoryDisk } from "../../src/index.ts"
 import { openLmdb } from "../../src/lmdb.ts"
-
-/** A stream of numbers in [0, 1), by seed. */
-export const chanceOf = (seed: number): (() => number) => {
-  let state = (seed + 1) * 2_654_435_769
-  return () => {
-    state = (state * 16_807 + 11) % 2_147_483_647
-    return state / 2_147_483_647
-  }
-}
 
 /** A temporary directory that is gone when its scope closes. */
 export const temporaryDirectory: Effect.Effect<string, never, Scope.Scope> = Effect.acquireRelease(
