@@ -6,10 +6,11 @@
 import { Clock, Effect, Exit, Fiber, Random } from "effect"
 import { describe, expect, test } from "vitest"
 import { guardDeterminism, NonDeterministic, trackForks } from "../src/diagnosis/index.ts"
+import { runShuffled, Surroundings } from "../src/diagnosis/surroundings.ts"
 import { ApplicationFault } from "../src/index.ts"
 import { ModelSet } from "./support/model-set.ts"
 import { quiet, started, stoppedBy } from "./support/running-executor.ts"
-import { execute, type ToyApplication, ToyChain, toyApplication } from "./support/toy-chain.ts"
+import { contextOn, execute, type ToyApplication, ToyChain, toyApplication } from "./support/toy-chain.ts"
 
 const HOUR_MS = 3_600_000
 
@@ -72,9 +73,63 @@ test("a verdict that changes is no verdict", () =>
     }),
   ))
 
+describe("a proposal is verified by its own application before it is given", () => {
+  const proposed = (hooks: Partial<ToyApplication>) =>
+    Effect.gen(function* () {
+      const { chain, port, end, model } = yield* guarded(hooks)
+      const [genesis] = chain.finalized
+      const fiber = yield* Effect.forkChild(port.propose(contextOn(genesis!, 7), chain.ancestry(genesis!)))
+      const exit = yield* Fiber.await(fiber)
+      return { exit, fiber, end, model }
+    })
+
+  test("a sound one is, once, and leaves no other fork than its own", () =>
+    Effect.runPromise(
+      Effect.gen(function* () {
+        const judged: number[] = []
+        const { exit, end, model } = yield* proposed({
+          verify: (_context, ancestry, batches, tools) =>
+            Effect.gen(function* () {
+              const [block, parent] = [(yield* ancestry.next)!, yield* ancestry.next]
+              judged.push(block.height, parent!.height)
+              return yield* execute(block, batches, tools)
+            }),
+        })
+        expect(Exit.isSuccess(exit) && exit.value?.height).toBe(1)
+        expect(judged).toEqual([1, 0])
+        expect(model.layers).toBe(1)
+        yield* end
+      }),
+    ))
+
+  test.each([
+    ["whose verdict needs chance", noting(Random.nextIntBetween(0, 1e9)).verify!, "left"],
+    ["that it finds invalid", () => Effect.succeed(undefined), undefined],
+  ] as const)("one %s is none: the executor stops", (_what, verify, member) =>
+    Effect.runPromise(
+      Effect.gen(function* () {
+        const { exit, fiber, end } = yield* proposed({ verify })
+        expect(Exit.isFailure(exit)).toBe(true)
+        expect((stoppedBy(fiber) as ApplicationFault).cause).toMatchObject({
+          _tag: "NonDeterministic",
+          hook: "propose",
+          height: 1,
+          member,
+        })
+        yield* end
+      }),
+    ),
+  )
+})
+
 describe.each([
   ["the clock", Clock.currentTimeMillis, "Clock"],
   ["chance", Random.nextIntBetween(0, 1e9), "Random"],
+  [
+    "the order of sleeps",
+    Effect.raceAllFirst([1, 2, 3, 4, 5, 6, 7, 8].map((ms) => Effect.as(Effect.sleep(ms), ms))),
+    "sleep",
+  ],
 ] as const)("an application that reads %s", (_what, read, source) => {
   test("stops its executor before it votes, and the error says what it read", () =>
     Effect.runPromise(
@@ -112,12 +167,17 @@ test("a caller that leaves while a block is executed again leaves no fork open",
 
 const clock = (): { readonly now: () => number } => Reflect.get(globalThis, "Date") as never
 const replaced = (): ReadonlyArray<unknown> => {
-  const owners = ["Date", "Math", "performance", "crypto"].map(
+  const owners = ["Date", "Math", "performance", "crypto", "process", "globalThis"].map(
     (name): object => Reflect.get(globalThis, name) as object,
   )
-  const keys = ["now", "random", "randomUUID", "getRandomValues"]
+  const keys = [
+    ...["now", "random", "randomUUID", "getRandomValues", "hrtime", "timeOrigin"],
+    ...["setTimeout", "setInterval", "setImmediate", "clearImmediate"],
+  ]
   return [...owners, ...owners.flatMap((of) => keys.map((key) => Reflect.get(of, key) as unknown))]
 }
+
+const global = (name: string) => Reflect.get(globalThis, name) as (...args: ReadonlyArray<unknown>) => unknown
 
 test("while a block is executed in shuffled surroundings, everyone else sees the process's own, and so does it before and after", () =>
   Effect.runPromise(
@@ -146,5 +206,45 @@ test("while a block is executed in shuffled surroundings, everyone else sees the
       expect(readings.map((at) => at < started + HOUR_MS)).toEqual([true, false])
       expect(replaced()).toEqual(before)
       yield* end
+    }),
+  ))
+
+test("an immediate that is put off can still be taken back, and an interval ended", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const ran: string[] = []
+      const hook = async (): Promise<void> => {
+        const [later, never] = ["later", "never"].map((name) => global("setImmediate")(() => ran.push(name)))
+        const ticks = global("setInterval")(() => ran.push("tick"), 1)
+        global("clearImmediate")(never)
+        while (!ran.includes("later") || !ran.includes("tick")) {
+          await new Promise((resolve) => global("setImmediate")(resolve))
+        }
+        global("clearInterval")(ticks)
+        expect(later).toBeDefined()
+      }
+      for (let seed = 0; seed < 20; seed++) {
+        ran.length = 0
+        yield* runShuffled(new Surroundings(seed), Effect.promise(hook))
+        expect(ran, `seed ${seed}`).not.toContain("never")
+      }
+    }),
+  ))
+
+test("time moves on in shuffled surroundings as it does outside", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      type Reading = [number, number]
+      const now = (since?: Reading) => (Reflect.get(process, "hrtime") as (since?: Reading) => Reading)(since)
+      const before = now()
+      yield* runShuffled(
+        new Surroundings(3),
+        Effect.sync(() => {
+          const here = now()
+          expect(here[0] - before[0]).toBeGreaterThan(HOUR_MS / 1000)
+          const [seconds, nanos] = now(here)
+          expect([seconds, nanos >= 0]).toEqual([0, true])
+        }),
+      )
     }),
   ))

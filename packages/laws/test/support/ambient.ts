@@ -22,6 +22,31 @@ const racing = reading(() =>
   ),
 )
 
+const immediately = reading(() =>
+  Effect.promise(
+    () =>
+      new Promise<number>((resolve) => {
+        setImmediate(() => resolve(1))
+        setImmediate(() => resolve(2))
+      }),
+  ),
+)
+
+const ticking = reading(() =>
+  Effect.promise(
+    () =>
+      new Promise<number>((resolve) => {
+        const timers = [2, 3, 4].map((ms) => setInterval(() => end(ms), ms))
+        const end = (ms: number): void => {
+          for (const timer of timers) clearInterval(timer)
+          resolve(ms)
+        }
+      }),
+  ),
+)
+
+const sleeping = reading(() => Effect.raceAllFirst([1, 2, 3, 4].map((ms) => Effect.as(Effect.sleep(ms), ms))))
+
 /** Reads on after its promise was fulfilled. */
 export const floating = changed((tally) => ({
   verify: async (context, ancestry, batches, tools) => {
@@ -40,10 +65,16 @@ export const ambientCanaries: ReadonlyArray<[string, ApplicationSubject]> = [
   ["reads Date.now", reading(() => Effect.sync(() => Date.now()))],
   ["reads new Date()", reading(() => Effect.sync(() => Date.parse(new Date().toISOString())))],
   ["reads performance.now", reading(() => Effect.sync(() => Math.floor(performance.now() * 1000)))],
+  ["reads performance.timeOrigin", reading(() => Effect.sync(() => Math.floor(performance.timeOrigin)))],
+  ["reads process.hrtime", reading(() => Effect.sync(() => process.hrtime()[0]))],
+  ["reads process.hrtime.bigint", reading(() => Effect.sync(() => process.hrtime.bigint()))],
   ["reads Effect's clock", reading(() => Clock.currentTimeMillis)],
   ["draws from Math.random", reading(() => Effect.sync(() => Math.floor(Math.random() * 1e9)))],
   ["draws from Effect's Random", reading(() => Random.nextIntBetween(0, 1e9))],
   ["draws a UUID", reading(() => Effect.sync(() => BigInt(`0x${crypto.randomUUID().slice(0, 8)}`)))],
   ["lets timers race", racing],
+  ["lets intervals race", ticking],
+  ["lets immediates race", immediately],
+  ["lets sleeps race", sleeping],
   ["takes the member it finds first", reading((batches) => Effect.sync(() => Object.keys(batches)[0]!.charCodeAt(0)))],
 ]

@@ -5,13 +5,17 @@
  *   verify(block) over a second fork,                  +--> equal? the verdict : NonDeterministic
  *     other time, chance, timers, member order -> targets
  *
+ * A proposal is a vote too: what `propose` built is verified in the same way, against the state that it was built with. What
+ * it chose to put in may depend on the clock.
+ *
  * Invariant: no vote leaves a node for a block on which its own application cannot agree with itself (INV-40). The guard
  * costs one execution per repetition: it is for development, and for laws.
  */
-import type { Ancestry, Block, Height } from "@coppice/consensus"
+import type { Ancestry, Block, ConsensusContext, Height } from "@coppice/consensus"
 import type { Digest } from "@coppice/crypto"
 import type { SyncTarget } from "@coppice/qmdb"
 import { Data, Effect } from "effect"
+import { startingWith } from "../ancestry.ts"
 import type { Application, Hook, HookTools, Targets } from "../application.ts"
 import type { Batches, DatabaseSet, Databases, SealedSet } from "../database-set.ts"
 import { runHook } from "../hooks.ts"
@@ -20,6 +24,9 @@ import { type Intercept, interceptCalls } from "./batches.ts"
 import { differenceOn, type Execution, executionOf, type OperationDifference, onMember } from "./executions.ts"
 import { onFork, type TrackedSet } from "./forks.ts"
 import { awaitOutside, runShuffled, Surroundings } from "./surroundings.ts"
+
+/** The hook whose answer is a vote, or the state under one. */
+type Hooked = "propose" | "verify" | "apply"
 
 /** Where two executions of one block part: the first member that differs, or the verdict. */
 export interface Difference {
@@ -33,7 +40,7 @@ export interface Difference {
 /** Two executions of one block over one state differ. No node may vote with an application that does this. */
 export class NonDeterministic extends Data.TaggedError("NonDeterministic")<
   Difference & {
-    readonly hook: "verify" | "apply"
+    readonly hook: Hooked
     readonly height: Height
     readonly digest: Digest
     /** What the second execution read that a hook must not depend on. */
@@ -50,12 +57,17 @@ export class NonDeterministic extends Data.TaggedError("NonDeterministic")<
   }
 }
 
-// Beside the error: it is printed, and these are long.
-const evidence = new WeakMap<NonDeterministic, ReadonlyArray<Execution<Databases>>>()
+/** The block of a `NonDeterministic`, and what the two executions made of its state, first and again, where they made one. */
+export interface Evidence {
+  readonly block: Block
+  readonly executions: ReadonlyArray<Execution<Databases>>
+}
 
-/** What the two executions of a block made of its state, first and again; one that found it invalid is not among them. */
-export const executionsBehind = (error: NonDeterministic): ReadonlyArray<Execution<Databases>> =>
-  evidence.get(error) ?? []
+// Beside the error: it is printed, and these are long.
+const evidence = new WeakMap<NonDeterministic, Evidence>()
+
+/** What is behind an error that a guard of this process made. */
+export const evidenceBehind = (error: NonDeterministic): Evidence | undefined => evidence.get(error)
 
 /** How often, and how, the guard executes again. */
 export interface GuardOptions {
@@ -97,6 +109,7 @@ export const replayableAncestry = <B extends Block>(source: Ancestry<B>): (() =>
   }
 }
 
+type Inputs<M extends Databases> = readonly [Batches<M>, HookTools<M>]
 type Run<M extends Databases> = (batches: Batches<M>, tools: HookTools<M>) => Hook<SealedSet<M> | undefined>
 
 const passOn: Intercept = (_member, _method, _args, call) => {
@@ -158,10 +171,10 @@ const compareShuffled = <M extends Databases>(
 }
 
 /**
- * An application that executes every block again, in shuffled surroundings, before it answers `verify` or `apply`.
+ * An application that executes every block again, in shuffled surroundings, before it answers.
  *
- * Errors: hooks fail with `NonDeterministic`, which stops an executor before it votes. A block that is verified over
- * batches of another set is executed once.
+ * Errors: hooks fail with `NonDeterministic`, which stops an executor before it votes. A block that is executed over batches
+ * of another set is executed once. A proposal that its own application abstains on waits until that ends.
  */
 export const guardDeterminism = <B extends Block, M extends Databases>(
   application: Application<B, M>,
@@ -169,8 +182,8 @@ export const guardDeterminism = <B extends Block, M extends Databases>(
   { repetitions = 1, seed = 0 }: GuardOptions = {},
 ): Application<B, M> => {
   const disagreement = (
-    hook: "verify" | "apply",
-    { height, digest }: B,
+    hook: Hooked,
+    block: B,
     parent: SealedSet<M>,
     { difference, executions }: Disagreement<M>,
     consulted: ReadonlyArray<string>,
@@ -187,52 +200,69 @@ export const guardDeterminism = <B extends Block, M extends Databases>(
             onMember(again, member),
           )
         : undefined
+    const { height, digest } = block
     const error = new NonDeterministic({ ...difference, hook, height, digest, consulted, operation })
-    evidence.set(error, executions as ReadonlyArray<Execution<Databases>>)
+    evidence.set(error, { block, executions: executions as ReadonlyArray<Execution<Databases>> })
     return error
   }
-  const twice = Effect.fnUntraced(function* (
-    hook: "verify" | "apply",
-    block: () => B | undefined,
-    inputs: readonly [Batches<M>, HookTools<M>],
+  /** Fails unless executing a block again, over the state under `batches`, gives `first` in all surroundings. */
+  const again = Effect.fnUntraced(function* (
+    hook: Hooked,
+    block: B,
+    [batches, { signal }]: Inputs<M>,
+    first: SealedSet<M> | undefined,
     execution: () => Run<M>,
   ) {
-    const parent = tracked.parentOf(inputs[0])
-    const sealed = yield* runHook(() => execution()(...inputs))
-    const judged = block()
-    if (parent === undefined || judged === undefined) return sealed
+    const parent = tracked.parentOf(batches)
+    if (parent === undefined) return
     for (let i = 0; i < repetitions; i++) {
       const surroundings = new Surroundings(seed + i)
-      const over = { set: tracked.set, parent, first: sealed }
-      const found = yield* compareShuffled(application.databases, over, surroundings, execution(), inputs[1].signal)
-      if (found === undefined) continue
-      return yield* disagreement(hook, judged, parent, found, [...surroundings.consulted])
+      const over = { set: tracked.set, parent, first }
+      const found = yield* compareShuffled(application.databases, over, surroundings, execution(), signal)
+      if (found !== undefined) return yield* disagreement(hook, block, parent, found, [...surroundings.consulted])
     }
-    return sealed
   })
+  const verifying = (context: ConsensusContext, ancestry: () => Ancestry<B>) => (): Run<M> => (batches, tools) =>
+    application.verify(context, { next: awaitOutside(ancestry().next) }, batches, tools)
   return {
     ...application,
-    verify: (context, ancestry, batches, tools) => {
-      let judged: B | undefined
-      const walk = replayableAncestry(ancestry)
-      const seen = (): Ancestry<B> => {
-        const { next } = walk()
-        const noted = Effect.tap(next, (block) =>
-          Effect.sync(() => {
-            judged ??= block
-          }),
+    propose: (context, ancestry, ...inputs) =>
+      Effect.gen(function* () {
+        const walk = replayableAncestry(ancestry)
+        const proposal = yield* runHook(() => application.propose(context, walk(), ...inputs))
+        if (proposal === undefined) return undefined
+        const { block, sealed } = proposal
+        yield* again(
+          "propose",
+          block,
+          inputs,
+          sealed,
+          verifying(context, () => startingWith([block], walk())),
         )
-        return { next: awaitOutside(noted) }
-      }
-      const execution = (): Run<M> => (given, own) => application.verify(context, seen(), given, own)
-      return twice("verify", () => judged, [batches, tools], execution)
-    },
-    apply: (block, batches, tools) =>
-      twice(
-        "apply",
-        () => block,
-        [batches, tools],
-        () => (given, own) => application.apply(block, given, own),
-      ),
+        return proposal
+      }),
+    verify: (context, ancestry, ...inputs) =>
+      Effect.gen(function* () {
+        let judged: B | undefined
+        const walk = replayableAncestry(ancestry)
+        const noting = ({ next }: Ancestry<B>): Ancestry<B> => ({
+          next: Effect.tap(next, (block) =>
+            Effect.sync(() => {
+              judged ??= block
+            }),
+          ),
+        })
+        const execution = verifying(context, () => noting(walk()))
+        const sealed = yield* runHook(() => execution()(...inputs))
+        if (judged !== undefined) yield* again("verify", judged, inputs, sealed, execution)
+        return sealed
+      }),
+    apply: (block, ...inputs) =>
+      Effect.gen(function* () {
+        const execution = (): Run<M> => (batches, tools) => application.apply(block, batches, tools)
+        const sealed = yield* runHook(() => execution()(...inputs))
+        yield* again("apply", block, inputs, sealed, execution)
+        return sealed
+      }),
   }
 }

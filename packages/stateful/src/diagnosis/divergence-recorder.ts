@@ -17,7 +17,7 @@ import { DIVERGENCE_FILES_MAX, DIVERGENCE_MS_MAX, DIVERGENCE_STATE_BYTES_MAX } f
 import { memberNames, targetsEqual } from "../targets.ts"
 import { interceptCalls } from "./batches.ts"
 import { CallRecorder } from "./call-log.ts"
-import { executionsBehind, NonDeterministic } from "./determinism-guard.ts"
+import { evidenceBehind, NonDeterministic } from "./determinism-guard.ts"
 import {
   type Divergence,
   endOf,
@@ -69,7 +69,6 @@ class Recorder<B extends Block, M extends Databases> {
     [batches, { signal }]: readonly [Batches<M>, HookTools<M>],
     run: Effect.Effect<A, unknown>,
     read: (result: A) => { readonly block: B | undefined; readonly sealed: SealedSet<M> | undefined },
-    judged: () => B | undefined,
   ): Effect.Effect<A, unknown> {
     const parent = this.#tracked.parentOf(batches)
     if (parent === undefined) return run
@@ -84,10 +83,10 @@ class Recorder<B extends Block, M extends Databases> {
       return found("commitment", block, () => [["hook", executionOf(this.#tracked.set, sealed)]])
     })
     return Effect.tapError(checked, (error) => {
-      const block = judged()
-      if (!(error instanceof NonDeterministic) || block === undefined) return Effect.void
-      const executions = executionsBehind(error) as ReadonlyArray<Execution<M>>
-      return found("determinism", block, () =>
+      const evidence = error instanceof NonDeterministic ? evidenceBehind(error) : undefined
+      if (evidence === undefined) return Effect.void
+      const executions = evidence.executions as ReadonlyArray<Execution<M>>
+      return found("determinism", evidence.block as B, () =>
         executions.map((execution, i) => [i === 0 ? "hook" : "guard", execution]),
       )
     })
@@ -189,7 +188,6 @@ export const recordDivergence = <B extends Block, M extends Databases>(
         inputs,
         runHook(() => application.propose(context, ancestry, ...inputs)),
         (proposal) => ({ block: proposal?.block, sealed: proposal?.sealed }),
-        () => undefined,
       ),
     verify: (context, ancestry, ...inputs) => {
       let judged: B | undefined
@@ -204,7 +202,6 @@ export const recordDivergence = <B extends Block, M extends Databases>(
         inputs,
         runHook(() => application.verify(context, seen, ...inputs)),
         (sealed) => ({ block: judged, sealed }),
-        () => judged,
       )
     },
     apply: (block, ...inputs) =>
@@ -213,7 +210,6 @@ export const recordDivergence = <B extends Block, M extends Databases>(
         inputs,
         runHook(() => application.apply(block, ...inputs)),
         (sealed) => ({ block, sealed }),
-        () => block,
       ),
   }
 }

@@ -2,15 +2,18 @@
  * Shuffled surroundings: another time, other chance and another order of timers, for one run of a hook and nothing else.
  *
  *   Effect hooks   Clock and Random services
- *   plain hooks    Date, performance.now, process.hrtime, Math.random, crypto, setTimeout: patched while a run is under way
+ *   plain hooks    Date, performance.now and .timeOrigin, process.hrtime, Math.random, crypto, setTimeout, setInterval,
+ *                  setImmediate: patched while a run is under way
  *
  * Terms: a run's *surroundings* follow it through promises and fibers. Everything else in the process sees the real clock.
  *
  * Invariant: a hook that reads none of these cannot tell. Maps and sets keep their order of insertion, as the language
- * promises. Out of reach is what was taken before: `const { now } = Date` at the top of a module.
+ * promises. Out of reach is what was taken before, as by `const { now } = Date` at the top of a module, and what Node's
+ * modules give beside these globals: `randomBytes` of node:crypto, timers of node:timers.
  */
 import { AsyncLocalStorage } from "node:async_hooks"
 import { Clock, Duration, Effect, Fiber, Random, Scheduler } from "effect"
+import { drawer } from "./seeded-chance.ts"
 
 const HOURS_MAX = 100_000
 const MS_PER_HOUR = 3_600_000
@@ -22,20 +25,13 @@ const TIMER_MS_MAX = 8
 export class Surroundings {
   /** Sources of time and chance that were read, in order of first reading. */
   readonly consulted = new Set<string>()
+  /** A number in [0, 1). */
+  readonly chance: () => number
   readonly #offsetMs: number
-  #state: number
 
   constructor(seed: number) {
-    this.#state = Math.imul(seed + 1, 0x9e37_79b1) | 0
+    this.chance = drawer(seed, "surroundings")
     this.#offsetMs = Math.floor((1 + this.chance() * HOURS_MAX) * MS_PER_HOUR)
-  }
-
-  /** A number in [0, 1). */
-  chance(): number {
-    this.#state = (this.#state + 0x6d2b_79f5) | 0
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000
   }
 
   /** Shuffles a list. */
@@ -67,7 +63,10 @@ export class Surroundings {
       currentTimeMillis: Effect.sync(ms),
       currentTimeNanos: Effect.sync(wall),
       monotonicTimeNanos: Effect.sync(steady),
-      sleep: () => base.sleep(Duration.millis(this.wait())),
+      sleep: () => {
+        this.consulted.add("sleep")
+        return base.sleep(Duration.millis(this.wait()))
+      },
     }
   }
 
@@ -96,9 +95,12 @@ export const outside = <A>(run: () => A): A => current.exit(run)
 type AnyFunction = (...args: ReadonlyArray<unknown>) => unknown
 
 interface Patch {
-  readonly name: string
+  /** As it is noted when it is read; undefined for what runtimes read on a hook's behalf. */
+  readonly name: string | undefined
   readonly of: object
   readonly key: string
+  /** A property that is read, not called. */
+  readonly isProperty?: true
   readonly here: (surroundings: Surroundings, real: AnyFunction, args: ReadonlyArray<unknown>) => unknown
 }
 
@@ -107,14 +109,53 @@ const fill = (surroundings: Surroundings, bytes: Uint8Array): Uint8Array => {
   return bytes
 }
 
+const NANOS_PER_SECOND = 1_000_000_000n
+
+const hrtime = (here: Surroundings, [seconds, nanos]: readonly [number, number], since: unknown): [number, number] => {
+  const [pastSeconds, pastNanos] = (since ?? [0, 0]) as readonly [number, number]
+  const total =
+    BigInt(seconds - pastSeconds) * NANOS_PER_SECOND + BigInt(nanos - pastNanos) + BigInt(here.ms(0)) * NANOS_PER_MS
+  return [Number(total / NANOS_PER_SECOND), Number(total % NANOS_PER_SECOND)]
+}
+
+/** Turns of the event loop that an immediate may be put off. */
+const IMMEDIATE_TURNS_MAX = 4
+
+/** The immediate that stands for one that was put off, as long as it is. */
+const putOff = new WeakMap<object, object>()
+
+const immediate = (here: Surroundings, real: AnyFunction, [run, ...rest]: ReadonlyArray<unknown>): unknown => {
+  let turns = Math.floor(here.chance() * IMMEDIATE_TURNS_MAX)
+  const next = (): unknown => {
+    if (turns-- === 0) return (run as AnyFunction)(...rest)
+    putOff.set(handle, real(next) as object)
+    return undefined
+  }
+  const handle = real(next) as object
+  return handle
+}
+
 const PATCHES: ReadonlyArray<Patch> = [
   { name: "Date.now", of: Date, key: "now", here: (here, real) => here.ms(real() as number) },
   { name: "performance.now", of: performance, key: "now", here: (here, real) => here.ms(real() as number) },
+  {
+    name: "performance.timeOrigin",
+    of: performance,
+    key: "timeOrigin",
+    isProperty: true,
+    here: (here, real) => here.ms(real() as number),
+  },
   {
     name: "process.hrtime.bigint",
     of: process.hrtime,
     key: "bigint",
     here: (here, real) => BigInt(here.ms(0)) * NANOS_PER_MS + (real() as bigint),
+  },
+  {
+    name: "process.hrtime",
+    of: process,
+    key: "hrtime",
+    here: (here, real, [since]) => hrtime(here, real() as [number, number], since),
   },
   { name: "Math.random", of: Math, key: "random", here: (here) => here.chance() },
   {
@@ -136,13 +177,41 @@ const PATCHES: ReadonlyArray<Patch> = [
         .toString("hex")
         .replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-"),
   },
+  ...["setTimeout", "setInterval"].map(
+    (key): Patch => ({
+      name: key,
+      of: globalThis,
+      key,
+      here: (here, real, [run, _ms, ...rest]) => real(run, here.wait(), ...rest),
+    }),
+  ),
+  { name: undefined, of: globalThis, key: "setImmediate", here: immediate },
   {
-    name: "setTimeout",
+    name: undefined,
     of: globalThis,
-    key: "setTimeout",
-    here: (here, real, [run, _ms, ...rest]) => real(run, here.wait(), ...rest),
+    key: "clearImmediate",
+    here: (_here, real, [handle]) => {
+      real(handle)
+      real(putOff.get(handle as object))
+    },
   },
 ]
+
+const patch = ({ name, of, key, isProperty, here }: Patch): (() => void) => {
+  const own = Object.getOwnPropertyDescriptor(of, key)
+  const found: unknown = Reflect.get(of, key)
+  const real = (...args: ReadonlyArray<unknown>): unknown =>
+    isProperty ? found : Reflect.apply(found as AnyFunction, of, args)
+  const patched = (...args: ReadonlyArray<unknown>): unknown => {
+    const surroundings = current.getStore()
+    if (surroundings === undefined) return real(...args)
+    if (name !== undefined) surroundings.consulted.add(name)
+    return here(surroundings, real, args)
+  }
+  const value = isProperty ? { get: patched } : { value: Object.assign(patched, found), writable: true }
+  Object.defineProperty(of, key, { ...value, configurable: true })
+  return () => (own === undefined ? Reflect.deleteProperty(of, key) : Object.defineProperty(of, key, own))
+}
 
 /** The constructor reads the clock when it is given nothing. `Date.now` of it is the patched one. */
 const patchedDate = (RealDate: DateConstructor): DateConstructor =>
@@ -156,23 +225,12 @@ let users = 0
 let restore: () => void = () => {}
 
 const install = (): (() => void) => {
-  const undo = PATCHES.map(({ name, of, key, here }) => {
-    const own = Object.getOwnPropertyDescriptor(of, key)
-    const real = Reflect.get(of, key) as AnyFunction
-    const patched = (...args: ReadonlyArray<unknown>): unknown => {
-      const surroundings = current.getStore()
-      if (surroundings === undefined) return Reflect.apply(real, of, args)
-      surroundings.consulted.add(name)
-      return here(surroundings, (...given) => Reflect.apply(real, of, given), args)
-    }
-    Object.defineProperty(of, key, { value: patched, configurable: true, writable: true })
-    return () => (own === undefined ? Reflect.deleteProperty(of, key) : Object.defineProperty(of, key, own))
-  })
+  const undo = PATCHES.map(patch)
   const RealDate = globalThis.Date
   globalThis.Date = patchedDate(RealDate)
   return () => {
     globalThis.Date = RealDate
-    for (const each of undo) each()
+    for (const each of undo.toReversed()) each()
   }
 }
 
@@ -191,7 +249,8 @@ const schedulerIn = (surroundings: Surroundings, base: Scheduler.Scheduler): Sch
   makeDispatcher: () => {
     const dispatcher = base.makeDispatcher()
     return {
-      scheduleTask: (task, priority) => dispatcher.scheduleTask(() => current.run(surroundings, task), priority),
+      scheduleTask: (task, priority) =>
+        outside(() => dispatcher.scheduleTask(() => current.run(surroundings, task), priority)),
       flush: () => dispatcher.flush(),
     }
   },
