@@ -49,6 +49,8 @@ export const PROPOSALS_MAX = 16
 /** Blocks that one recovery holds while it walks back; a longer walk goes on in further windows of this length. */
 export const RECOVERY_BLOCKS_MAX = 256
 
+/** Newest requests, and newest runs of hooks, whose legal calls a walk in development can draw. */
+export const CALLS_WALKED_MAX = 256
 /** Text of the calls in one divergence bundle; a longer record is cut. */
 export const DIVERGENCE_CALLS_BYTES_MAX = 16 * 1024 * 1024
 /** Bytes of one execution's operations on one member in a divergence bundle; what comes after them is left out. */

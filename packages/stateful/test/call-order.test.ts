@@ -5,23 +5,23 @@
 import { type Ack, type ExecutorPort, Height } from "@coppice/consensus"
 import { Effect, Fiber } from "effect"
 import { describe, expect, test } from "vitest"
-import { CALL_ORDER, CallOrder, follow, IllegalCall, legalWalk, type Machine } from "../src/diagnosis/index.ts"
+import { CALL_ORDER, CallOrder, drawer, follow, IllegalCall, type Machine } from "../src/diagnosis/index.ts"
 import { FloorChain, joining } from "./support/joining.ts"
 import { ModelSet } from "./support/model-set.ts"
 import { quiet, started } from "./support/running-executor.ts"
-import { recordingAck, type ToyApplication, type ToyBlock, ToyChain, toyApplication } from "./support/toy-chain.ts"
+import { ScriptedCalls, words } from "./support/scripted-calls.ts"
+import {
+  contextOn,
+  recordingAck,
+  type ToyApplication,
+  type ToyBlock,
+  ToyChain,
+  toyApplication,
+} from "./support/toy-chain.ts"
 
 const WINDOW = 3
 const STEPS = 60
 const HEIGHTS = 12
-
-const chanceOf = (seed: number) => {
-  let state = (seed + 1) >>> 0
-  return (): number => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return state / 4_294_967_296
-  }
-}
 
 const checked = Effect.fnUntraced(function* (
   hooks: Partial<ToyApplication> = {},
@@ -45,33 +45,58 @@ const chainOf = (chain: ToyChain, heights: number): ReadonlyArray<ToyBlock> => {
   return blocks
 }
 
+/** What an engine's walk goes over: blocks of subsequent heights, ports that are checked, and what became of them. */
+interface Walked {
+  readonly order: CallOrder
+  readonly port: ExecutorPort<ToyBlock>
+  readonly chain: ToyChain
+  readonly blocks: ReadonlyArray<ToyBlock>
+  readonly log: string[]
+  readonly fibers: Array<Fiber.Fiber<unknown, unknown>>
+}
+
+/** Makes one of the calls that are legal for an engine now, and lets some turns pass. */
+const engineStep = Effect.fnUntraced(function* (
+  { order, port, chain, blocks, log, fibers }: Walked,
+  chance: () => number,
+) {
+  const first = blocks[0]!.height
+  const calls = order
+    .legal(["engine"], first)
+    .filter(({ machine, of }) => machine !== "delivery" || of < first + HEIGHTS)
+  const { call, of } = calls[Math.floor(chance() * calls.length)]!
+  const block = blocks[Math.floor(chance() * HEIGHTS)]!
+  if (call === "leave") yield* Effect.forkChild(Fiber.interrupt(fibers[of]!))
+  if (call === "verify" || call === "propose") {
+    const asked: Effect.Effect<unknown, unknown> =
+      call === "verify"
+        ? port.verify(block.context, chain.ancestry(block))
+        : port.propose(contextOn(block, 1_000), chain.ancestry(block))
+    fibers.push(yield* Effect.forkChild(asked, { startImmediately: true }))
+  }
+  if (call === "deliver") {
+    const delivered = blocks[of - first]!
+    chain.finalized[of] = delivered
+    yield* port.finalized(delivered, recordingAck(log, of))
+  }
+  for (let turns = Math.floor(chance() * 8); turns > 0; turns--) yield* Effect.yieldNow
+  return call
+})
+
+/** A walk over a running executor. */
 const walk = Effect.fnUntraced(function* (seed: number) {
-  const { chain, port, order, log, end }: Checked = yield* checked()
-  const blocks = chainOf(chain, HEIGHTS)
-  const chance = chanceOf(seed)
-  const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
+  const { end, ...run }: Checked = yield* checked()
+  const walked = { ...run, blocks: chainOf(run.chain, HEIGHTS).slice(1), fibers: [] }
+  const chance = drawer(seed, "walk")
   const made: Record<string, number> = {}
-  const acknowledged = (): number => log.filter((line) => line.startsWith("ack")).length
-  const steps = legalWalk(chance, { heights: HEIGHTS, window: WINDOW }, acknowledged)
   for (let i = 0; i < STEPS; i++) {
-    const step = steps.next().value!
-    made[step.call] = (made[step.call] ?? 0) + 1
-    const block = blocks[1 + Math.floor(chance() * HEIGHTS)]!
-    if (step.call === "verify") fibers.push(yield* Effect.forkChild(port.verify(block.context, chain.ancestry(block))))
-    if (step.call === "propose")
-      fibers.push(yield* Effect.forkChild(port.propose(block.context, chain.ancestry(blocks[block.height - 1]!))))
-    if (step.call === "leave") yield* Effect.forkChild(Fiber.interrupt(fibers[step.request]!))
-    if (step.call === "deliver") {
-      const delivered = blocks[step.height]!
-      chain.finalized[step.height] = delivered
-      yield* port.finalized(delivered, recordingAck(log, step.height))
-    }
-    for (let turns = Math.floor(chance() * 8); turns > 0; turns--) yield* Effect.yieldNow
+    const call = yield* engineStep(walked, chance)
+    made[call] = (made[call] ?? 0) + 1
   }
   yield* quiet
-  yield* Fiber.interruptAll(fibers)
+  yield* Fiber.interruptAll(walked.fibers)
   yield* end
-  expect(order.illegal, `seed ${seed}`).toEqual([])
+  expect(walked.order.illegal, `seed ${seed}`).toEqual([])
   return made
 })
 
@@ -96,31 +121,18 @@ const joinWalk = Effect.fnUntraced(function* (seed: number) {
   const order = new CallOrder(WINDOW)
   const watch = (application: ToyApplication) => order.application(application)
   const { acks, converge, end, log, port, status, sync } = yield* joining({ chain, floor: blocks[0]!, watch })
-  const checked = order.port(port)
-  const chance = chanceOf(seed)
-  const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
-  const steps = legalWalk(chance, { heights: HEIGHTS, window: WINDOW }, () => acks().length)
+  const walked = { order, port: order.port(port), chain, blocks, log, fibers: [] }
+  const chance = drawer(seed, "join")
   for (let i = 0; i < 2 * STEPS; i++) {
-    const step = steps.next().value!
-    const block = blocks[Math.floor(chance() * HEIGHTS)]!
-    if (step.call === "verify")
-      fibers.push(yield* Effect.forkChild(checked.verify(block.context, chain.ancestry(block))))
-    if (step.call === "propose")
-      fibers.push(yield* Effect.forkChild(checked.propose(block.context, chain.ancestry(block))))
-    if (step.call === "leave") yield* Effect.forkChild(Fiber.interrupt(fibers[step.request]!))
-    if (step.call === "deliver") {
-      const delivered = blocks[step.height - 1]!
-      yield* checked.finalized(delivered, recordingAck(log, delivered.height))
-    }
+    yield* engineStep(walked, chance)
     if (chance() < 0.2) sync.record()
     if (i === STEPS) converge(sync.heights.at(-1)!)
-    for (let turns = Math.floor(chance() * 8); turns > 0; turns--) yield* Effect.yieldNow
   }
   yield* quiet
   const { phase } = yield* status
   const hooks = log.filter((line) => line.startsWith("hook")).length
   const counts = { open: phase === "open" ? 1 : 0, hooked: hooks, covered: acks().length - hooks }
-  yield* Fiber.interruptAll(fibers)
+  yield* Fiber.interruptAll(walked.fibers)
   yield* end
   expect(order.illegal, `seed ${seed}`).toEqual([])
   return counts
@@ -137,6 +149,61 @@ test("so do they while state sync brings the databases, when it hands over, and 
       for (const [what, times] of Object.entries(met)) expect(times, what).toBeGreaterThan(20)
     }),
   ))
+
+describe("walks through every table", () => {
+  const transitions = (Object.entries(CALL_ORDER) as ReadonlyArray<[string, Machine]>).flatMap(([name, machine]) =>
+    Object.entries(machine).flatMap(([state, calls]) => Object.keys(calls).map((call) => `${name} ${state} ${call}`)),
+  )
+
+  test("draw every transition, and whoever makes the calls that they draw is found legal", () =>
+    Effect.runPromise(
+      Effect.gen(function* () {
+        const drawn = new Set<string>()
+        for (let seed = 0; seed < 20; seed++) {
+          const script = new ScriptedCalls(WINDOW)
+          const chance = drawer(seed, "walk")
+          for (let i = 0; i < 100; i++) drawn.add(words(yield* script.make(script.legal, chance)))
+          expect(script.order.illegal, `seed ${seed}`).toEqual([])
+          yield* script.end
+        }
+        expect([...drawn].sort()).toEqual(transitions.toSorted())
+      }),
+    ))
+
+  test("whatever the tables do not list is refused in the face of its maker", () =>
+    Effect.runPromise(
+      Effect.gen(function* () {
+        const refused = new Set<string>()
+        for (let seed = 0; seed < 60; seed++) {
+          const script = new ScriptedCalls(WINDOW)
+          const chance = drawer(seed, "strays")
+          for (let i = 0; i < 10 + seed; i++) yield* script.make(script.legal, chance)
+          const fresh = script.strays.filter((stray) => !refused.has(words(stray)))
+          if (fresh.length === 0) continue
+          const stray = yield* script.make(fresh, chance)
+          expect(script.order.illegal, `seed ${seed}: ${words(stray)}`).toMatchObject([
+            { machine: stray.machine, state: stray.state, call: stray.call },
+          ])
+          refused.add(words(stray))
+          yield* script.end
+        }
+        expect([...refused].sort()).toEqual([
+          "delivery ended acknowledge",
+          "delivery ended cancel",
+          "delivery hooking acknowledge",
+          "run ended batch",
+          "run ended seal",
+          "run running give",
+          "run sealed batch",
+          "run sealed seal",
+          "run sealing batch",
+          "run sealing decline",
+          "run sealing give",
+          "run sealing seal",
+        ])
+      }),
+    ))
+})
 
 test("every call leads to a state of its machine, and every state but the first is reached", () => {
   for (const [name, machine] of Object.entries(CALL_ORDER) as ReadonlyArray<[keyof typeof CALL_ORDER, Machine]>) {

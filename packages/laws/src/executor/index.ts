@@ -7,7 +7,7 @@
  */
 import { bytesEqual } from "@coppice/codec"
 import { type Ancestry, type Block, contextsEqual, ExecutorStopped } from "@coppice/consensus"
-import { CallOrder, legalWalk } from "@coppice/stateful/diagnosis"
+import { CallOrder } from "@coppice/stateful/diagnosis"
 import { Effect, Exit, Fiber, Scope } from "effect"
 import { chanceOf, claim, law, seededLaw } from "../law.ts"
 import { Bench, bench, claimAnswer, type ExecutorLaw, type ExecutorWorld, settled, WINDOW } from "./bench.ts"
@@ -193,18 +193,20 @@ const legalOrder: ExecutorLaw = seededLaw<ExecutorWorld>(
         const port = order.port(inner)
         const blocks = yield* made.chain(HEIGHTS)
         const questions: Array<Fiber.Fiber<unknown, unknown>> = []
-        const steps = legalWalk(chance, { heights: HEIGHTS, window: WINDOW }, () => made.acks.length)
         for (let i = 0; i < STEPS; i++) {
-          const step = steps.next().value!
+          const calls = order.legal(["engine"]).filter(({ machine, of }) => machine !== "delivery" || of <= HEIGHTS)
+          const { call, of } = calls[Math.floor(chance() * calls.length)]!
           const block = blocks[Math.floor(chance() * HEIGHTS)]!
-          if (step.call === "verify") questions.push(yield* Effect.forkChild(made.verify(port, block)))
-          if (step.call === "propose") {
-            const context = world.contextOn(block, 100 + i)
-            questions.push(yield* Effect.forkChild(port.propose(context, made.ancestry(block))))
+          if (call === "leave") yield* Effect.forkChild(Fiber.interrupt(questions[of]!))
+          if (call === "verify" || call === "propose") {
+            const asked: Effect.Effect<unknown, unknown> =
+              call === "verify"
+                ? made.verify(port, block)
+                : port.propose(world.contextOn(block, 100 + i), made.ancestry(block))
+            questions.push(yield* Effect.forkChild(asked, { startImmediately: true }))
           }
-          if (step.call === "leave") yield* Effect.forkChild(Fiber.interrupt(questions[step.request]!))
-          if (step.call === "deliver") {
-            const exit = yield* Effect.exit(made.finalize(port, blocks[step.height - 1]!))
+          if (call === "deliver") {
+            const exit = yield* Effect.exit(made.finalize(port, blocks[of - 1]!))
             claim(Exit.isSuccess(exit), `seed ${seed}: ${order.illegal[0]?.message ?? exit}`)
           }
           for (let turns = Math.floor(chance() * 9); turns > 0; turns--) yield* Effect.yieldNow

@@ -9,8 +9,8 @@
  * at fault when it is not legal. Machines of different requests, deliveries and runs are independent (G-11), but for the
  * calls `IN_HEIGHT_ORDER`: these follow each other over all deliveries, height by height.
  *
- * Invariant: what is not in the tables is not allowed. The same tables are checked at run time (`checked-calls.ts`) and
- * walked by tests (`legalWalk`).
+ * Invariant: what is not in the tables is not allowed. The same tables are checked at run time and walked by tests, both in
+ * `checked-calls.ts`.
  */
 
 /** States of a machine, each with its legal calls and where they lead. The first state is the one it starts in. */
@@ -87,37 +87,3 @@ export const startOf = (name: MachineName): string => Object.keys(CALL_ORDER[nam
 /** Where a call leads; undefined when it is not legal in that state. */
 export const follow = (name: MachineName, state: string, call: Call): string | undefined =>
   (CALL_ORDER[name] as Machine)[state]?.[call]
-
-/** One step of a walk: what an engine does next. Requests are named by the order in which they were made. */
-export type EngineCall =
-  | { readonly call: "propose" | "verify" | "leave"; readonly request: number }
-  | { readonly call: "deliver"; readonly height: number }
-
-/**
- * A legal sequence of an engine's calls: draws, in every step, one of the calls that the tables allow now.
- *
- * Shape: `chance` gives numbers in [0, 1). Blocks of heights 1 to `heights` are delivered at most; at most `window` of them
- * before `acknowledged` says so (G-4).
- */
-export const legalWalk = function* (
-  chance: () => number,
-  { heights, window }: { readonly heights: number; readonly window: number },
-  acknowledged: () => number,
-): Generator<EngineCall, void, void> {
-  const open: number[] = []
-  let made = 0
-  let delivered = 0
-  for (;;) {
-    const asks = Object.keys(CALL_ORDER.request.new) as ReadonlyArray<"propose" | "verify">
-    const steps: Array<EngineCall> = asks.map((call) => ({ call, request: made }))
-    const leaver = open[Math.floor(chance() * open.length)]
-    if (leaver !== undefined) steps.push({ call: "leave", request: leaver })
-    const mayDeliver = delivered < heights && delivered - acknowledged() < window
-    if (mayDeliver) steps.push({ call: "deliver", height: delivered + 1 })
-    const step = steps[Math.floor(chance() * steps.length)]!
-    if (step.call === "deliver") delivered++
-    else if (step.call === "leave") open.splice(open.indexOf(step.request), 1)
-    else open.push(made++)
-    yield step
-  }
-}

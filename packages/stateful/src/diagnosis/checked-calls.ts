@@ -2,8 +2,11 @@
  * The legal order of calls, asserted while they are made.
  *
  *   engine --> order.port(port) --> executor --> order.application(application) --> hooks
+ *     ^                                                        |
+ *     '---- a legal call, drawn by a test ---- order.legal() <-+
  *
  * Terms: an *illegal call* is one that `call-order.ts` does not allow in the state that its request, delivery or run is in.
+ * A *walk* is a sequence of calls, each drawn from those that are legal when it is made.
  *
  * Invariant: an illegal call throws in the face of its maker, and is kept: a maker that swallows it hides nothing. Legal
  * calls pass unchanged. For development: every call on a batch costs a look into a table.
@@ -14,8 +17,23 @@ import { Effect, Exit } from "effect"
 import type { Application, Hook, HookTools } from "../application.ts"
 import type { Batches, Databases } from "../database-set.ts"
 import { runHook } from "../hooks.ts"
+import { CALLS_WALKED_MAX } from "../limits.ts"
 import { interceptCalls } from "./batches.ts"
-import { type Call, follow, MAKERS, type MachineName, startOf } from "./call-order.ts"
+import {
+  CALL_ORDER,
+  type Call,
+  follow,
+  IN_HEIGHT_ORDER,
+  MAKERS,
+  type Machine,
+  type MachineName,
+  type Maker,
+  startOf,
+} from "./call-order.ts"
+
+type Ordered = (typeof IN_HEIGHT_ORDER)[number]
+
+const isOrdered = (call: Call): call is Ordered => (IN_HEIGHT_ORDER as ReadonlyArray<Call>).includes(call)
 
 /** A call that is not legal where it was made. */
 export class IllegalCall extends Error {
@@ -34,23 +52,50 @@ export class IllegalCall extends Error {
   }
 }
 
+/** A call that is legal now. `of` numbers requests and runs from 0, in the order they were made; a delivery's is its height. */
+export interface LegalCall {
+  readonly machine: MachineName
+  readonly of: number
+  readonly state: string
+  readonly call: Call
+}
+
 class Position {
   readonly #order: CallOrder
   readonly #machine: MachineName
   readonly #of: string
-  #state: string
+  state: string
 
   constructor(order: CallOrder, machine: MachineName, of: string) {
     this.#order = order
     this.#machine = machine
     this.#of = of
-    this.#state = startOf(machine)
+    this.state = startOf(machine)
   }
 
   move(call: Call): void {
-    const next = follow(this.#machine, this.#state, call)
-    if (next === undefined) this.#order.refuse(new IllegalCall(this.#machine, this.#state, call, this.#of))
-    this.#state = next
+    const next = follow(this.#machine, this.state, call)
+    if (next === undefined) this.#order.refuse(new IllegalCall(this.#machine, this.state, call, this.#of))
+    this.state = next
+  }
+}
+
+/** Positions of one machine that have not ended, the newest of them, by the order in which they were made. */
+class Positions {
+  made = 0
+  readonly #open = new Map<number, Position>()
+
+  add(position: Position): Position {
+    for (const [of, { state }] of this.#open) {
+      if (state !== "ended" && this.#open.size < CALLS_WALKED_MAX) break
+      this.#open.delete(of)
+    }
+    this.#open.set(this.made++, position)
+    return position
+  }
+
+  entries(): Iterable<readonly [number, Position]> {
+    return this.#open
   }
 }
 
@@ -60,7 +105,9 @@ export class CallOrder {
   readonly illegal: Array<IllegalCall> = []
   readonly #window: number
   readonly #deliveries = new Map<number, { readonly block: Block; readonly position: Position }>()
-  readonly #last: { deliver?: number; hook?: number; acknowledge?: number } = {}
+  readonly #requests = new Positions()
+  readonly #runs = new Positions()
+  readonly #last: Partial<Record<Ordered, number>> = {}
 
   /** `window`: finalized blocks that may be delivered and not yet acknowledged. */
   constructor(window: number) {
@@ -73,7 +120,38 @@ export class CallOrder {
     throw illegal
   }
 
-  #inOrder(call: "deliver" | "hook" | "acknowledge", height: number): void {
+  /**
+   * Every call that some of `makers` may make now, the first ones of a new request and a new delivery among them. Deliveries
+   * begin at the height `first`.
+   */
+  legal(makers: ReadonlyArray<Maker>, first = 1): ReadonlyArray<LegalCall> {
+    const found: LegalCall[] = []
+    const list = (machine: MachineName, of: number, state: string): void => {
+      for (const call of Object.keys((CALL_ORDER[machine] as Machine)[state]!) as ReadonlyArray<Call>) {
+        if (makers.includes(MAKERS[call]) && this.#mayFollow(machine, of, state, call))
+          found.push({ machine, of, state, call })
+      }
+    }
+    for (const [of, { state }] of this.#requests.entries()) list("request", of, state)
+    list("request", this.#requests.made, startOf("request"))
+    for (const [height, { position }] of this.#deliveries) list("delivery", height, position.state)
+    const { deliver = first - 1 } = this.#last
+    list("delivery", deliver + 1, startOf("delivery"))
+    for (const [of, { state }] of this.#runs.entries()) list("run", of, state)
+    return found
+  }
+
+  #mayFollow(machine: MachineName, of: number, state: string, call: Call): boolean {
+    if (machine !== "delivery" || !isOrdered(call)) return true
+    if (call === "deliver" && this.#deliveries.size >= this.#window) return false
+    // What is never hooked comes before all that is: genesis.
+    if (call === "acknowledge" && state === "delivered" && this.#last.hook !== undefined) return false
+    const last = this.#last[call]
+    if (last !== undefined) return of === last + 1
+    return call === "deliver" || of === Math.min(...this.#deliveries.keys())
+  }
+
+  #inOrder(call: Ordered, height: number): void {
     const last = this.#last[call]
     if (last !== undefined && height !== last + 1) {
       this.refuse(new IllegalCall("delivery", `after height ${last}`, call, `the block of height ${height}`))
@@ -85,7 +163,7 @@ export class CallOrder {
   port<B extends Block>(port: ExecutorPort<B>): ExecutorPort<B> {
     const asked = <A, E>(call: "propose" | "verify", answer: Effect.Effect<A, E>): Effect.Effect<A, E> =>
       Effect.suspend(() => {
-        const position = new Position(this, "request", `a request to ${call}`)
+        const position = this.#requests.add(new Position(this, "request", `a request to ${call}`))
         position.move(call)
         return Effect.onExit(answer, (exit) => Effect.sync(() => position.move(endOf(exit))))
       })
@@ -159,7 +237,7 @@ export class CallOrder {
     hook: (batches: Batches<M>, tools: HookTools<M>) => Hook<A>,
   ): Effect.Effect<A, unknown> {
     return Effect.suspend(() => {
-      const position = new Position(this, "run", `a run of ${name}`)
+      const position = this.#runs.add(new Position(this, "run", `a run of ${name}`))
       const given = interceptCalls({ batches, tools }, (_member, _method, _args, call) => {
         position.move("batch")
         return call()
