@@ -3,7 +3,7 @@
  * Method: a small application with one promise broken at a time, in ways that somebody could write by mistake.
  */
 import { Height } from "@coppice/consensus"
-import type { HookTools } from "@coppice/stateful"
+import { Application, type HookTools } from "@coppice/stateful"
 import { Cause, Effect, Exit } from "effect"
 import { describe, expect, test } from "vitest"
 import { APPLICATION_LAWS, type ApplicationSubject } from "../src/application/index.ts"
@@ -22,6 +22,21 @@ import {
 } from "./support/applications.ts"
 
 applicationLaws("an application made of one transition", tallies(makeTally))
+
+/** Takes a percentage of every addition, in whole numbers: other rules than those of the tally. */
+const taxed = (percent: bigint): Tally =>
+  makeTally({ count: ({ counts }, { name, amount }) => (counts.get(name) ?? 0n) - (amount * percent) / 100n })
+
+const upgradedAt = (...heights: ReadonlyArray<number>): Tally =>
+  Application.upgrade(
+    makeTally(),
+    heights.map((from, i) => ({ from: Height(from), application: taxed(BigInt(20 * (i + 1))) })),
+  )
+
+applicationLaws(
+  "an application whose rules change at heights 2 and 4",
+  tallies(() => upgradedAt(2, 4)),
+)
 
 /** The same application with hooks that are plain promises. */
 const plain = changed((tally) => {
@@ -164,6 +179,17 @@ const remembering = tallies(() => {
   })
 })
 
+/** Changes its rules for good when it first sees their height, so that it replays old blocks by new rules. */
+const activating = tallies(() => {
+  let isActive = false
+  return makeTally({
+    begin: (_batches, { height }) => {
+      isActive ||= height >= 3
+    },
+    count: ({ counts }, { name, amount }) => (counts.get(name) ?? 0n) - (isActive ? amount / 2n : 0n),
+  })
+})
+
 /** Canaries of each law, which is named by the words its name begins with. */
 const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, ApplicationSubject]>]> = [
   ["a block is the same state", [["leaves the first transaction out", shorter]]],
@@ -197,7 +223,13 @@ const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, ApplicationSubject
       ["waits for a run that was interrupted", locking(Effect.never)],
     ],
   ],
-  ["replayed from genesis", [["knows which heights it has seen", remembering]]],
+  [
+    "replayed from genesis",
+    [
+      ["knows which heights it has seen", remembering],
+      ["replays by the rules of today", activating],
+    ],
+  ],
   ["the state after a block does not depend", ambientCanaries],
 ]
 

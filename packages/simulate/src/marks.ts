@@ -6,6 +6,8 @@
  *           index    current     value's name -> cell, in order            three databases only
  *           history  keyless     every mark, in order                      three databases only
  *
+ * Its rules change on the way of every run: from `UPGRADE_HEIGHT` on a mark leaves another value.
+ *
  * Invariant: the hooks and `MarksModel` decide the same from the same blocks, by different code.
  */
 import { Bytes, Struct, Text, U32, U64 } from "@coppice/codec"
@@ -33,6 +35,10 @@ const CELLS = 40
 const CLEAR_EVERY = 6n
 const VALUE_BYTES = 24
 const HISTORY_KEPT = 100
+/** Height from which the second rules hold. Scenarios are higher, and have replays, crashes and forks across it. */
+export const UPGRADE_HEIGHT = 4
+/** What each of the two rules makes of a mark, so that one is not taken for the other. */
+const SALTS = { first: 0n, second: 101n } as const
 
 const MarkCodec = Struct({ cell: U32, number: U64 })
 
@@ -41,8 +47,8 @@ const keyOf = (cell: number): Uint8Array => {
   new DataView(key.buffer).setUint32(28, cell)
   return key
 }
-const valueOf = ({ cell, number }: Mark): Uint8Array =>
-  new Uint8Array(VALUE_BYTES).fill(Number((BigInt(cell) * 31n + number) % 251n))
+const valueOf = ({ cell, number }: Mark, salt: bigint): Uint8Array =>
+  new Uint8Array(VALUE_BYTES).fill(Number((BigInt(cell) * 31n + number + salt) % 251n))
 const nameOf = (cell: number): string => `cell ${cell}`
 
 const board = Qmdb.any({ key: Bytes(32), value: Bytes(VALUE_BYTES) })
@@ -91,10 +97,11 @@ const write = (
     }
   },
   mark: Mark,
+  salt: bigint,
 ): boolean => {
   const key = keyOf(mark.cell)
   if (mark.number % CLEAR_EVERY !== 0n) {
-    board.put(key, valueOf(mark))
+    board.put(key, valueOf(mark, salt))
     return true
   }
   if (board.get(key) === undefined) return false
@@ -104,37 +111,47 @@ const write = (
 
 const common = { name: "marks", transaction: MarkCodec, hasher: nodeHasher } as const
 
+const oneRules = (salt: bigint) =>
+  Application.make({
+    ...common,
+    databases: oneDatabase,
+    execute: (batches, mark) => void write(batches, mark, salt),
+  })
+
+const threeRules = (salt: bigint) =>
+  Application.make({
+    ...common,
+    databases: threeDatabases,
+    execute: (batches, mark) => {
+      const isThere = write(batches, mark, salt)
+      const { index, history } = batches
+      const name = nameOf(mark.cell)
+      if (isThere) index.put(name, mark.number)
+      else if (index.get(name) !== undefined) index.remove(name)
+      const at = history.append(mark.number)
+      history.withFloor(Location(Math.max(0, at - HISTORY_KEPT)))
+    },
+  })
+
+const upgraded = <M extends Databases>(rules: (salt: bigint) => StandardApplication<Mark, M>, from: number) =>
+  Application.upgrade(rules(SALTS.first), [{ from: Height(from), application: rules(SALTS.second) }])
+
 /** Marks over one database, as every validator executes them. */
-export const overOne = Application.make({
-  ...common,
-  databases: oneDatabase,
-  execute: (batches, mark) => void write(batches, mark),
-})
+export const overOne = upgraded(oneRules, UPGRADE_HEIGHT)
 
 /** The same over three. */
-export const overThree = Application.make({
-  ...common,
-  databases: threeDatabases,
-  execute: (batches, mark) => {
-    const isThere = write(batches, mark)
-    const { index, history } = batches
-    const name = nameOf(mark.cell)
-    if (isThere) index.put(name, mark.number)
-    else if (index.get(name) !== undefined) index.remove(name)
-    const at = history.append(mark.number)
-    history.withFloor(Location(Math.max(0, at - HISTORY_KEPT)))
-  },
-})
+export const overThree = upgraded(threeRules, UPGRADE_HEIGHT)
 
 /** What the databases must hold, from the final blocks alone. */
 class MarksModel<M extends Databases> {
-  readonly #last = new Map<number, Mark>()
+  readonly #last = new Map<number, Mark & { readonly value: Uint8Array }>()
   readonly #history: Array<bigint> = []
 
-  advance({ transactions }: StandardBlock<Mark, M>): void {
+  advance({ height, transactions }: StandardBlock<Mark, M>): void {
+    const salt = height < UPGRADE_HEIGHT ? SALTS.first : SALTS.second
     for (const mark of transactions) {
       if (mark.number % CLEAR_EVERY === 0n) this.#last.delete(mark.cell)
-      else this.#last.set(mark.cell, mark)
+      else this.#last.set(mark.cell, { ...mark, value: valueOf(mark, salt) })
       this.#history.push(mark.number)
     }
   }
@@ -145,7 +162,7 @@ class MarksModel<M extends Databases> {
     for (let cell = 0; cell < CELLS; cell++) {
       const mark = this.#last.get(cell)
       const value = readers.board.get(keyOf(cell))
-      const expected = mark === undefined ? undefined : valueOf(mark)
+      const expected = mark?.value
       if (value?.join() !== expected?.join()) return `cell ${cell} is ${value}, not ${expected}`
       if (readers.index !== undefined && readers.index.get(nameOf(cell)) !== mark?.number)
         return `index of cell ${cell}`
@@ -198,9 +215,12 @@ const subjectOf = <M extends Databases>(
   },
 })
 
-/** Marks over one database. */
-export const marksOverOne = (marksPerBlock: number): Subject<StandardBlock<Mark, OneDatabase>, OneDatabase> =>
-  subjectOf(overOne, (model, readers) => model.difference(readers), marksPerBlock)
+/** Marks over one database. Rules that change elsewhere than at `UPGRADE_HEIGHT` are not those of the model. */
+export const marksOverOne = (
+  marksPerBlock: number,
+  upgradeHeight = UPGRADE_HEIGHT,
+): Subject<StandardBlock<Mark, OneDatabase>, OneDatabase> =>
+  subjectOf(upgraded(oneRules, upgradeHeight), (model, readers) => model.difference(readers), marksPerBlock)
 
 /** Marks over three databases of different families. */
 export const marksOverThree = (marksPerBlock: number): Subject<StandardBlock<Mark, ThreeDatabases>, ThreeDatabases> =>

@@ -15,7 +15,7 @@ import { describe, expect, test } from "vitest"
 import { validators } from "../src/chain.ts"
 import { NodeRecord } from "../src/journal.ts"
 import { heldViolations, logViolations } from "../src/judgement.ts"
-import { marksOverOne, overOne } from "../src/marks.ts"
+import { marksOverOne, overOne, UPGRADE_HEIGHT } from "../src/marks.ts"
 import { type Happenings, missedBy, type Plan, partWords, type SchedulePart, type WorldFault } from "../src/plan.ts"
 import { CALM, regressionTest, runScenario, SCENARIOS, shrinkSeed } from "../src/scenarios.ts"
 import { simulate } from "../src/scheduler.ts"
@@ -177,6 +177,16 @@ describe("canaries: what is wrong is found", () => {
       },
     }
     expect(found(subject, short("forks"))?.kind).toBe("VerdictsDiverged")
+  })
+
+  test("an upgrade that one validator makes a height late, and one that all make elsewhere than the model", () => {
+    const late = marksOverOne(4, UPGRADE_HEIGHT + 1)
+    const oneIsLate: Subject = {
+      ...honest,
+      application: (validator) => (validator === 2 ? late : honest).application(validator),
+    }
+    expect(found(oneIsLate, short("plain"))?.kind).toBe("VerdictsDiverged")
+    expect(found(marksOverOne(4, 7), short("plain"))?.kind).toBe("P-12")
   })
 
   test("P-6 a block that commits to another state than the databases have", () => {

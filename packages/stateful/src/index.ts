@@ -26,4 +26,4 @@ export { type JoinFailure, type JoiningExecutor, type JoinOptions, type JoinStat
 export * from "./state-sync/port.ts"
 export * from "./sync-plan.ts"
 export { initialTargets, memberNames, targetsEqual } from "./targets.ts"
-export type { Upgrade } from "./upgrades.ts"
+export type { StandardUpgrade, Upgrade } from "./upgrades.ts"

@@ -16,14 +16,19 @@ import { startingWith } from "./ancestry.ts"
 import type { Application } from "./application.ts"
 import type { Databases } from "./database-set.ts"
 import { runHook } from "./hooks.ts"
+import type { StandardApplication } from "./make.ts"
+import type { StandardBlock } from "./standard-block.ts"
 import { memberNames } from "./targets.ts"
 
 /** Rules that hold from a height on. */
-export interface Upgrade<B extends Block, M extends Databases> {
+export interface Upgrade<B extends Block, M extends Databases, A extends Application<B, M> = Application<B, M>> {
   /** The first block that follows them; at least 1. */
   readonly from: Height
-  readonly application: Application<B, M>
+  readonly application: A
 }
+
+/** Rules made by `Application.make` that hold from a height on. */
+export type StandardUpgrade<Tx, M extends Databases> = Upgrade<StandardBlock<Tx, M>, M, StandardApplication<Tx, M>>
 
 const requireSameDatabases = (first: Databases, other: Databases, from: number) => {
   const [names, others] = [memberNames(first), memberNames(other)]
@@ -36,13 +41,7 @@ const requireSameDatabases = (first: Databases, other: Databases, from: number) 
   if (!same) throw new RangeError(`the rules from height ${from} have other databases than the first`)
 }
 
-/**
- * One application whose rules change at the heights given. Name, genesis and databases are those of the first; the codec is
- * that of the last, which must read and write every earlier block as its own time did.
- *
- * Throws RangeError unless the heights rise from 1 on and all have the same databases.
- */
-export const upgrade = <B extends Block, M extends Databases>(
+const upgradeAny = <B extends Block, M extends Databases>(
   first: Application<B, M>,
   upgrades: ReadonlyArray<Upgrade<B, M>>,
 ): Application<B, M> => {
@@ -77,3 +76,44 @@ export const upgrade = <B extends Block, M extends Databases>(
     finalized: (block, ...state) => at(block.height).finalized?.(block, ...state) ?? Effect.void,
   }
 }
+
+const upgradeStandard = <Tx, M extends Databases>(
+  first: StandardApplication<Tx, M>,
+  upgrades: ReadonlyArray<StandardUpgrade<Tx, M>>,
+): StandardApplication<Tx, M> => {
+  const { transaction, blocks } = upgrades.at(-1)?.application ?? first
+  return {
+    ...upgradeAny<StandardBlock<Tx, M>, M>(first, upgrades),
+    transaction,
+    blocks,
+    withInputs: (inputs) =>
+      upgradeStandard(
+        first.withInputs(inputs),
+        upgrades.map(({ from, application }) => ({ from, application: application.withInputs(inputs) })),
+      ),
+  }
+}
+
+const isStandard = (application: object): application is StandardApplication<unknown, Databases> =>
+  "withInputs" in application
+
+/**
+ * One application whose rules change at the heights given. Name, genesis and databases are those of the first; the codec is
+ * that of the last, which must read and write every earlier block as its own time did. Made of applications that
+ * `Application.make` made, it is one like them: one source of transactions serves all its rules.
+ *
+ * Throws RangeError unless the heights rise from 1 on and all have the same databases.
+ */
+export const upgrade: {
+  <Tx, M extends Databases>(
+    first: StandardApplication<Tx, M>,
+    upgrades: ReadonlyArray<StandardUpgrade<Tx, M>>,
+  ): StandardApplication<Tx, M>
+  <B extends Block, M extends Databases>(
+    first: Application<B, M>,
+    upgrades: ReadonlyArray<Upgrade<B, M>>,
+  ): Application<B, M>
+} = ((first: Application<Block, Databases>, upgrades: ReadonlyArray<Upgrade<Block, Databases>>) =>
+  [first, ...upgrades.map(({ application }) => application)].every(isStandard)
+    ? upgradeStandard(first as never, upgrades as never)
+    : upgradeAny(first, upgrades)) as never
