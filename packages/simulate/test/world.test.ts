@@ -100,7 +100,7 @@ describe("divergence bundles of a world", () => {
 
   test("the sound code names the operation that one validator alone wrote", async () => {
     const { failure, bundles } = runWorld(astray, short("plain"), 1, { bundles: true })
-    expect(failure?.kind).toBe("FinalizedCommitmentMismatch")
+    expect(failure?.kind).toBe("VerdictsDiverged")
     const bundle = bundles.find(({ name }) => name.startsWith("node-2-divergence-"))
     const found = await Effect.runPromise(
       Effect.flatMap(readDivergence(bundle!.text), (divergence) => replayDivergence(overOne, divergence, nodeHasher)),
