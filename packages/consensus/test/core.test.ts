@@ -5,7 +5,7 @@
  * Sections are those of spec stateful (§8.1 M1 to M9) and spec consensus (crash points M1 to M11, §3.10).
  */
 import { bytesKey } from "@coppice/codec"
-import { chainOn, childOf, finalize, genesis, type TestBlock } from "@coppice/simulate/chain"
+import { chainOn, childOf, finalize, genesis, sealBlock, type TestBlock } from "@coppice/simulate/chain"
 import { describe, expect, test } from "vitest"
 import { anchorOf, Height } from "../src/index.ts"
 import { AWAITED_FINALIZATIONS_MAX, REPAIR_WALK_MAX, ROUND_RETENTION } from "../src/limits.ts"
@@ -162,6 +162,14 @@ describe("stores", () => {
     machine.turn(verified(at(3)), reported(finalize(at(3))))
     expect(machine.attempt(verified(stranger), reported(finalize(stranger)))).toMatchObject({
       failure: { _tag: "ConflictingFinalized", height: 2, known: at(2).digest, conflicting: stranger.digest },
+    })
+  })
+
+  test("CONS-12 a held block of another height than its final child's parent closes no gap: it is fatal", () => {
+    const machine = new Machine()
+    const high = sealBlock({ ...childOf(at(1), 40), height: Height(5) })
+    expect(machine.attempt(verified(at(1)), verified(high), reported(finalize(high)))).toMatchObject({
+      failure: { _tag: "ConflictingFinalized", height: 4, known: at(1).digest },
     })
   })
 

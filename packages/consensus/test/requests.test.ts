@@ -89,6 +89,16 @@ describe("hints", () => {
 })
 
 describe("callers", () => {
+  test("CONS-19 a fetched block is kept under its round for the caller who vouches for it, and not once nobody does", () => {
+    const wanted = { request: { tag: "block", digest: at(5).digest } } as const
+    for (const stays of [true, false]) {
+      const machine = new Machine()
+      expect(fetches(machine.turn(start, { tag: "wanted", ...wanted }))).toEqual([`block ${bytesKey(at(5).digest)}`])
+      machine.turn(...(stays ? [] : [{ tag: "unwanted", ...wanted } as const]), given(at(5)))
+      expect(machine.rows.cachedAt("notarized", Round(0, 5))).toBe(stays ? at(5) : undefined)
+    }
+  })
+
   test("a final height is asked for until it is held, and told to who waits", () => {
     const machine = new Machine()
     machine.turn(start)

@@ -427,10 +427,37 @@ describe("budget", () => {
     const { world, a, a2 } = forked({ limits: { pendingEntriesMax: 3 } })
     const [y, z] = [world.grow(GENESIS, "y", 7), world.grow(GENESIS, "z", 8)]
     for (const block of [a, a2, y]) verified(world, block)
-    world.verify(a2)
+    world.verify(a)
     world.serve()
     verified(world, z)
-    expect([...world.core.pending.values()].map(({ state }) => state.of.name)).toEqual(["a2", "y", "z"])
+    expect([...world.core.pending.values()].map(({ state }) => state.of.name)).toEqual(["a", "y", "z"])
+  })
+
+  test("F65 a second verdict on a block is a use of it", () => {
+    const { world, a, a2 } = forked({ limits: { pendingEntriesMax: 4 } })
+    const [y, z] = [world.grow(GENESIS, "y", 7), world.grow(GENESIS, "z", 8)]
+    const again = [world.verify(a), world.verify(a)]
+    world.serve()
+    world.finish(world.job("verify", again[0]))
+    for (const block of [a2, y]) verified(world, block)
+    world.finish(world.job("verify", again[1]))
+    verified(world, world.grow(GENESIS, "x", 6))
+    verified(world, z)
+    expect([...world.core.pending.values()].map(({ state }) => state.of.name)).toEqual(["a", "y", "x", "z"])
+  })
+
+  test("F65 a hook over a block is a use of it, though it ends without a result", () => {
+    const { world, a, a2 } = forked({ limits: { pendingEntriesMax: 4 } })
+    const [x, y, z] = [world.grow(GENESIS, "x", 6), world.grow(GENESIS, "y", 7), world.grow(GENESIS, "z", 8)]
+    for (const block of [a, a2, y]) verified(world, block)
+    for (const parent of [y, a]) {
+      const request = world.propose(parent, 9)
+      world.serve()
+      expect(world.runs("propose", request)).toBe(true)
+      world.leave(request)
+    }
+    for (const block of [x, z]) verified(world, block)
+    expect([...world.core.pending.values()].map(({ state }) => state.of.name)).toEqual(["a", "y", "x", "z"])
   })
 
   test("F65 an entry whose last child was evicted is a leaf again", () => {

@@ -3,6 +3,8 @@
  * Method: scripts. `CoreWorld` carries out the core's actions on a model of the database set and throws on any broken
  * invariant; every test adds what its own row demands. No clock, no promises.
  */
+import { bytesKey } from "@coppice/codec"
+import { Round, View } from "@coppice/consensus"
 import { describe, expect, test } from "vitest"
 import { RECOVERY_BLOCKS_MAX } from "../src/limits.ts"
 import {
@@ -304,9 +306,27 @@ describe("verifications", () => {
     expect(world.runs("fetch") || world.runs("apply")).toBe(false)
   })
 
-  test("a candidate that embeds another context than the one asked about is false", () => {
+  test("F18 a candidate whose parent is not the one that its own context names is false, and stops nothing", () => {
+    const { world, a, a2 } = forked()
+    verified(world, a)
+    const candidate = { ...childOf(a, "x", 9), parent: a2.digest }
+    const request = world.verify(candidate)
+    world.deceived.add(request)
+    // Its ancestry follows the context. Executed, its state would be cached under a parent that is not here (INV-2).
+    for (const block of [candidate, a]) if (world.runs("pull")) world.give(world.job("pull"), block)
+    world.drain()
+    expect(world.verdicts.get(request)).toBe(false)
+    expect(world.stopped).toBeUndefined()
+  })
+
+  test.each([
+    ["round", { round: Round(0, 99) }],
+    ["leader", { leader: new Uint8Array(32) }],
+    ["view of the parent", { parent: { view: View(7), digest: GENESIS.digest } }],
+    ["parent", { parent: { view: View(0), digest: new Uint8Array(32) } }],
+  ])("a candidate that embeds another %s than the one asked about is false", (_field, other) => {
     const { world, a } = forked()
-    const request = world.verify(a, contextOn(GENESIS, 99))
+    const request = world.verify(a, { ...a.context, ...other })
     world.deceived.add(request)
     world.give(world.job("pull"), a)
     expect(world.verdicts.get(request)).toBe(false)
@@ -448,6 +468,19 @@ describe("places", () => {
 })
 
 describe("recovery", () => {
+  test("INV-32 INV-34 a request joins the replay of its block's parent: nothing is fetched for what is being replayed", () => {
+    const { world, a, b, c } = forked()
+    const first = world.verify(b)
+    world.serve()
+    expect(world.runs("apply", a)).toBe(true)
+    const second = world.verify(c)
+    for (let i = 0; i < 2; i++) world.finish(world.job("pull", second))
+    expect(world.runs("fetch")).toBe(false)
+    expect(world.core.requests.get(second)?.wait).toEqual({ on: "flight", key: bytesKey(a.digest) })
+    world.drain()
+    expect([world.verdicts.get(first), world.verdicts.get(second)]).toEqual([true, true])
+  })
+
   test("INV-34 missing ancestors are fetched once each and replayed oldest first, each cached before the next", () => {
     const world = new CoreWorld()
     const chain: WorldBlock[] = []

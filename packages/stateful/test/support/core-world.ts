@@ -490,6 +490,11 @@ export class CoreWorld {
       else if (parent.state !== entry.state.parent) violated("an entry's state was forked from its parent's")
       if (entry.anchor.round.view <= core.tip.anchor.round.view) violated("INV-3 entries are of later rounds")
     }
+    for (const { id, wait } of core.requests.values()) {
+      if (wait?.on === "flight" && core.flights.get(wait.key)?.waiters.has(id) !== true) {
+        violated("INV-32 a replay knows who waits for it")
+      }
+    }
     const winner = core.finalizing[0]
     if (winner !== undefined && !this.runs("apply", winner.block)) violated("INV-42 a finalization waits for nobody")
     if (core.tip.anchor.height > core.durable.height && !this.runs("flush")) violated("applied state is being flushed")
