@@ -8,9 +8,8 @@ import { type Ack, anchorOf, ExecutorStopped, Height } from "@coppice/consensus"
 import { StaleBatch } from "@coppice/qmdb"
 import { StorageDead } from "@coppice/storage"
 import { it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Metric, Option, References, Tracer } from "effect"
+import { Deferred, Effect, Exit, Fiber, Option, References, Tracer } from "effect"
 import { describe, expect } from "vitest"
-import { executorMetrics } from "../src/executor/metrics.ts"
 import { ModelSet } from "./support/model-set.ts"
 import { never, quiet, started, stoppedBy } from "./support/running-executor.ts"
 import { contextOn, execute, TOY_GENESIS, type ToyApplication, ToyChain, toyApplication } from "./support/toy-chain.ts"
@@ -45,6 +44,52 @@ describe("the end", () => {
       yield* executor.stopped
       expect(yield* Effect.flip(propose(a, 3))).toBeInstanceOf(ExecutorStopped)
       expect(yield* Effect.flip(executor.databases)).toBeInstanceOf(ExecutorStopped)
+    }),
+  )
+
+  it.effect("INV-33 F66 a state that is sealed as the end comes is closed, though nobody waits for it any more", () =>
+    Effect.gen(function* () {
+      let ending: Fiber.Fiber<void> | undefined
+      const world = yield* started({
+        hooks: {
+          verify: (_context, ancestry, batches, tools) =>
+            Effect.flatMap(ancestry.next, (block) => execute(block!, batches, tools)).pipe(
+              Effect.tap(() =>
+                Effect.sync(() => {
+                  ending = Effect.runFork(world.end)
+                }),
+              ),
+            ),
+        },
+      })
+      const asked = yield* Effect.forkChild(world.verify(world.chain.grow(TOY_GENESIS, 1)))
+      yield* quiet
+      expect(stoppedBy(asked)).toBeUndefined()
+      yield* Fiber.join(ending!)
+    }),
+  )
+
+  it.effect("F66 a state whose hook ends while the last turns are taken is closed too", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const { chain, set, executor, verify, finalize, end } = yield* started({
+        hooks: {
+          verify: (_context, ancestry, batches, tools) =>
+            Effect.flatMap(ancestry.next, (block) => execute(block!, batches, tools)).pipe(
+              Effect.tap(Deferred.await(gate)),
+            ),
+        },
+      })
+      yield* Effect.forkChild(verify(chain.grow(TOY_GENESIS, 1)))
+      yield* quiet
+      const opens = { acknowledge: () => Deferred.doneUnsafe(gate, Effect.void), cancel: () => {} }
+      const atEnd = yield* Effect.forkChild(Effect.map(executor.stopped, () => set.layers))
+      yield* quiet
+      // A duplicate is acknowledged in its own turn, and the end comes with the next one.
+      Effect.runSync(finalize(TOY_GENESIS, opens))
+      const ending = Effect.runFork(end)
+      expect(yield* Fiber.join(atEnd), "before anyone hears of the end").toBe(0)
+      yield* Fiber.join(ending)
     }),
   )
 
@@ -178,6 +223,24 @@ describe("restart", () => {
       yield* bad.finalize(a2)
       expect(yield* Effect.flip(bad.executor.stopped)).toMatchObject({ _tag: "ConflictingFinalized", height: 1 })
       yield* bad.end
+    }),
+  )
+
+  it.effect("§3.7 INV-11 hooks repeat for the ack window at most, whatever the source still holds", () =>
+    Effect.gen(function* () {
+      const chain = new ToyChain(2)
+      for (let height = 1; height <= 5; height++)
+        chain.finalized[height] = chain.grow(chain.finalized[height - 1]!, height)
+      const last = chain.finalized[5]!
+      const rows = chain.finalized.map((block) => ({ ...anchorOf(block), targets: block.targets }))
+      const hooked: number[] = []
+      const { end } = yield* started({
+        chain,
+        set: new ModelSet(anchorOf(last), chain.contentAfter(last), rows),
+        hooks: { finalized: ({ height }) => Effect.sync(() => void hooked.push(height)) },
+      })
+      expect(hooked).toEqual([4, 5])
+      yield* end
     }),
   )
 
@@ -401,31 +464,6 @@ describe("what operators see", () => {
         )
         yield* end
       }),
-  )
-
-  it.effect("metrics have catalogued names with units and help, and follow what happens", () =>
-    Effect.gen(function* () {
-      const { chain, verify, finalize, end } = yield* started()
-      const a = chain.grow(TOY_GENESIS, 1)
-      expect(yield* verify(a)).toBe(true)
-      expect(yield* verify(chain.grow(TOY_GENESIS, 2))).toBe(true)
-      yield* finalize(a)
-      yield* quiet
-      const snapshot = new Map((yield* Metric.snapshot).map((metric) => [metric.id, metric]))
-      for (const metric of Object.values(executorMetrics)) {
-        expect(metric.id).toMatch(/^coppice_stateful_[a-z_]+$/)
-        expect(metric.description, metric.id).toMatch(/^[A-Z].{10,}[^.]$/)
-      }
-      const value = (metric: { readonly id: string }) => snapshot.get(metric.id)?.state
-      expect(value(executorMetrics.appliedHeight)).toMatchObject({ value: 1 })
-      expect(value(executorMetrics.durableHeight)).toMatchObject({ value: 1 })
-      expect(value(executorMetrics.prunedForks)).toMatchObject({ count: 1 })
-      expect(value(executorMetrics.verifyDuration)).toMatchObject({ count: 2 })
-      expect(value(executorMetrics.finalizeDuration)).toMatchObject({ count: 1 })
-      expect(value(executorMetrics.flushes)).toMatchObject({ count: 1 })
-      expect(value(executorMetrics.syncDone)).toMatchObject({ value: 1 })
-      yield* end
-    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
   )
 
   it.effect("limits that make no sense are a programmer error", () =>

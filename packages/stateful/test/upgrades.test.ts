@@ -140,6 +140,22 @@ describe("activation", () => {
   )
 })
 
+test("blocks are read by the codec of the last rules, and commit to their targets by the rules of their own height", () => {
+  const named = (name: string) => {
+    const targetsOf = { left: name, right: name } as unknown as ToyBlock["targets"]
+    return toyApplication({ codec: { name } as never, syncTargets: () => targetsOf })
+  }
+  const application = Application.upgrade(named("first"), [
+    { from: FROM, application: named("second") },
+    { from: Height(6), application: named("third") },
+  ])
+  expect(application.codec).toEqual({ name: "third" })
+  const targets = [0, 2, 3, 5, 6].map(
+    (height) => application.syncTargets({ ...TOY_GENESIS, height: Height(height) }).left,
+  )
+  expect(targets).toEqual(["first", "first", "second", "second", "third"])
+})
+
 describe("mistakes", () => {
   test("heights that do not rise, and other databases, are refused", () => {
     const [first, other] = [rules(false), rules(true)]

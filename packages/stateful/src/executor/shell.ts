@@ -8,7 +8,7 @@
  * Invariant: every caller is answered or fails with `ExecutorStopped`, every ack is released or cancelled, exactly once.
  */
 import { type Ack, type Ancestry, type Block, type ConsensusContext, ExecutorStopped } from "@coppice/consensus"
-import { Cause, type Clock, Context, Deferred, Effect, type Exit, Fiber, Queue, References, Tracer } from "effect"
+import { Cause, type Clock, Context, Deferred, Effect, Exit, Fiber, Queue, References, Tracer } from "effect"
 import type { Databases, SealedSet } from "../database-set.ts"
 import { targetsEqual } from "../targets.ts"
 import type { ExecutorLimits, ExecutorOptions } from "./actor.ts"
@@ -171,9 +171,17 @@ export class Shell<B extends Block, M extends Databases> {
       for (const event of events) this.#turn(event)
       this.#record()
     }
-    // States that came while the last turns were taken are still closed.
-    for (const event of yield* Queue.clear(this.#services.mailbox)) this.#turn(event)
+    this.#endWith(this.#stopped)
   })
+
+  // At once: who hears of the end may interrupt the loop. States that came while the last turns were taken are closed first.
+  #endWith({ cause }: ExecutorStopped): void {
+    const { ended, mailbox } = this.#services
+    for (let late = Queue.takeUnsafe(mailbox); late !== undefined; late = Queue.takeUnsafe(mailbox)) {
+      if (Exit.isSuccess(late)) this.#turn(late.value)
+    }
+    Deferred.doneUnsafe(ended, cause === undefined ? Effect.void : Effect.fail(cause as FatalError))
+  }
 
   /** Ends the executor from outside and waits until everything it started has ended. */
   readonly shutdown: Effect.Effect<void> = Effect.suspend(() => {
@@ -367,7 +375,6 @@ export class Shell<B extends Block, M extends Databases> {
     if (this.#stopped !== undefined) return
     const stopped = new ExecutorStopped({ cause: error })
     this.#stopped = stopped
-    Deferred.doneUnsafe(this.#services.ended, error === undefined ? Effect.void : Effect.fail(error))
     const jobs = [...this.#jobs.keys()].map((id) => () => this.#cancel(id))
     const callers = [...this.#callers.values()].map((caller) => () => caller.fail(stopped))
     const acks = [...this.#acks.values()].map((delivery) => () => delivery.ack.cancel())
