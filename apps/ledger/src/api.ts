@@ -13,7 +13,7 @@
  * Invariant: a request that fails changed nothing. A field that is not declared here is refused, not ignored.
  */
 import { DIGEST_BYTES, PUBLIC_KEY_BYTES } from "@coppice/crypto"
-import { apiError } from "@coppice/node"
+import { apiError, CountText } from "@coppice/node"
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
 import { ACCOUNTS_PAGE_MAX } from "./limits.ts"
@@ -95,7 +95,7 @@ export class LedgerApi extends HttpApiGroup.make("ledger")
       error: [TransferNotFound, ReceiptNotFound, ReceiptPruned, ProofNotReady],
     }).annotate(OpenApi.Summary, "What a transfer left behind, with a proof if asked for"),
     HttpApiEndpoint.get("receipt", "/receipts/:location", {
-      params: { location: Whole },
+      params: { location: CountText },
       query: wantsProof,
       success: ReceiptSchema,
       error: [ReceiptNotFound, ReceiptPruned, ProofNotReady],
@@ -110,7 +110,7 @@ export class LedgerApi extends HttpApiGroup.make("ledger")
       query: {
         start: Schema.optionalKey(BytesHex(PUBLIC_KEY_BYTES, "Lowest address, itself included")),
         end: Schema.optionalKey(BytesHex(PUBLIC_KEY_BYTES, "Upper bound, itself excluded")),
-        limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: ACCOUNTS_PAGE_MAX }))),
+        limit: Schema.optionalKey(CountText.check(Schema.isBetween({ minimum: 1, maximum: ACCOUNTS_PAGE_MAX }))),
       },
       success: AccountsSchema,
     }).annotate(OpenApi.Summary, "A page of accounts in the order of their addresses"),

@@ -203,9 +203,9 @@ describe("refused with a reason, changing nothing", () => {
       "a range with a proof": [asks("/accounts?proof=true"), blames("proof")],
       "a proof that is neither": [asks(`/accounts/${ALICE}?proof=yes`), blames("proof")],
       "a parameter that does not exist": [asks(`/accounts/${ALICE}?prof=true`), blames("prof")],
-      "transfers, asked for": [asks("/transfers"), [404, "NoSuchEndpoint"]],
-      "a transfer, put": [asks("/transfers", { method: "PUT" }), [404, "NoSuchEndpoint"]],
-      "an account, deleted": [asks(`/accounts/${ALICE}`, { method: "DELETE" }), [404, "NoSuchEndpoint"]],
+      "transfers, asked for": [asks("/transfers"), [405, "MethodNotAllowed"]],
+      "a transfer, put": [asks("/transfers", { method: "PUT" }), [405, "MethodNotAllowed"]],
+      "an account, deleted": [asks(`/accounts/${ALICE}`, { method: "DELETE" }), [405, "MethodNotAllowed"]],
     }),
   )
 

@@ -15,6 +15,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   fsyncSync,
   linkSync,
@@ -120,8 +121,23 @@ const syncDirectory = (path: string): void => {
   }
 }
 
+/**
+ * Makes a directory and the missing ones above it. Throws what making one throws.
+ *
+ * One by one: where none can be made, as below /proc, the recursion that Node comes with does not end.
+ */
+export const makeDirectory = (path: string, mode = 0o777): void => {
+  if (existsSync(path)) return
+  makeDirectory(dirname(path), mode)
+  try {
+    mkdirSync(path, mode)
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error
+  }
+}
+
 const stage = (path: string, text: string, mode: number): string => {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  makeDirectory(dirname(path), 0o700)
   const staged = `${path}.${process.pid}.tmp`
   const file = openSync(staged, "w", mode)
   try {

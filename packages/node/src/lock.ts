@@ -12,10 +12,16 @@
  * Invariant: at most one opening of a directory in all processes of a machine. No code of this process opens `lock`
  * otherwise: closing any handle of a file drops the kernel's locks on it.
  */
-import { mkdirSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { DateTime, Effect, Schema, type Scope } from "effect"
-import { fileOperation, type NodePaths, readSmallFile, removeSmallFile, writeSmallFile } from "./directory.ts"
+import {
+  fileOperation,
+  makeDirectory,
+  type NodePaths,
+  readSmallFile,
+  removeSmallFile,
+  writeSmallFile,
+} from "./directory.ts"
 import { type DirectoryFailed, DirectoryLocked, type Holder } from "./errors.ts"
 
 const SQLITE_BUSY = 5
@@ -59,7 +65,7 @@ export const readHolder = (paths: NodePaths): Effect.Effect<Holder | undefined> 
  */
 export const acquireLock = (paths: NodePaths): Effect.Effect<void, DirectoryLocked | DirectoryFailed, Scope.Scope> => {
   const acquire = fileOperation("lock", paths.lock, () => {
-    mkdirSync(paths.root, { recursive: true })
+    makeDirectory(paths.root)
     return lockFile(paths.lock)
   })
   const refused = (failed: DirectoryFailed): Effect.Effect<never, DirectoryLocked | DirectoryFailed> =>

@@ -3,13 +3,15 @@
  * Method: real files in temporary directories.
  */
 import { chmodSync, mkdirSync, statSync, writeFileSync } from "node:fs"
-import { dirname } from "node:path"
+import { dirname, join } from "node:path"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { describe, expect } from "vitest"
 import {
+  acquireLock,
   CONFIG_BYTES_MAX,
   DIRECTORY_FORMAT,
+  explain,
   keepSecret,
   type NodeConfig,
   nodePaths,
@@ -28,6 +30,23 @@ const CONFIG: NodeConfig = {
   validator: 2,
 }
 const SEED = new Uint8Array(32).fill(7)
+
+it.live("where no directory can be made says so, and does not hang", () =>
+  Effect.gen(function* () {
+    // Nothing can be made below a file, nor below /proc where there is one.
+    const file = join(yield* temporaryDirectory, "file")
+    writeFileSync(file, "")
+    for (const directory of [join(file, "a", "b"), "/proc/coppice/a"]) {
+      const failed = yield* Effect.flip(keepSecret(nodePaths(directory), Effect.succeed(new Uint8Array(32))))
+      expect(failed).toMatchObject({ _tag: "DirectoryFailed" })
+      expect(explain(failed).what).toMatch(/^cannot (create|read) .+: E[A-Z]+/)
+      expect(yield* Effect.flip(Effect.scoped(acquireLock(nodePaths(directory))))).toMatchObject({
+        _tag: "DirectoryFailed",
+        operation: "lock",
+      })
+    }
+  }),
+)
 
 describe("config.json", () => {
   it.effect("is read back as it was written", () =>

@@ -179,7 +179,14 @@ describe("what cannot be served has one shape", () => {
         [ask(`${url}/blocks/x`), 400, { error: "Malformed", issues: [{ path: "height" }] }],
         [ask(`${url}/blocks/9007199254740993`), 400, { error: "Malformed" }],
         [ask(`${url}/nothing`), 404, { error: "NoSuchEndpoint" }],
-        [post(`${url}/status`, "{}"), 404, { error: "NoSuchEndpoint" }],
+        ...["1e3", "+1", "01", "0x1", " 1", "1 "].map(
+          (height) => [ask(`${url}/blocks/${encodeURIComponent(height)}`), 400, { error: "Malformed" }] as const,
+        ),
+        [post(`${url}/status`, "{}"), 405, { error: "MethodNotAllowed", allowed: ["GET", "HEAD"] }],
+        [post(`${url}/blocks/1?x=2`, "{}"), 405, { error: "MethodNotAllowed", allowed: ["GET", "HEAD"] }],
+        [post(`${url}/docs`, "{}"), 405, { error: "MethodNotAllowed" }],
+        [ask(`${url}/echo`), 405, { error: "MethodNotAllowed", allowed: ["POST"] }],
+        [post(`${url}/blocks/1/2`, "{}"), 404, { error: "NoSuchEndpoint" }],
         [post(`${url}/echo`, "{"), 400, { error: "Malformed" }],
         [post(`${url}/echo`, ""), 400, { error: "Malformed" }],
         [post(`${url}/echo`, '{"text":1}'), 400, { error: "Malformed", issues: [{ path: "text" }] }],
@@ -195,6 +202,16 @@ describe("what cannot be served has one shape", () => {
         expect(typeof answer.body.message, `row ${index}`).toBe("string")
       }
       expect(yield* post(`${url}/echo`, '{"text":"fine"}')).toMatchObject({ status: 200, body: { text: "fine" } })
+    }),
+  )
+
+  it.live("and a method that an endpoint has not is answered with those it has, as HTTP wants it", () =>
+    Effect.gen(function* () {
+      const { url } = yield* served
+      const refused = yield* Effect.promise(() => fetch(`${url}/status`, { method: "DELETE" }))
+      expect([refused.status, refused.headers.get("allow")]).toEqual([405, "GET, HEAD"])
+      const asked = yield* Effect.promise(() => fetch(`${url}/status`, { method: "HEAD" }))
+      expect(asked.status).toBe(200)
     }),
   )
 

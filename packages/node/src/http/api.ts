@@ -5,12 +5,16 @@
  *
  * Invariant: numbers are integers below 2^53; bytes are lower-case hex. Nothing here changes a node.
  */
-import { Schema } from "effect"
+import { Schema, SchemaTransformation } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { apiError } from "./errors.ts"
 
 /** A whole number from 0, below 2^53. */
 export const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }))
+/** The same in a path or a query: decimal digits and nothing else, so that a number has one spelling. */
+export const CountText = Schema.String.check(Schema.isPattern(/^(0|[1-9][0-9]{0,15})$/)).pipe(
+  Schema.decodeTo(Count, SchemaTransformation.numberFromString),
+)
 /** Bytes as lower-case hex. */
 export const Hex = Schema.String.check(Schema.isPattern(/^([0-9a-f]{2})*$/))
 /** A digest as hex. */
@@ -111,7 +115,7 @@ export class NodeGroup extends HttpApiGroup.make("node", { topLevel: true })
       "The newest executed block",
     ),
     HttpApiEndpoint.get("block", "/blocks/:height", {
-      params: { height: Count },
+      params: { height: CountText },
       success: BlockSchema,
       error: BlockNotFound,
     }).annotate(OpenApi.Summary, "A final block by height, with header and certificate"),

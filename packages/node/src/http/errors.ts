@@ -32,10 +32,11 @@ interface Answer {
   readonly error: string
   readonly message: string
   readonly evidence?: Record<string, unknown>
+  readonly headers?: Record<string, string>
 }
 
-const respond = ({ status, error, message, evidence = {} }: Answer): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.jsonUnsafe({ error, message, ...evidence }, { status })
+const respond = ({ status, error, message, evidence, headers = {} }: Answer): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.jsonUnsafe({ error, message, ...evidence }, { status, headers })
 
 /** Tags of what a request meets when its node goes down under it: the storage closed or the marshal stopped. */
 const GOING_DOWN: ReadonlySet<unknown> = new Set(["StorageDead", "MarshalStopped", "ExecutorStopped"])
@@ -58,12 +59,26 @@ const malformed = ({ kind, cause }: HttpApiError.HttpApiSchemaError): Answer => 
   return { status: 400, error: "Malformed", message: `the ${part} of the request is malformed`, evidence: { issues } }
 }
 
+/** Methods that a path has. */
+type MethodsAt = (url: string) => ReadonlyArray<string>
+
+const notAllowed = (method: string, allowed: ReadonlyArray<string>): Answer => ({
+  status: 405,
+  error: "MethodNotAllowed",
+  message: `${method} is not for this endpoint; see /docs`,
+  evidence: { allowed },
+  headers: { allow: allowed.join(", ") },
+})
+
 const TOO_LARGE: Answer = { status: 413, error: "TooLarge", message: "the body is larger than this server reads" }
 
-const unreadable = ({ reason }: HttpServerError.HttpServerError): Answer => {
+const unreadable = ({ reason }: HttpServerError.HttpServerError, methodsAt: MethodsAt): Answer => {
   switch (reason._tag) {
-    case "RouteNotFound":
+    case "RouteNotFound": {
+      const allowed = methodsAt(reason.request.url)
+      if (allowed.length > 0) return notAllowed(reason.request.method, allowed)
       return { status: 404, error: "NoSuchEndpoint", message: "there is no such endpoint; see /docs" }
+    }
     case "RequestParseError":
       return isTooLarge(reason.cause)
         ? TOO_LARGE
@@ -78,19 +93,20 @@ const isTooLarge = (cause: unknown): boolean =>
 
 const INTERNAL: Answer = { status: 500, error: "Internal", message: "the server failed; its log says why" }
 
-const answerTo = (error: unknown): Answer => {
+const answerTo = (error: unknown, methodsAt: MethodsAt): Answer => {
   if (error instanceof Error && "_tag" in error && GOING_DOWN.has(error._tag)) {
     return { status: 503, error: "Unavailable", message: "the node is going down; ask again" }
   }
   if (HttpApiError.HttpApiSchemaError.is(error)) {
     return error.kind === "Body" || error.kind === "ResponseHeaders" ? INTERNAL : malformed(error)
   }
-  return HttpServerError.isHttpServerError(error) ? unreadable(error) : INTERNAL
+  return HttpServerError.isHttpServerError(error) ? unreadable(error, methodsAt) : INTERNAL
 }
 
 /** Gives every failure of an application the shape above; logs what is the server's own fault. */
 export const withJsonErrors = <E, R>(
   app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+  methodsAt: MethodsAt,
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R> =>
   app.pipe(
     Effect.map((response) =>
@@ -100,7 +116,7 @@ export const withJsonErrors = <E, R>(
     ),
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
-      const answer = answerTo(Cause.squash(cause))
+      const answer = answerTo(Cause.squash(cause), methodsAt)
       const logged = answer.status === 500 ? Effect.logError("request failed", cause) : Effect.void
       return Effect.as(logged, respond(answer))
     }),

@@ -38,6 +38,7 @@ import type { RunningNode } from "../node.ts"
 import { blockView, chainView, executedBlock, nodeStatus } from "../status.ts"
 import { NodeApi, type NodeGroup } from "./api.ts"
 import { withJsonErrors } from "./errors.ts"
+import { knowRoutes } from "./methods.ts"
 
 /** Answers one request; never fails. */
 export type HttpApp = Effect.Effect<
@@ -145,7 +146,9 @@ export const makeApp = Effect.fn("Node.makeApp")(function* <
     Layer.provide(Layer.merge(handlers, nodeHandlers(node))),
     Layer.provide(NodeHttpServer.layerHttpServices),
   ) as Layer.Layer<never, never, HttpRouter.HttpRouter>
-  return withJsonErrors(yield* HttpRouter.toHttpEffect(all)).pipe(
+  const { router, methodsAt } = knowRoutes(yield* HttpRouter.make)
+  yield* Layer.build(Layer.provide(all, Layer.succeed(HttpRouter.HttpRouter, router)))
+  return withJsonErrors(router.asHttpEffect() as HttpApp, methodsAt).pipe(
     Effect.tap(countRequest),
     Effect.provideService(Metric.MetricRegistry, node.metrics),
   )
