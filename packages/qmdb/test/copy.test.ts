@@ -11,6 +11,7 @@ import {
   finish,
   type Layer,
   Location,
+  type LogReader,
   type MemberSpec,
   openRig,
   Qmdb,
@@ -195,9 +196,19 @@ test("what is closed or flushed has nothing to give; a copy ends when its branch
   rig.commit(() => {})
   expect(() => finish(copying)).toThrow(StaleBatch)
   expect(() => rig.member.appended(large, 1)).toThrow(StaleBatch)
-  const { tip } = rig.member
-  rig.flush()
-  expect(() => rig.member.appended(tip, 1)).toThrow(StaleBatch)
+})
+
+describe("operations are in a layer until it is flushed", () => {
+  for (const kind of KINDS) {
+    it(kind.name, () => {
+      const [rig, layer] = life(kind, [WRITES], 1)
+      rig.member.apply(layer)
+      expect(rig.member.appended(layer, Number.POSITIVE_INFINITY)).toHaveLength(layer.target.end - 1)
+      rig.flush()
+      expect(() => rig.member.appended(layer, 1)).toThrow(StaleBatch)
+      expect(rig.member.bytes).toBe(0)
+    })
+  }
 })
 
 describe("what is no state of the database is refused", () => {
@@ -213,6 +224,11 @@ describe("what is no state of the database is refused", () => {
       refuse({ ...copy, operations: [Uint8Array.of(0xff), ...copy.operations] })
       refuse({ ...copy, pins: [...copy.pins, new Uint8Array(32)] })
       refuse({ ...copy, pins: copy.pins.map(() => new Uint8Array(31)), start: Location(copy.start + 1) })
+      const { pins } = rig.member.reader as Partial<LogReader>
+      if (pins === undefined) return
+      // Right as far as it goes, but operations above the floor are not in it.
+      const start = Location(layer.target.end - 1)
+      refuse({ start, pins: pins(start), operations: copy.operations.slice(start - copy.start) })
     })
   }
 })

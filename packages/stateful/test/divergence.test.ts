@@ -83,6 +83,7 @@ describe("the right code computes the header's roots and names the first operati
           const [divergence, ...others] = yield* faulty.bundles
           expect(others).toEqual([])
           expect(divergence).toMatchObject({ hook: "verify", reason: "commitment", height: 1, parent: { height: 0 } })
+          expect(faulty.set.layers).toBe(0)
           yield* claimNamesBug(divergence, block)
         }),
       ),
@@ -195,7 +196,7 @@ test("a difference that the guard finds leaves a bundle too", () =>
       expect(divergence!.executions.map(({ of }) => of)).toEqual(["hook", "guard", "record"])
       const found = yield* replayDivergence(tally, divergence!, nobleHasher)
       expect(found).toMatchObject({
-        state: { equals: [2], isHeader: true },
+        state: { equals: [2], isHeader: true, differences: [] },
         between: {
           execution: 1,
           differences: [
