@@ -116,6 +116,7 @@ export const linesOf = (bundle: Divergence, found: Replayed): Lines => {
   return [
     `block ${bundle.height} ${bundle.digest} of ${bundle.application} on chain ${bundle.chain}`,
     `  ${bundle.hook} on ${bundle.parent.height} ${bundle.parent.digest}`,
+    ...Object.entries(bundle.versions).map(([what, version]) => `  written by ${what} ${version}`),
     ...stateLines(bundle, state),
     ...bundle.omitted.map((what) => `left out: ${what}`),
     ...callLines(bundle, found),

@@ -13,6 +13,7 @@ import { Effect } from "effect"
 import { describe, expect, test } from "vitest"
 import {
   type Divergence,
+  differenceOn,
   onFork,
   readDivergence,
   recordDivergence,
@@ -220,6 +221,14 @@ const makeBlobs = (goesAstray = false) =>
   })
 
 const blobsAt = (count: number) => Array.from({ length: count }, (_, n) => ({ n, count }))
+
+test("the same operations under another root name none of them: what hashes them is at fault", () => {
+  const operations = [Uint8Array.of(0xd3, 0, 0)]
+  const target = (root: number) => ({ start: Location(0), end: Location(6), root: new Uint8Array(32).fill(root) })
+  const on = (root: number) => ({ target: target(root), operations })
+  expect(differenceOn(databases, "balances", 5, on(1), on(1))).toBeUndefined()
+  expect(differenceOn(databases, "balances", 5, on(1), on(2))).toEqual({ tag: "root", member: "balances", location: 6 })
+})
 
 test("operations above their bound are left out, and nothing is said of them", () =>
   run(
