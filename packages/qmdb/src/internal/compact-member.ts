@@ -6,7 +6,8 @@
  *
  * Terms: appending the commit of a record to its peaks gives back the tree, the root and the proof of the commit.
  *
- * Invariant: roots equal those of the full database of the same family. Only durable states are handed out.
+ * Invariant: roots equal those of the full database of the same family. Readers are given durable states alone. What a layer
+ * adds is discarded once it is flushed.
  * Source: spec qmdb §13.
  */
 import { type Codec, encode, List, Struct, U8, Varint } from "@coppice/codec"
