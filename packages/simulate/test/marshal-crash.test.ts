@@ -143,7 +143,8 @@ const executorOf = (world: World) => ({
       yield* Effect.forkDetach(
         Effect.gen(function* () {
           yield* Effect.sleep(3)
-          world.executed = block
+          // Blocks of one turn wake in any order; what is durable never goes back.
+          if (block.height > (world.executed?.height ?? 0)) world.executed = block
           yield* Effect.sleep(2)
           world.acknowledged.add(block.height)
           ack.acknowledge()

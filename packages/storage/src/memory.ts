@@ -11,6 +11,7 @@
  * of a deterministic simulation. It takes every liberty that the port leaves: values are copied at the last moment, and a
  * write that failed may have been seen, and may be there afterwards.
  */
+import { bytesKey, keyBytes } from "@coppice/codec"
 import { Effect, Layer, type Scope } from "effect"
 import {
   StorageBackupFailed,
@@ -20,9 +21,9 @@ import {
   StorageReadFailed,
 } from "./errors.ts"
 import type { Fault, Faults, StorageCall } from "./faults.ts"
-import { Environment, type Owner, Write, type WriteEvent } from "./internal/disk.ts"
+import { copyOf, Environment, type Owner, Write, type WriteEvent } from "./internal/disk.ts"
 import type { OrderedMap } from "./internal/ordered-map.ts"
-import { firstOver, planOf, rangeOf, requireKey, requireMap, withOwnKeys } from "./internal/plan.ts"
+import { firstOver, planOf, rangeOf, requireKey, requireMap } from "./internal/plan.ts"
 import { MAPS_MAX, WRITES_PENDING_MAX } from "./limits.ts"
 import { type Change, type Entry, type MapName, type ScanRange, Storage, type StorageShape } from "./storage.ts"
 
@@ -155,14 +156,15 @@ class Handle implements Owner {
     this.read("get", () => {
       const table = this.table(map)
       requireKey(key)
-      return table.get(key)?.slice()
+      const value = table.get(bytesKey(key))
+      return value && copyOf(value)
     })
 
   readonly getInto = (map: MapName, key: Uint8Array, target: Uint8Array): number =>
     this.read("getInto", () => {
       const table = this.table(map)
       requireKey(key)
-      const value = table.get(key)
+      const value = table.get(bytesKey(key))
       if (value === undefined) return -1
       target.set(value.length > target.length ? value.subarray(0, target.length) : value)
       return value.length
@@ -173,10 +175,11 @@ class Handle implements Owner {
       const table = this.table(map)
       const range = rangeOf(wanted)
       if (range === undefined) return []
-      const { start, end, reverse, limit = Number.POSITIVE_INFINITY } = range
+      const { reverse, limit = Number.POSITIVE_INFINITY } = range
+      const [start, end] = [range.start && bytesKey(range.start), range.end && bytesKey(range.end)]
       const entries: Array<Entry> = []
       for (const [key, value] of reverse ? table.descending(start, end) : table.ascending(start, end)) {
-        if (entries.push({ key: key.slice(), value: value.slice() }) >= limit) break
+        if (entries.push({ key: keyBytes(key), value: copyOf(value) }) >= limit) break
       }
       return entries
     })
@@ -204,7 +207,7 @@ class Handle implements Owner {
       }
       const plan = planOf(this.maps, changes)
       if (plan instanceof StorageLimitExceeded) return Effect.fail(plan)
-      const write = new Write(this, withOwnKeys(plan), fault)
+      const write = new Write(this, plan, fault)
       this.pending += 1
       this.environment.submit(write)
       return this.ended(write)

@@ -10,11 +10,12 @@
  *
  * Invariant: what a crash leaves is a prefix of the writes in call order, each of them whole, and every settled one in it.
  */
+import { bytesKey } from "@coppice/codec"
 import { Effect } from "effect"
 import { type StorageDead, type StorageError, StorageWriteFailed } from "../errors.ts"
 import type { Fault } from "../faults.ts"
 import type { MapName } from "../storage.ts"
-import { OrderedMap } from "./ordered-map.ts"
+import { type Key, OrderedMap } from "./ordered-map.ts"
 import type { Plan } from "./plan.ts"
 
 /** What can happen to a write, one event at a time. */
@@ -32,6 +33,7 @@ export interface Owner {
 export class Write {
   readonly owner: Owner
   readonly plan: Plan
+  readonly keys: ReadonlyArray<Key>
   readonly fault: Fault | undefined
   /** Set once it has ended. */
   outcome: Outcome | undefined
@@ -47,6 +49,7 @@ export class Write {
   constructor(owner: Owner, plan: Plan, fault: Fault | undefined) {
     this.owner = owner
     this.plan = plan
+    this.keys = plan.keys.map(bytesKey)
     this.fault = fault
   }
 
@@ -142,14 +145,14 @@ export class Environment {
   }
 
   private show(write: Write): void {
-    const { maps, keys, values } = write.plan
+    const { maps, values } = write.plan
     write.values ??= copied(values)
-    write.undo = maps.map((map, i) => this.table(map).set(keys[i]!, write.values![i]))
+    write.undo = maps.map((map, i) => this.table(map).set(write.keys[i]!, write.values![i]))
   }
 
   private takeBack(write: Write): void {
-    const { maps, keys } = write.plan
-    for (let i = maps.length - 1; i >= 0; i--) this.table(maps[i]!).set(keys[i]!, write.undo![i])
+    const { maps } = write.plan
+    for (let i = maps.length - 1; i >= 0; i--) this.table(maps[i]!).set(write.keys[i]!, write.undo![i])
   }
 
   private decide(write: Write, kept: boolean): void {
@@ -185,5 +188,8 @@ export class Environment {
   }
 }
 
+/** A copy in memory of its own: what `slice` of a Buffer gives is a view. */
+export const copyOf = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes)
+
 const copied = (values: ReadonlyArray<Uint8Array | undefined>): ReadonlyArray<Uint8Array | undefined> =>
-  values.map((value) => value?.slice())
+  values.map((value) => value && copyOf(value))

@@ -1,125 +1,118 @@
 /**
  * An ordered map of byte strings in memory.
  *
- *   blocks:  [ a c d ]  [ f g ]  [ k p q z ]        each sorted, all of one before all of the next
+ *   values:  key -> value
+ *   blocks:  [ a c d ]  [ f g ]  [ k p q z ]        keys alone, each block sorted, all of one before all of the next
  *
- * Terms: a *block* is a sorted run of at most `BLOCK_ENTRIES_MAX` entries; it splits in two when full and goes when empty.
+ * Terms: a *key* is a byte string as text, see `bytesKey`: its order is that of the bytes. A *block* is a sorted run of at
+ * most `BLOCK_KEYS_MAX` keys; it splits in two when full and goes when empty.
  *
- * Invariant: keys are unique and in byte order across blocks; no block is empty. The map keeps the arrays it is given
- * and gives out its own: whoever calls it copies.
+ * Invariant: blocks hold the keys of `values`, each once and in order across blocks; no block is empty. So to read or
+ * replace a value takes one look into a table, and only a key that comes or goes moves others. The map keeps the values it
+ * is given and gives out its own: whoever calls it copies.
  */
-import { compareBytes } from "@coppice/codec"
 
-const BLOCK_ENTRIES_MAX = 256
+const BLOCK_KEYS_MAX = 256
 
-interface Block {
-  readonly keys: Array<Uint8Array>
-  readonly values: Array<Uint8Array>
-}
+/** A byte string as text: see `bytesKey`. */
+export type Key = string
 
-/** First index for which `before` is false; `before` is true, then false. */
-const partition = (length: number, before: (index: number) => boolean): number => {
+/** First index of a sorted run whose key is not below `key`; with `isAfter`, the first above it. */
+const placeIn = (keys: ReadonlyArray<Key>, key: Key, isAfter = false): number => {
   let low = 0
-  let high = length
+  let high = keys.length
   while (low < high) {
     const middle = (low + high) >>> 1
-    if (before(middle)) low = middle + 1
+    const at = keys[middle]!
+    if (at < key || (isAfter && at === key)) low = middle + 1
     else high = middle
   }
   return low
 }
 
-/** Sorted blocks of keys and values. Cost: O(log n) to find, and one block moved to insert or remove. */
+/** Cost: O(1) to read or replace; O(log n) and one block moved to insert or remove. */
 export class OrderedMap {
-  private readonly blocks: Array<Block> = []
+  private readonly values = new Map<Key, Uint8Array>()
+  private readonly blocks: Array<Array<Key>> = []
   /** Bytes of all keys and values. */
   bytes = 0
 
   /** Index of the block that holds or would hold a key. */
-  private blockOf(key: Uint8Array): number {
-    const after = partition(this.blocks.length, (i) => compareBytes(this.blocks[i]!.keys[0]!, key) <= 0)
-    return Math.max(0, after - 1)
+  private blockOf(key: Key): number {
+    let low = 0
+    let high = this.blocks.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.blocks[middle]![0]! <= key) low = middle + 1
+      else high = middle
+    }
+    return Math.max(0, low - 1)
   }
 
   /** The value of a key itself, not a copy. */
-  get(key: Uint8Array): Uint8Array | undefined {
-    const block = this.blocks[this.blockOf(key)]
-    if (block === undefined) return undefined
-    const at = placeIn(block, key)
-    return isAt(block, at, key) ? block.values[at] : undefined
+  get(key: Key): Uint8Array | undefined {
+    return this.values.get(key)
   }
 
   /** Sets or, with undefined, removes a key; returns the value before. */
-  set(key: Uint8Array, value: Uint8Array | undefined): Uint8Array | undefined {
-    const index = this.blockOf(key)
-    const block = this.blocks[index]
-    if (block === undefined) {
-      if (value !== undefined) this.blocks.push({ keys: [key], values: [value] })
-      this.bytes += value === undefined ? 0 : key.length + value.length
-      return undefined
-    }
-    const at = placeIn(block, key)
-    const before = isAt(block, at, key) ? block.values[at]! : undefined
+  set(key: Key, value: Uint8Array | undefined): Uint8Array | undefined {
+    const before = this.values.get(key)
     if (before !== undefined) this.bytes -= key.length + before.length
-    if (value !== undefined) this.bytes += key.length + value.length
-    if (value === undefined) this.remove(index, at, before)
-    else if (before !== undefined) block.values[at] = value
-    else this.insert(index, at, key, value)
+    if (value === undefined) {
+      if (before !== undefined) this.remove(key)
+      return before
+    }
+    this.bytes += key.length + value.length
+    this.values.set(key, value)
+    if (before === undefined) this.insert(key)
     return before
   }
 
-  private insert(index: number, at: number, key: Uint8Array, value: Uint8Array): void {
-    const block = this.blocks[index]!
-    block.keys.splice(at, 0, key)
-    block.values.splice(at, 0, value)
-    if (block.keys.length <= BLOCK_ENTRIES_MAX) return
-    const half = block.keys.length >>> 1
-    this.blocks.splice(index + 1, 0, { keys: block.keys.splice(half), values: block.values.splice(half) })
+  private insert(key: Key): void {
+    const index = this.blockOf(key)
+    const block = this.blocks[index]
+    if (block === undefined) {
+      this.blocks.push([key])
+      return
+    }
+    if (block.at(-1)! < key) block.push(key)
+    else block.splice(placeIn(block, key), 0, key)
+    if (block.length > BLOCK_KEYS_MAX) this.blocks.splice(index + 1, 0, block.splice(block.length >>> 1))
   }
 
-  private remove(index: number, at: number, before: Uint8Array | undefined): void {
-    if (before === undefined) return
+  private remove(key: Key): void {
+    this.values.delete(key)
+    const index = this.blockOf(key)
     const block = this.blocks[index]!
-    block.keys.splice(at, 1)
-    block.values.splice(at, 1)
-    if (block.keys.length === 0) this.blocks.splice(index, 1)
+    block.splice(placeIn(block, key), 1)
+    if (block.length === 0) this.blocks.splice(index, 1)
   }
 
-  /** Entries from `start` inclusive to `end` exclusive, in order; the map's own arrays. */
-  *ascending(start: Uint8Array | undefined, end: Uint8Array | undefined): Generator<readonly [Uint8Array, Uint8Array]> {
+  /** Entries from `start` inclusive to `end` exclusive, in order; the map's own values. */
+  *ascending(start: Key | undefined, end: Key | undefined): Generator<readonly [Key, Uint8Array]> {
     const first = start === undefined ? 0 : this.blockOf(start)
     for (let i = first; i < this.blocks.length; i++) {
       const block = this.blocks[i]!
-      for (let at = i === first && start !== undefined ? placeIn(block, start) : 0; at < block.keys.length; at++) {
-        if (end !== undefined && compareBytes(block.keys[at]!, end) >= 0) return
-        yield [block.keys[at]!, block.values[at]!]
+      for (let at = i === first && start !== undefined ? placeIn(block, start) : 0; at < block.length; at++) {
+        const key = block[at]!
+        if (end !== undefined && key >= end) return
+        yield [key, this.values.get(key)!]
       }
     }
   }
 
-  /** Entries from `start` inclusive down to `end` exclusive; the map's own arrays. */
-  *descending(
-    start: Uint8Array | undefined,
-    end: Uint8Array | undefined,
-  ): Generator<readonly [Uint8Array, Uint8Array]> {
+  /** Entries from `start` inclusive down to `end` exclusive; the map's own values. */
+  *descending(start: Key | undefined, end: Key | undefined): Generator<readonly [Key, Uint8Array]> {
     const last = start === undefined ? this.blocks.length - 1 : this.blockOf(start)
     for (let i = last; i >= 0; i--) {
       const block = this.blocks[i]
       if (block === undefined) return
-      const above = i === last && start !== undefined
-      let at = above ? partition(block.keys.length, (k) => compareBytes(block.keys[k]!, start) <= 0) : block.keys.length
+      let at = i === last && start !== undefined ? placeIn(block, start, true) : block.length
       while (--at >= 0) {
-        if (end !== undefined && compareBytes(block.keys[at]!, end) <= 0) return
-        yield [block.keys[at]!, block.values[at]!]
+        const key = block[at]!
+        if (end !== undefined && key <= end) return
+        yield [key, this.values.get(key)!]
       }
     }
   }
-}
-
-const placeIn = (block: Block, key: Uint8Array): number =>
-  partition(block.keys.length, (i) => compareBytes(block.keys[i]!, key) < 0)
-
-const isAt = (block: Block, at: number, key: Uint8Array): boolean => {
-  const found = block.keys[at]
-  return found !== undefined && compareBytes(found, key) === 0
 }
