@@ -12,6 +12,9 @@ import { VARINT_BYTES_MAX } from "./limits.ts"
 const TWO_32 = 0x1_0000_0000
 const GROUPS_LOW = 7
 
+// A bigint is put together in memory: shifts and sums would each make another.
+const word = new DataView(new ArrayBuffer(8))
+
 /**
  * A cursor over one input.
  *
@@ -52,7 +55,9 @@ export class ByteReader {
   /** Eight bytes, most significant first. */
   be64(): bigint {
     const at = this.#take(8)
-    return (BigInt(this.#get32(at)) << 32n) | BigInt(this.#get32(at + 4))
+    word.setUint32(0, this.#get32(at))
+    word.setUint32(4, this.#get32(at + 4))
+    return word.getBigUint64(0)
   }
 
   /** Eight bytes, most significant first, of a value up to 2^53-1. */

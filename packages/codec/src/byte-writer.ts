@@ -13,6 +13,9 @@ import { BLOB_BYTES_MAX, WRITER_BYTES_START } from "./limits.ts"
 const U64_MAX = 0xffff_ffff_ffff_ffffn
 const TWO_32 = 0x1_0000_0000
 
+// A bigint is taken apart in memory: shifts and masks would each make another.
+const word = new DataView(new ArrayBuffer(8))
+
 const outside = (kind: string, value: unknown): RangeError => new RangeError(`${kind}: ${String(value)} is outside`)
 
 /**
@@ -78,8 +81,9 @@ export class ByteWriter {
     if (typeof n === "bigint") {
       if (n < 0n || n > U64_MAX) throw outside("be64", n)
       const at = this.#reserve(8)
-      this.#put32(at, Number(n >> 32n))
-      this.#put32(at + 4, Number(n & 0xffff_ffffn))
+      word.setBigUint64(0, n)
+      this.#put32(at, word.getUint32(0))
+      this.#put32(at + 4, word.getUint32(4))
       return this
     }
     if (!Number.isSafeInteger(n) || n < 0) throw outside("be64", n)

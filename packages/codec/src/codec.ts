@@ -37,7 +37,7 @@ export type ValueOf<C> = C extends Codec<infer T> ? T : never
 let idle: ByteWriter | undefined
 
 /** Canonical bytes of a value. Errors: RangeError when it is outside the codec's type. */
-export const encode = <T>(codec: Codec<T>, value: T): Uint8Array => {
+export const encode = <T>(codec: Pick<Codec<T>, "write">, value: T): Uint8Array => {
   // A codec that itself encodes finds no idle writer and makes one.
   const writer = idle ?? new ByteWriter()
   idle = undefined

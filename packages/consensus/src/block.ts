@@ -6,7 +6,7 @@
  *
  * Invariant: a block's digest covers its height, parent, context and every state commitment. Recovery trusts that context.
  */
-import { ByteReader, ByteWriter, DecodeError } from "@coppice/codec"
+import { ByteReader, type ByteWriter, DecodeError, encode } from "@coppice/codec"
 import type { Digest } from "@coppice/crypto"
 import type { ConsensusContext, Height, Round } from "@coppice/verify/certificate"
 
@@ -33,10 +33,9 @@ export interface BlockCodec<B extends Block> {
 
 /** Canonical bytes of a block. Errors: RangeError when they are more than its codec allows: ours to fix. */
 export const encodeBlock = <B extends Block>(codec: BlockCodec<B>, block: B): Uint8Array => {
-  const writer = new ByteWriter()
-  codec.write(writer, block)
-  if (writer.length > codec.bytesMax) throw new RangeError(`block: ${writer.length} bytes is outside`)
-  return writer.finish()
+  const bytes = encode(codec, block)
+  if (bytes.length > codec.bytesMax) throw new RangeError(`block: ${bytes.length} bytes is outside`)
+  return bytes
 }
 
 /** The block whose canonical encoding is the whole of `bytes`. Errors: `DecodeError`. */
