@@ -16,7 +16,7 @@ import type { Ack, ExecutorPort } from "../port.ts"
 import { step } from "./core.ts"
 import { fetchAnswer } from "./fetch.ts"
 import type { MarshalOptions } from "./marshal.ts"
-import { blocksDelivered, measure } from "./metrics.ts"
+import { blocksDelivered, type Measure, measureIn } from "./metrics.ts"
 import { PeerBook } from "./peers.ts"
 import type { MarshalEffect, MarshalEvent, MarshalState } from "./state.ts"
 import { type MarshalStore, reading } from "./store.ts"
@@ -27,6 +27,12 @@ import type { BlockRequest } from "./transport.ts"
 export type InboxItem<B extends Block> =
   | { readonly event: MarshalEvent<B>; readonly done: Deferred.Deferred<void, MarshalStopped> | undefined }
   | { readonly failure: MarshalFailure }
+
+/** What turns use beside the actor itself. */
+interface TurnTools {
+  readonly fetches: FiberMap.FiberMap<string, void>
+  readonly measure: Measure
+}
 
 /** One running marshal. */
 export class Actor<B extends Block> {
@@ -119,10 +125,13 @@ export class Actor<B extends Block> {
   get #turns() {
     const actor = this
     return Effect.gen(function* () {
-      const fetches = yield* FiberMap.make<string, void>()
+      const tools: TurnTools = {
+        fetches: yield* FiberMap.make<string, void>(),
+        measure: measureIn(yield* Effect.context<never>()),
+      }
       for (;;) {
         const items = yield* Queue.takeAll(actor.#inbox)
-        const stops = yield* actor.#turn(items, fetches)
+        const stops = yield* actor.#turn(items, tools)
         if (stops) return
       }
     })
@@ -130,7 +139,7 @@ export class Actor<B extends Block> {
 
   readonly #turn = Effect.fnUntraced(
     { self: this },
-    function* (this: Actor<B>, items: ReadonlyArray<InboxItem<B>>, fetches: FiberMap.FiberMap<string, void>) {
+    function* (this: Actor<B>, items: ReadonlyArray<InboxItem<B>>, { fetches, measure }: TurnTools) {
       const events: Array<MarshalEvent<B>> = []
       for (const item of items) {
         if ("failure" in item) return yield* Effect.fail(item.failure)
@@ -145,7 +154,7 @@ export class Actor<B extends Block> {
         this.#replies.delete(item.done)
         Deferred.doneUnsafe(item.done, Effect.void)
       }
-      yield* measure(this.state, this.#subscriptions.open, turn.rows)
+      measure(this.state, this.#subscriptions.open, turn.rows)
       for (const effect of turn.effects) if (yield* this.#perform(effect, fetches)) return true
       return false
     },

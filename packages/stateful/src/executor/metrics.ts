@@ -47,27 +47,29 @@ export const executorMetrics = {
   pruneDuration: seconds("prune_duration", "Time of one prune, between the flushes that went before it"),
 } as const
 
-/** Records what a core holds and has done since `before`. */
+/** Records what has changed in what a core holds and has done since `before`. */
 export const recordFigures = (
   figures: CoreFigures,
   before: CoreFigures | undefined,
   context: Context.Context<never>,
 ): void => {
-  const set = (metric: Metric.Gauge<number>, value: number) => metric.updateUnsafe(value, context)
+  const set = (metric: Metric.Gauge<number>, value: number, last: number | undefined) => {
+    if (value !== last) metric.updateUnsafe(value, context)
+  }
   const add = (metric: Metric.Counter<number>, count: "forksPruned" | "replayed" | "evicted" | "dropped") => {
     const delta = figures[count] - (before?.[count] ?? 0)
     if (delta > 0) metric.updateUnsafe(delta, context)
   }
-  set(executorMetrics.appliedHeight, figures.tip.height)
-  set(executorMetrics.durableHeight, figures.durable.height)
-  if (figures.pruned !== undefined) set(executorMetrics.pruneHeight, figures.pruned)
-  set(executorMetrics.pendingBlocks, figures.pendingEntries)
-  set(executorMetrics.pendingBytes, figures.pendingBytes)
-  set(executorMetrics.openRequests, figures.requests)
-  set(executorMetrics.parkedRequests, figures.parked)
-  set(executorMetrics.waitingRequests, figures.waiting)
-  set(executorMetrics.queuedVerifications, figures.queued)
-  set(executorMetrics.unackedFinalized, figures.unacked)
+  set(executorMetrics.appliedHeight, figures.tip.height, before?.tip.height)
+  set(executorMetrics.durableHeight, figures.durable.height, before?.durable.height)
+  if (figures.pruned !== undefined) set(executorMetrics.pruneHeight, figures.pruned, before?.pruned)
+  set(executorMetrics.pendingBlocks, figures.pendingEntries, before?.pendingEntries)
+  set(executorMetrics.pendingBytes, figures.pendingBytes, before?.pendingBytes)
+  set(executorMetrics.openRequests, figures.requests, before?.requests)
+  set(executorMetrics.parkedRequests, figures.parked, before?.parked)
+  set(executorMetrics.waitingRequests, figures.waiting, before?.waiting)
+  set(executorMetrics.queuedVerifications, figures.queued, before?.queued)
+  set(executorMetrics.unackedFinalized, figures.unacked, before?.unacked)
   add(executorMetrics.prunedForks, "forksPruned")
   add(executorMetrics.replayedBlocks, "replayed")
   add(executorMetrics.evictedBlocks, "evicted")

@@ -77,11 +77,16 @@ const plainEffectOf = <B extends Block, M extends Databases>(
     case "prune":
       return prune(work, parts)
     case "finalized":
-      return runHook(() =>
-        set.use("read", (readers) => application.finalized?.(work.block, readers, () => set.anchor) ?? Effect.void),
-      ).pipe(
-        Effect.as((): Result<B, M> => ({ kind: "done" })),
-        spanOf("finalized", work.block, undefined),
+      return inSpan(
+        Effect.as(
+          runHook(() =>
+            set.use("read", (readers) => application.finalized?.(work.block, readers, () => set.anchor) ?? Effect.void),
+          ),
+          (): Result<B, M> => ({ kind: "done" }),
+        ),
+        "finalized",
+        work.block,
+        undefined,
       )
     default:
       return execute(work, parts, parts.run!)
@@ -117,26 +122,33 @@ const execute = <B extends Block, M extends Databases>(
   if (work.kind === "apply") {
     const label = work.purpose === "recovery" ? "rebuild_pending_apply" : "finalize_reconstruct"
     const hook = runHook(() => application.apply(work.block, batches, tools))
-    return hook.pipe(Effect.map(take), spanOf(label, work.block, undefined))
+    return inSpan(Effect.map(hook, take), label, work.block, undefined)
   }
   const rest = caller?.ancestry ?? { next: Effect.succeed(undefined) }
   if (work.kind === "verify") {
     const ancestry = startingWith([work.block, work.parent], rest)
     const hook = runHook(() => application.verify(work.context, ancestry, batches, tools))
-    return hook.pipe(Effect.map(take), spanOf("verify", work.block, caller?.span))
+    return inSpan(Effect.map(hook, take), "verify", work.block, caller?.span)
   }
   const ancestry = startingWith([work.parent], rest)
-  return runHook(() => application.propose(work.context, ancestry, batches, tools)).pipe(
-    Effect.map((proposal) => (): Result<B, M> => {
+  const proposed = Effect.map(
+    runHook(() => application.propose(work.context, ancestry, batches, tools)),
+    (proposal) => (): Result<B, M> => {
       run.take(proposal?.sealed)
       if (proposal === undefined) return { kind: "declined" }
       return { kind: "proposed", block: proposal.block, state: proposal.sealed }
-    }),
-    spanOf("propose", work.parent, caller?.span),
+    },
   )
+  return inSpan(proposed, "propose", work.parent, caller?.span)
 }
 
-const spanOf = (hook: string, block: Block, parent: Tracer.AnySpan | undefined) => {
+// Hooks start here alone: a stack would always say the same, and to take one costs more than the span.
+const inSpan = <A, E>(
+  hook: Effect.Effect<A, E>,
+  name: string,
+  block: Block,
+  parent: Tracer.AnySpan | undefined,
+): Effect.Effect<A, E> => {
   const attributes = { height: block.height, digest: Buffer.from(block.digest).toString("hex") }
-  return Effect.withSpan(`coppice.stateful.${hook}`, { attributes, parent })
+  return Effect.withSpan(hook, `coppice.stateful.${name}`, { attributes, parent, captureStackTrace: false })
 }
