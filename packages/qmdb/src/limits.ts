@@ -6,6 +6,10 @@ export { PROOF_OPS_MAX } from "@coppice/verify"
 export const BATCH_WRITES_MAX = 1 << 20
 /** Bytes of keys and values that one open batch holds, with eight for each value; replaced values count while a mark may ask for them. */
 export const BATCH_BYTES_MAX = 1 << 27
+/** Keys that an open batch remembers having looked up; beyond them a key is looked up each time it is read. */
+export const LOOKED_UP_KEYS_MAX = 1 << 16
+/** Bytes of those keys. */
+export const LOOKED_UP_BYTES_MAX = 1 << 22
 /** Bytes of the operations of one layer, which include every operation that its floor moved. */
 export const LAYER_OPERATION_BYTES_MAX = 1 << 30
 /** Keys that can be active in one database: a slot number has 30 bits. */

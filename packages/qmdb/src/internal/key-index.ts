@@ -69,7 +69,8 @@ export class KeyIndex {
    */
   slotOf(bytes: Uint8Array, from: number, to: number, branch: Branch<unknown>): number {
     if (this.created.size + this.unswept.size > 0) {
-      const slot = this.slotInMemory(bytesKey(bytes.subarray(from, to)), branch)
+      const key = bytesKey(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to))
+      const slot = this.slotInMemory(key, branch)
       if (slot !== undefined) return slot
     }
     return this.stored(bytes, from, to)

@@ -48,15 +48,15 @@ export class KeyTable {
     return this.starts[this.size]!
   }
 
-  /** Number of a key, or -1. */
-  find(key: Uint8Array): number {
-    if (this.crowded !== undefined) return this.crowded.get(bytesKey(key)) ?? EMPTY
+  /** Number of the key `key[from .. to)`, or -1. */
+  find(key: Uint8Array, from = 0, to = key.length): number {
+    if (this.crowded !== undefined) return this.crowded.get(bytesKey(key.subarray(from, to))) ?? EMPTY
     const { table, hashes } = this
     const mask = table.length - 1
-    const hash = hashBytes(key)
+    const hash = hashBytes(key, from, to)
     let place = hash & mask
     for (let number = table[place]!; number !== EMPTY; number = table[place]!) {
-      if (hashes[number] === hash && this.equals(number, key)) return number
+      if (hashes[number] === hash && this.equals(number, key, from, to)) return number
       place = (place + 1) & mask
     }
     this.foundHash = hash
@@ -64,12 +64,12 @@ export class KeyTable {
     return EMPTY
   }
 
-  private equals(number: number, key: Uint8Array): boolean {
+  private equals(number: number, key: Uint8Array, from: number, to: number): boolean {
     const { bytes } = this
     const start = this.starts[number]!
-    const { length } = key
+    const length = to - from
     if (this.starts[number + 1]! - start !== length) return false
-    for (let i = 0; i < length; i++) if (bytes[start + i] !== key[i]) return false
+    for (let i = 0; i < length; i++) if (bytes[start + i] !== key[from + i]) return false
     return true
   }
 

@@ -9,6 +9,7 @@ import type { KeyedFormat } from "@coppice/verify"
 import type { Effect } from "effect"
 import type { Branch } from "./branches.ts"
 import type { KeyedContent } from "./keyed-state.ts"
+import { LookedUp } from "./looked-up.ts"
 import { type BatchHome, boundedIdentity, OpenBatch, type Staged, valueBytes } from "./open-batch.ts"
 import { REMOVED, Writes } from "./writes.ts"
 
@@ -19,7 +20,8 @@ export interface BatchSource<K, V> {
   /** Identity of a key; may be the key itself. */
   readonly identity: (key: K) => Uint8Array
   readonly decode: (bytes: Uint8Array) => V
-  readonly read: (identity: Uint8Array, parent: Branch<KeyedContent>) => Uint8Array | undefined
+  /** A value in the parent state; keeps where it was found. */
+  readonly readThrough: (found: LookedUp, identity: Uint8Array, parent: Branch<KeyedContent>) => Uint8Array | undefined
   readonly prefetch: (
     keys: ReadonlyArray<Uint8Array>,
     parent: Branch<KeyedContent>,
@@ -30,6 +32,8 @@ export interface BatchSource<K, V> {
 export class KeyedBatch<K, V> extends OpenBatch<V, KeyedContent> {
   /** @internal */
   readonly writes = new Writes()
+  /** @internal */
+  readonly found = new LookedUp()
   private readonly source: BatchSource<K, V>
 
   /** @internal */
@@ -82,7 +86,8 @@ export class KeyedBatch<K, V> extends OpenBatch<V, KeyedContent> {
   private read(identity: Uint8Array): V | undefined {
     const own = this.writes.find(identity)
     if (own === REMOVED) return undefined
-    const bytes = own === undefined ? this.source.read(identity, this.parent) : this.writes.value(own)
+    const bytes =
+      own === undefined ? this.source.readThrough(this.found, identity, this.parent) : this.writes.value(own)
     return bytes === undefined ? undefined : this.source.decode(bytes)
   }
 }

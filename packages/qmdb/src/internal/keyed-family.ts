@@ -34,6 +34,7 @@ import {
 } from "./keyed-state.ts"
 import type { KeyedReads } from "./keyed-state-reader.ts"
 import { type Head, type LogState, readUndo, targetOf } from "./log-state.ts"
+import type { LookedUp } from "./looked-up.ts"
 import { keyIdentity } from "./open-batch.ts"
 import { Kind, ownerKind, ownerSlot } from "./operation-log.ts"
 import { ActivityConflict } from "./regraft.ts"
@@ -177,7 +178,19 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
   }
 
   read(identity: Uint8Array, branch: Branch<KeyedContent>): Uint8Array | undefined {
-    const location = this.locate(identity, branch)
+    return this.valueAt(this.locate(identity, branch), branch)
+  }
+
+  readThrough(found: LookedUp, identity: Uint8Array, branch: Branch<KeyedContent>): Uint8Array | undefined {
+    const known = found.find(identity, 0, identity.length)
+    if (known >= 0) return this.valueAt(found.location(known), branch)
+    const slot = this.keys.slotOf(identity, 0, identity.length, branch)
+    const location = slot === NO_SLOT ? INACTIVE : this.slots.locate(slot, branch)
+    found.add(identity, slot, location)
+    return this.valueAt(location, branch)
+  }
+
+  private valueAt(location: number, branch: Branch<KeyedContent>): Uint8Array | undefined {
     if (location === INACTIVE) return undefined
     return this.core.space.own(() => operationValue(this.format, this.core.log.operation(location, branch)))
   }
@@ -203,13 +216,13 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
   }
 
   *seal(batch: B, branch: Branch<KeyedContent>): Generator<SealStep, KeyedContent, void> {
-    const { parent, writes, metadata } = batch
+    const { parent, writes, found, metadata } = batch
     const trace: SealTrace = { touched: new Touched(2 * writes.keys.count + 1), created: [], deleted: [] }
     this.traces.set(branch, trace)
     const { hasher, log } = this.core
     const home = { format: this.format, hasher, log, slots: this.slots, keys: this.keys }
     const before = parent.content!.state.current
-    const sealed = yield* this.kind.seal(home, { parent, branch, writes, metadata, trace })
+    const sealed = yield* this.kind.seal(home, { parent, branch, writes, found, metadata, trace })
     const content = before === undefined ? sealed : yield* this.grafts!.seal(sealed, before, parent, branch, home)
     this.traces.delete(branch)
     return content

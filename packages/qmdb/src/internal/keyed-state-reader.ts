@@ -18,6 +18,7 @@ import { INACTIVE } from "./slot-index.ts"
 /** What readers and batches read of a keyed index. */
 export interface KeyedReads<K, V> extends BatchSource<K, V>, WalkHome {
   readonly core: LogCore<KeyedState, IndexPart>
+  readonly read: (identity: Uint8Array, branch: Branch<KeyedContent>) => Uint8Array | undefined
   readonly locate: (identity: Uint8Array, branch: Branch<KeyedContent>) => number
 }
 

@@ -36,13 +36,16 @@ class Resolved implements FoundKeys {
    * Looks written keys up in the parent state, in the order given. Locations lie in no order: read in a loop of nothing
    * else, one waits for memory while the next is on its way.
    */
-  addAll<K, V>({ keys: index, slots }: SealHome<K, V>, { writes, parent }: SealInput, written: Uint32Array): void {
+  addAll<K, V>({ keys: index, slots }: SealHome<K, V>, input: SealInput, written: Uint32Array): void {
+    const { writes, found, parent } = input
     const { bytes, starts } = writes.keys
     const slotOf = new Int32Array(written.length)
     const locationOf = new Float64Array(written.length)
     for (let n = 0; n < written.length; n++) {
       const key = written[n]!
-      slotOf[n] = index.slotOf(bytes, starts[key]!, starts[key + 1]!, parent)
+      const [from, to] = [starts[key]!, starts[key + 1]!]
+      const known = found.find(bytes, from, to)
+      slotOf[n] = known < 0 ? index.slotOf(bytes, from, to, parent) : found.slot(known)
     }
     for (let n = 0; n < written.length; n++) {
       locationOf[n] = slotOf[n] === NO_SLOT ? INACTIVE : slots.locate(slotOf[n]!, parent)

@@ -28,6 +28,7 @@ import type { Branch } from "./branches.ts"
 import type { KeyIndex } from "./key-index.ts"
 import type { KeyedContent, KeyedState } from "./keyed-state.ts"
 import { SLICE_ITEMS } from "./layout.ts"
+import type { LookedUp } from "./looked-up.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
 import { Kind, type OperationLog, ownerOf, ownerSlot } from "./operation-log.ts"
 import type { Slice } from "./ring.ts"
@@ -101,6 +102,8 @@ export interface SealInput {
   readonly parent: Branch<KeyedContent>
   readonly branch: Branch<KeyedContent>
   readonly writes: Writes
+  /** What the batch has looked up in its parent. */
+  readonly found: LookedUp
   readonly metadata: Uint8Array | undefined
   readonly trace: SealTrace
 }

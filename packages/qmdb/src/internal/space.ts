@@ -25,6 +25,7 @@ export class Space {
   readonly storage: StorageShape
   readonly member: number
   private readonly prefix: Buffer
+  private readonly rowLookup: Buffer
   /** Reused arrays by length, at most one for each length of a key. */
   private readonly lookupKeys: Array<ByteStore | undefined> = []
   /** The array that the last look-up read from, and a view of it: the keys of a batch lie in one. */
@@ -37,6 +38,7 @@ export class Space {
     this.prefix = Buffer.alloc(PREFIX_BYTES)
     this.prefix.writeUInt8(home.member, 0)
     this.prefix.writeUInt32BE(home.incarnation, 1)
+    this.rowLookup = this.rowKey(0)
   }
 
   /** Storage key of a numbered row, in a fresh array. */
@@ -45,6 +47,12 @@ export class Space {
     this.prefix.copy(key)
     key.writeUIntBE(row, PREFIX_BYTES, NUMBER_BYTES)
     return key
+  }
+
+  /** The same in an array that the next call reuses: for reads. */
+  lookupRow(row: number): Uint8Array {
+    this.rowLookup.writeUIntBE(row, PREFIX_BYTES, NUMBER_BYTES)
+    return this.rowLookup
   }
 
   /** Storage key of a latin1 text under this member's prefix, in a fresh array. */
@@ -74,6 +82,11 @@ export class Space {
       key = new ByteStore(length)
       key.write(this.prefix, 0)
       this.lookupKeys[length] = key
+    }
+    if (from === 0 && to === bytes.length) {
+      // An array of its own is met once: a view of it would cost more than the copy.
+      key.write(bytes, PREFIX_BYTES)
+      return key.bytes
     }
     if (bytes !== this.source) {
       this.source = bytes
@@ -146,7 +159,7 @@ export class PackedRecords implements Packed {
   private load(row: number, needed: number): void {
     this.cachedRow = -1
     const { bytes } = this.row
-    const length = this.space.storage.getInto(this.map, this.space.rowKey(row), bytes)
+    const length = this.space.storage.getInto(this.map, this.space.lookupRow(row), bytes)
     if (length < needed) throw this.space.corrupt(`${this.map}: row ${row} is missing or too short`)
     this.cachedRow = row
     this.cachedBytes = Math.min(length, bytes.length)
@@ -262,7 +275,7 @@ export class PackedVariable implements Packed {
 
   private load(row: number): void {
     this.cachedRow = -1
-    const key = this.space.rowKey(row)
+    const key = this.space.lookupRow(row)
     let length = this.space.storage.getInto(this.map, key, this.row)
     if (length > this.row.length) {
       this.row = Buffer.allocUnsafeSlow(length)
