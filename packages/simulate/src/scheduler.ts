@@ -134,7 +134,12 @@ class World {
 
   get clock(): Clock.Clock {
     const ms = (): number => this.now
-    const ns = (): bigint => BigInt(Math.round(this.now * 1e6))
+    // Asked at every step of every slice, and the same until time passes.
+    let [nanosAt, nanos] = [0, 0n]
+    const ns = (): bigint => {
+      if (nanosAt !== this.now) [nanosAt, nanos] = [this.now, BigInt(Math.round(this.now * 1e6))]
+      return nanos
+    }
     return {
       currentTimeMillisUnsafe: ms,
       currentTimeNanosUnsafe: ns,

@@ -73,7 +73,8 @@ interface Incarnation<B extends Block> {
 interface Candidate<B extends Block> {
   readonly context: ConsensusContext
   readonly block: B
-  readonly bytes: Uint8Array
+  /** The block as a node has it that was sent its bytes: read once by each. */
+  readonly receivedBy: (index: number) => B
   /** An honest block under its own context: its leader votes for it too. */
   readonly isGood: boolean
 }
@@ -247,7 +248,10 @@ class Simulation<B extends Block> {
   )
 
   #candidate(context: ConsensusContext, block: B, isGood = true): Candidate<B> {
-    return { context, block, bytes: encodeBlock(this.#options.codec, block), isGood }
+    const { codec, validators } = this.#options
+    const bytes = encodeBlock(codec, block)
+    const received: Array<B | undefined> = validators.map(() => undefined)
+    return { context, block, receivedBy: (index) => (received[index] ??= decodeBlock(codec, bytes)), isGood }
   }
 
   /** The turn of a corrupt leader; undefined when it has nothing to do wrong with. */
@@ -298,17 +302,16 @@ class Simulation<B extends Block> {
   readonly #vote = Effect.fnUntraced(
     { self: this },
     function* (this: Simulation<B>, { leader, view }: ViewPlan, turn: Turn<B>, deadlineMs: number) {
-      const { codec } = this.#options
       const votes = yield* Queue.unbounded<readonly [number, Candidate<B>, boolean | undefined]>()
       let awaited = 0
       for (const index of this.#nodes.keys()) {
         const candidate = turn.candidateFor(index)
         if (index === leader || candidate === undefined) continue
-        const { context, bytes } = candidate
+        const { context, receivedBy } = candidate
         const fiber = yield* this.#fork(index, deadlineMs, (node) =>
           Effect.gen({ self: this }, function* () {
             if (!(yield* this.#carry(leader, index))) return yield* Effect.never
-            const vote = yield* verifyBlock(node, context, decodeBlock(codec, bytes))
+            const vote = yield* verifyBlock(node, context, receivedBy(index))
             return (yield* this.#carry(index, leader)) ? vote : yield* Effect.never
           }),
         )
@@ -380,12 +383,14 @@ class Simulation<B extends Block> {
       const payload = candidate === undefined ? "none" : short(candidate.block.digest)
       yield* note(`view ${plan.view} on ${plan.parent.view} ${plan.fate} ${outcome.tag} ${payload}`)
       if (isNotarized && candidate !== undefined) {
-        const { context, bytes } = candidate
+        const { context, receivedBy } = candidate
         const withheld = plan.misbehaves?.how === "withheld" ? plan.misbehaves.victims : []
-        const stores = ({ marshal }: ValidatorNode<B>) =>
-          marshal.notarized(context.round, decodeBlock(this.#options.codec, bytes))
+        const stores =
+          (index: number) =>
+          ({ marshal }: ValidatorNode<B>) =>
+            marshal.notarized(context.round, receivedBy(index))
         for (const index of this.#nodes.keys()) {
-          if (!withheld.includes(index)) yield* this.#tell([plan.leader], index, stores)
+          if (!withheld.includes(index)) yield* this.#tell([plan.leader], index, stores(index))
         }
       }
       for (const certified of verdict.finalizes) {
@@ -462,8 +467,11 @@ class Simulation<B extends Block> {
     return Effect.gen({ self: this }, function* () {
       const incarnation = this.#nodes[index]
       if (incarnation === undefined) return undefined
+      const asked = work(incarnation.node)
       const withinMs = deadlineMs - (yield* Clock.currentTimeMillis)
-      const bounded = Effect.timeoutOption(work(incarnation.node), Math.max(0, withinMs))
+      // A timeout takes two fibers more, and most of what nodes are told has none.
+      const isBounded = deadlineMs < Number.POSITIVE_INFINITY
+      const bounded = isBounded ? Effect.timeoutOption(asked, Math.max(0, withinMs)) : Effect.asSome(asked)
       return yield* Effect.forkIn(this.#guarded(bounded), incarnation.scope)
     })
   }
