@@ -93,7 +93,7 @@ const network = (seed: number) =>
       })
     const finalizing = Effect.gen(function* () {
       for (const block of main) {
-        yield* yields(dice(40))
+        yield* yields(dice(60))
         while (log.length + chain.pendingAcksMax <= block.height - 1) yield* Effect.yieldNow
         chain.finalized[block.height] = block
         yield* port.finalized(block, recordingAck(log, block.height))

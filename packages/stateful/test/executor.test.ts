@@ -219,7 +219,19 @@ describe("answers", () => {
     "a caller hears its answer after the turn that gave it: a second verdict on one block has left no state",
     () =>
       Effect.gen(function* () {
-        const { chain, set, verify, end } = yield* started()
+        const both = yield* Deferred.make<void>()
+        let sealed = 0
+        const { chain, set, verify, end } = yield* started({
+          hooks: {
+            verify: (_context, ancestry, batches, tools) =>
+              Effect.gen(function* () {
+                const state = yield* execute((yield* ancestry.next)!, batches, tools)
+                if (++sealed === 2) Deferred.doneUnsafe(both, Effect.void)
+                yield* Deferred.await(both)
+                return state
+              }),
+          },
+        })
         const a = chain.grow(TOY_GENESIS, 1)
         const layers = Effect.map(
           Effect.suspend(() => verify(a)),

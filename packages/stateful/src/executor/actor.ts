@@ -15,7 +15,7 @@
  * result, and the ack window of finalized blocks.
  */
 import { type Block, type BlockSource, type ExecutorPort, type ExecutorStopped, Height } from "@coppice/consensus"
-import { Clock, Context, Deferred, Effect, Metric, Queue, Random, type Scope, Tracer } from "effect"
+import { Clock, Context, Deferred, Effect, Metric, Queue, Random, Scheduler, type Scope, Tracer } from "effect"
 import type { Application } from "../application.ts"
 import type { DatabaseSet, Databases, ReadableSet, SealedSet } from "../database-set.ts"
 import {
@@ -28,6 +28,7 @@ import {
 import type { CoreFigures } from "./core.ts"
 import { type FatalError, FlushFailed } from "./errors.ts"
 import { executorMetrics } from "./metrics.ts"
+import { Pace } from "./pace.ts"
 import type { Event } from "./protocol.ts"
 import { pruneSchedule } from "./pruning.ts"
 import { Shell } from "./shell.ts"
@@ -176,11 +177,13 @@ const make = <B extends Block, M extends Databases>(
     const schedule = yield* scheduleOf(options)
     yield* flushLeftovers(options.set)
     const ended = yield* Deferred.make<void, FatalError>()
+    const clock = yield* Clock.Clock
     const shell = new Shell(
       options,
       { limits, schedule },
       {
-        clock: yield* Clock.Clock,
+        clock,
+        pace: new Pace(yield* Scheduler.Scheduler, clock),
         context: Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>()),
         mailbox: yield* Queue.unbounded<Event<B, SealedSet<M>>>(),
         ended,

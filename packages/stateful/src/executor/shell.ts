@@ -16,7 +16,8 @@ import { type Core, type CoreFigures, createCore, figuresOf, step } from "./core
 import { ApplyFailed, ExecutorDefect, type FatalError, type TargetMismatch } from "./errors.ts"
 import { type Fork, HookRun } from "./hook-run.ts"
 import { executorMetrics, recordFigures } from "./metrics.ts"
-import type { AckId, Action, Event, JobId, RequestId, RequestKind, Work } from "./protocol.ts"
+import type { Pace, Release } from "./pace.ts"
+import type { AckId, Action, Event, JobId, RequestId, RequestKind, State, Work } from "./protocol.ts"
 import type { PruneSchedule } from "./pruning.ts"
 import { runAll } from "./run-all.ts"
 import { effectOf, type Result, type WorkCaller } from "./work.ts"
@@ -52,6 +53,12 @@ const mismatchOf = <B extends Block, M extends Databases>(
   return undefined
 }
 
+const schedulerFor = <B extends Block, S extends State>(work: Work<B, S>, { paced, urgent }: Pace) => {
+  if (work.kind === "flush" || work.kind === "finalized") return urgent
+  if (work.kind === "apply") return work.purpose === "finalization" ? urgent : paced
+  return work.kind === "propose" || work.kind === "verify" ? paced : undefined
+}
+
 const HEARD: ReadonlySet<string> = new Set(["proposal", "verdict", "drop", "acknowledge", "stop"])
 
 /** Whether an action reaches somebody outside the executor. */
@@ -61,6 +68,7 @@ const isHeard = ({ type }: { readonly type: string }): boolean => HEARD.has(type
 export interface ShellServices<B extends Block, M extends Databases> {
   readonly clock: Clock.Clock
   readonly context: Context.Context<never>
+  readonly pace: Pace
   readonly mailbox: Queue.Queue<Event<B, SealedSet<M>>>
   readonly ended: Deferred.Deferred<void, FatalError>
 }
@@ -77,6 +85,8 @@ export class Shell<B extends Block, M extends Databases> {
   #nextId = 1
   #stopped: ExecutorStopped | undefined
   #figures: CoreFigures | undefined
+  /** Speculation stands still while an event waits for its turn. */
+  #eventHold: Release | undefined
   #flushes = 0
   #flushSecondsLast = 0
 
@@ -168,8 +178,11 @@ export class Shell<B extends Block, M extends Databases> {
   readonly loop: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
     while (this.#stopped === undefined) {
       const events = yield* Queue.takeAll(this.#services.mailbox)
+      const release = this.#eventHold
+      this.#eventHold = undefined
       for (const event of events) this.#turn(event)
       this.#record()
+      release?.()
     }
     this.#endWith(this.#stopped)
   })
@@ -180,6 +193,7 @@ export class Shell<B extends Block, M extends Databases> {
     for (let late = Queue.takeUnsafe(mailbox); late !== undefined; late = Queue.takeUnsafe(mailbox)) {
       if (Exit.isSuccess(late)) this.#turn(late.value)
     }
+    this.#eventHold?.()
     Deferred.doneUnsafe(ended, cause === undefined ? Effect.void : Effect.fail(cause as FatalError))
   }
 
@@ -208,6 +222,7 @@ export class Shell<B extends Block, M extends Databases> {
   }
 
   #post(event: Event<B, SealedSet<M>>): void {
+    this.#eventHold ??= this.#services.pace.hold()
     Queue.offerUnsafe(this.#services.mailbox, event)
   }
 
@@ -295,7 +310,8 @@ export class Shell<B extends Block, M extends Databases> {
   }
 
   #run(id: JobId, work: Work<B, SealedSet<M>>): void {
-    const run = "state" in work ? new HookRun(this.#options.set, work.state, this.#fork) : undefined
+    const fork = this.#forkFor(work)
+    const run = "state" in work ? new HookRun(this.#options.set, work.state, fork) : undefined
     const job: RunningJob<M> = { run, fiber: undefined }
     this.#jobs.set(id, job)
     // A job starts after the turn that asked for it: its first step may run the application's own code.
@@ -303,16 +319,21 @@ export class Shell<B extends Block, M extends Databases> {
     const flushed = this.#timed((since) => this.#recordFlush(since))
     const pruned = this.#timed((since) => this.#recordPrune(since))
     const effect = effectOf(work, { ...this.#options, run, caller, flushed, pruned })
-    const fiber = this.#fork(Effect.andThen(Effect.yieldNow, effect))
+    const fiber = fork(Effect.andThen(Effect.yieldNow, effect))
     job.fiber = fiber
     fiber.addObserver((exit) => this.#settle(id, job, exit))
   }
 
-  readonly #fork: Fork = (effect) => {
-    const fiber = Effect.runForkWith(this.#services.context)(effect)
-    this.#fibers.add(fiber)
-    fiber.addObserver(() => this.#fibers.delete(fiber))
-    return fiber
+  /** How the fibers of a job start: hooks of requests paced, what carries a finalized block on urgent. */
+  #forkFor(work: Work<B, SealedSet<M>>): Fork {
+    const { context, pace } = this.#services
+    const scheduler = schedulerFor(work, pace)
+    return (effect) => {
+      const fiber = Effect.runForkWith(context)(effect, scheduler && { scheduler })
+      this.#fibers.add(fiber)
+      fiber.addObserver(() => this.#fibers.delete(fiber))
+      return fiber
+    }
   }
 
   #settle(id: JobId, job: RunningJob<M>, exit: Exit.Exit<() => Result<B, M>, unknown>): void {

@@ -1,9 +1,11 @@
 /**
  * A scheduler that runs an Effect to its end synchronously; a seed picks which runnable task goes next.
  *
- * There are no timers and no promises in it: whatever waits for one shows as `Stuck`.
+ * There are no timers and no promises in it: whatever waits for one shows as `Stuck`. Time stands still, so that a run
+ * depends on its seed alone.
  */
-import { Effect, type Exit, type Scheduler } from "effect"
+import { Clock, Effect, type Exit, type Scheduler } from "effect"
+import { standing } from "./standing-clock.ts"
 
 /** Nothing is runnable and the program has not ended. */
 export class Stuck extends Error {}
@@ -30,7 +32,7 @@ export const seededRun = <A, E>(seed: number, effect: Effect.Effect<A, E>): Exit
     shouldYield: (fiber) => fiber.currentOpCount >= operations,
     makeDispatcher: () => ({ scheduleTask: (task) => void ready.push(task), flush: () => {} }),
   }
-  const fiber = Effect.runFork(effect, { scheduler })
+  const fiber = Effect.runFork(Effect.provideService(effect, Clock.Clock, standing().clock), { scheduler })
   for (let turn = 0; turn < TURNS_MAX; turn++) {
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return exit
