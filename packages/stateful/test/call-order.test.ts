@@ -6,6 +6,7 @@ import { type Ack, type ExecutorPort, Height } from "@coppice/consensus"
 import { Effect, Fiber } from "effect"
 import { describe, expect, test } from "vitest"
 import { CALL_ORDER, CallOrder, drawer, follow, IllegalCall, type Machine } from "../src/diagnosis/index.ts"
+import { runHook } from "../src/index.ts"
 import { FloorChain, joining } from "./support/joining.ts"
 import { ModelSet } from "./support/model-set.ts"
 import { quiet, started } from "./support/running-executor.ts"
@@ -220,6 +221,19 @@ test("every call leads to a state of its machine, and every state but the first 
   }
 })
 
+test("a request is asked once, then answered or left; a block is delivered once, and nothing but its hook precedes its ack", () => {
+  const legalIn = (name: keyof typeof CALL_ORDER, call: string) =>
+    Object.keys(CALL_ORDER[name]).filter((state) => follow(name, state, call as never) !== undefined)
+  for (const call of ["propose", "verify"]) expect(legalIn("request", call), call).toEqual(["new"])
+  for (const call of ["answer", "leave", "stop"]) expect(legalIn("request", call), call).toEqual(["asked"])
+  expect(["deliver", "hook", "hooked"].map((call) => legalIn("delivery", call))).toEqual([
+    ["new"],
+    ["delivered"],
+    ["hooking"],
+  ])
+  expect(legalIn("delivery", "acknowledge")).toEqual(["delivered", "hooked"])
+})
+
 const deliver = (port: ExecutorPort<ToyBlock>, block: ToyBlock, ack: Ack = recordingAck([], block.height)) =>
   port.finalized(block, ack)
 
@@ -297,6 +311,22 @@ describe("what is not legal is refused, with its maker", () => {
           for (const block of chainOf(run.chain, 3).slice(1)) yield* deliver(run.port, block)
           acks[0]!.acknowledge()
           expect(() => acks[2]!.acknowledge()).toThrow(IllegalCall)
+          return run
+        }),
+    ],
+    [
+      "an executor that runs hooks out of order (INV-16)",
+      "executor",
+      "hook",
+      () =>
+        Effect.gen(function* () {
+          const run = yield* checked()
+          const { finalized } = run.order.application(toyApplication({ finalized: () => Effect.void }))
+          const [, first, , third] = chainOf(run.chain, 3)
+          const hook = (block: ToyBlock) =>
+            runHook(() => run.set.use("read", (readers) => finalized!(block, readers, () => run.set.anchor)))
+          yield* hook(first!)
+          yield* refused(hook(third!))
           return run
         }),
     ],

@@ -3,7 +3,9 @@
  * votes as before for everything else.
  * Method: the toy chain on a model set; applications that read what they must not are canaries.
  */
+import { it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, Random } from "effect"
+import { TestClock } from "effect/testing"
 import { describe, expect, test } from "vitest"
 import { guardDeterminism, NonDeterministic, trackForks } from "../src/diagnosis/index.ts"
 import { runShuffled, Surroundings } from "../src/diagnosis/surroundings.ts"
@@ -147,6 +149,21 @@ describe.each([
       }),
     ))
 })
+
+it.effect("INV-40 the order of sleeps is shuffled on a virtual clock too, which sets no timer of the process", () =>
+  Effect.gen(function* () {
+    const first = Effect.raceAllFirst([1, 2, 3, 4, 5, 6, 7, 8].map((ms) => Effect.as(Effect.sleep(ms), ms)))
+    const { chain, verify, end } = yield* guarded(noting(first))
+    const fiber = yield* Effect.forkChild(verify(chain.grow(chain.finalized[0]!, 1)))
+    for (let run = 0; run < 2; run++) {
+      yield* quiet
+      yield* TestClock.adjust("10 millis")
+    }
+    yield* quiet
+    expect((stoppedBy(fiber) as ApplicationFault).cause).toBeInstanceOf(NonDeterministic)
+    yield* end
+  }),
+)
 
 test("a caller that leaves while a block is executed again leaves no fork open", () =>
   Effect.runPromise(

@@ -4,7 +4,8 @@
  * Dimensions come from `Metric.CurrentMetricAttributes` of whoever starts the executor: the node names itself there, so
  * several executors in one process stay apart. Nothing here carries a digest or a peer.
  *
- * Invariant: durations are recorded for what succeeded: a block built, a verdict `true`, a block applied, a parent found.
+ * Invariant: durations are recorded for what succeeded: a block built, a verdict `true`, a block applied, a parent found. Those
+ * of requests begin with the call, whatever the request then waits for; of one that state sync held, at the handover.
  */
 import { type Context, Metric } from "effect"
 import type { CoreFigures } from "./core.ts"
