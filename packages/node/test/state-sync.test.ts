@@ -10,12 +10,15 @@ import { nodeEd25519 } from "@coppice/crypto/node"
 import { makeBlockNetwork, replayedSync } from "@coppice/simulate"
 import { openSyncPlan, StateSyncFailed, targetsEqual } from "@coppice/stateful"
 import { it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Scope } from "effect"
+import { Deferred, Effect, Exit, Layer, Scope } from "effect"
 import { describe, expect } from "vitest"
 import {
   explain,
   joinNode,
   keepSecret,
+  listen,
+  makeJoiningApp,
+  NodeApi,
   type NodeOptions,
   nodePaths,
   openNode,
@@ -96,6 +99,17 @@ describe("a node that joins", () => {
         }
         const scope = yield* Scope.make()
         const joining = yield* Scope.provide(joinNode({ ...follower, stateSync, development: true }), scope)
+        const app = yield* makeJoiningApp(joining, () => ({ api: NodeApi, handlers: Layer.empty }))
+        const { url } = yield* listen({ port: 0 }, app)
+        const ask = (path: string) =>
+          Effect.promise(async () => {
+            const response = await fetch(url + path)
+            return { status: response.status, body: await response.json() }
+          })
+        expect(yield* ask("/health")).toEqual({ status: 200, body: { status: "live" } })
+        for (const path of ["/ready", "/status", "/blocks/1"]) {
+          expect(yield* ask(path)).toMatchObject({ status: 503, body: { error: "NotReady", reason: "syncing" } })
+        }
         const parent = yield* blockOf(validator, Height(HEIGHTS))
         expect(yield* joining.port.propose(parent.context, nobody)).toBeUndefined()
         expect(yield* joining.joining).toMatchObject({ phase: "syncing", executor: undefined })
@@ -105,6 +119,7 @@ describe("a node that joins", () => {
         expect(attached).toHaveLength(1)
         expect(attached[0]).toBeGreaterThanOrEqual(HEIGHTS / 2)
         yield* follow(node, validator)
+        expect(yield* ask("/status")).toMatchObject({ status: 200, body: { height: node.set.anchor.height } })
         expect(yield* node.marshal.finalizedAt(Height(1)), "nothing below the floor was fetched").toBeUndefined()
         expect((yield* node.executor.status).durable.height).toBe(node.set.durable.height)
         yield* Scope.close(scope, Exit.void)
@@ -168,6 +183,10 @@ describe("a node that joins", () => {
       }
       const joining = yield* joinNode({ ...follower, stateSync: failing })
       expect(yield* Effect.flip(joining.running)).toMatchObject({ _tag: "StateSyncFailed", member: "last" })
+      const app = yield* makeJoiningApp(joining, () => ({ api: NodeApi, handlers: Layer.empty }))
+      const { url } = yield* listen({ port: 0 }, app)
+      const answer = yield* Effect.promise(async () => (await fetch(`${url}/ready`)).json())
+      expect(answer).toMatchObject({ error: "NotReady", reason: "failed", message: expect.stringContaining("no peer") })
       expect(explain(joining.failure()!).what).toBe("state sync of database last failed: no peer")
     }).pipe(Effect.scoped),
   )

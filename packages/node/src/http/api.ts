@@ -86,7 +86,7 @@ export const BlockNotFound = apiError("BlockNotFound", 404, { height: Count, lat
 
 /** The node runs and cannot serve yet, or any more. */
 export const NotReady = apiError("NotReady", 503, {
-  reason: Schema.Literals(["failed", "behind"]),
+  reason: Schema.Literals(["syncing", "failed", "behind"]),
   height: Count,
   finalized: Count,
 })
