@@ -6,6 +6,7 @@
  *   lock, lock.json          the process lock and who holds it, see lock.ts
  *   marshal/                 environment of finalized blocks and certificates
  *   sets/<name>/gen/<n>/     environment of the application's databases, one per generation
+ *   sets/<name>/scratch/     what of pending blocks is not in memory: gone when the node stops, and before it starts
  *   control/                 reserved for migrations
  *
  * Invariant: config.json is written once, when the directory is new, and decides before anything else is opened: a
@@ -80,6 +81,10 @@ export const nodePaths = (directory: string): NodePaths => {
 /** Path of one generation of an application's set. Pure. */
 export const setPath = (paths: NodePaths, application: string, generation = 1): string =>
   join(paths.root, "sets", application, "gen", String(generation))
+
+/** Path of the scratch environment of an application's set. Pure. */
+export const scratchPath = (paths: NodePaths, application: string): string =>
+  join(paths.root, "sets", application, "scratch")
 
 const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT"
 

@@ -173,6 +173,11 @@ export const explain = (error: NodeOpenError | NodeFailure | ListenFailed | NoNo
         what: `forgetting what is older than height ${error.height} failed: ${reasonOf(error.cause)}`,
         advice: "Check disk and free space, then start again: nothing that is needed was forgotten.",
       }
+    case "SpillFailed":
+      return {
+        what: `pending blocks could not be kept in scratch: ${reasonOf(error.cause)}`,
+        advice: "Check disk and free space, then start again: nothing that is final was touched.",
+      }
     case "ConflictingFinalized":
       return { what: `two different blocks are final at height ${error.height}`, advice: BROKEN_CONSENSUS }
     case "FinalizedBelowTip":

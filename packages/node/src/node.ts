@@ -21,6 +21,7 @@ import {
 } from "@coppice/consensus"
 import type { Ed25519, Hasher, KeyPair, Participants } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
+import { SCRATCH_MAPS } from "@coppice/qmdb"
 import type {
   Application,
   Databases,
@@ -31,8 +32,9 @@ import type {
   ReadableSet,
 } from "@coppice/stateful"
 import { Storage, type StorageError, type StorageInfo, type StorageShape } from "@coppice/storage"
+import { openLmdb } from "@coppice/storage/lmdb"
 import { Effect, Metric, type Scope } from "effect"
-import { type NodeConfig, type NodePaths, writeConfig } from "./directory.ts"
+import { type NodeConfig, type NodePaths, scratchPath, writeConfig } from "./directory.ts"
 import { divergenceFiles } from "./divergence-files.ts"
 import { enter } from "./entry.ts"
 import type { NodeFailure, NodeOpenError } from "./errors.ts"
@@ -45,6 +47,8 @@ import { beginDelivery, type Planned, type StateSync, startByPlan } from "./stat
 export type OpenEnvironment = (options: {
   readonly directory: string
   readonly maps: ReadonlyArray<string>
+  /** Whether what an earlier process left in it goes first; nothing written needs to be durable then. */
+  readonly scratch?: boolean
 }) => Effect.Effect<StorageShape, StorageError, Scope.Scope>
 
 /** Bounds of a node. */
@@ -199,12 +203,16 @@ const openIn = Effect.fnUntraced(function* <B extends Block, M extends Databases
     transport,
     ...(pendingAcksMax === undefined ? {} : { pendingAcksMax }),
   }).pipe(Effect.provideService(Storage, marshalStorage))
+  const { openEnvironment = openLmdb } = options
+  const directory = scratchPath(paths, application.name)
+  const scratch = yield* openEnvironment({ directory, maps: SCRATCH_MAPS, scratch: true })
   const starting = startByPlan<B, M>({
     application,
     chainId,
     hasher,
     verify,
     storage: setStorage,
+    scratch,
     source: marshal,
     limits: executorLimits,
     // That the marshal has stopped is for others to notice.

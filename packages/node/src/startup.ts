@@ -41,6 +41,8 @@ export interface StartOptions<B extends Block, M extends Databases> {
   readonly hasher: Hasher
   /** An environment opened with `SET_MAPS`. */
   readonly storage: StorageShape
+  /** Where pending states are spilled: an empty environment opened with `SCRATCH_MAPS`. */
+  readonly scratch: StorageShape
   readonly source: BlockSource<B>
   readonly limits?: Partial<ExecutorLimits>
   /** Finalized heights that keep undo records; by default the ack window and one more. */

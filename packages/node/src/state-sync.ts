@@ -143,6 +143,7 @@ export const startByPlan = Effect.fn("Node.startByPlan")(function* <B extends Bl
     chainId: options.chainId,
     hasher: options.hasher,
     storage: options.storage,
+    scratch: options.scratch,
     pendingAcksMax: source.pendingAcksMax,
     syncing: true,
     ...(rewindHeights === undefined ? {} : { rewindHeights }),

@@ -61,7 +61,10 @@ export const nodeStatus = <B extends Block, M extends Databases>(node: RunningNo
         digest: toHex(tip.digest),
         round: { epoch: Number(tip.finalizedRound.epoch), view: Number(tip.finalizedRound.view) },
       },
-      pending: { blocks: figures.pendingEntries, layers: set.layers, bytes: set.bytes },
+      pending: {
+        ...{ blocks: figures.pendingEntries, layers: set.layers, bytes: set.bytes },
+        scratch: { blocks: figures.scratchEntries, bytes: figures.scratchBytes },
+      },
       forksPruned: figures.forksPruned,
       replayed: figures.replayed,
       evicted: figures.evicted,

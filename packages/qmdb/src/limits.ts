@@ -24,8 +24,8 @@ export const ENTRIES_BYTES_MAX = 1 << 22
 export const PROOF_BYTES_MAX = 1 << 22
 /** Bytes of a chunk of activity bits: a proof of one operation carries its chunk whole. */
 export const CHUNK_BYTES_MAX = 4096
-/** Un-flushed layers of one database. */
-export const LAYERS_MAX = 4096
+/** Un-flushed layers of one database, spilled ones among them: a stall of finality of ten thousand views is no reason to stop. */
+export const LAYERS_MAX = 1 << 15
 /** Commits of one database that keep undo records at most. */
 export const REWIND_COMMITS_MAX = 4096
 /** Operations whose rows one write of a prune removes: about 2 MiB. */

@@ -39,7 +39,7 @@ export interface Layer {
   readonly id: number
   /** What a header commits to for this state. */
   readonly target: SyncTarget
-  /** Bytes of memory this layer holds until it is flushed or closed. */
+  /** Bytes of memory this layer holds until it is flushed or closed; fewer once it is spilled. */
   readonly bytes: number
 }
 
@@ -109,6 +109,14 @@ export interface Member<B, R> {
   /** Plans the removal of the next rows below the pruned location, `TRIM_OPERATIONS_MAX` operations' worth; undefined when none is left. */
   readonly trim: () => Generator<undefined, MemberWrite, void> | undefined
   /**
+   * Plans to move the operations and Merkle nodes of layers to scratch, where they are read from then on; the index entries of
+   * a layer stay in memory. The same write, to the scratch environment, removes what flushed and closed layers have left
+   * there. Undefined where there is no scratch, or never anything worth moving. Plans may overlap, and a flush with them.
+   *
+   * Layers that are flushed, closed or moved already are passed over; whatever happens to them meanwhile is safe.
+   */
+  readonly spill: (layers: ReadonlyArray<Layer>) => Generator<undefined, MemberWrite, void> | undefined
+  /**
    * Plans to go back to an earlier commit of the rewind window: state and storage become what they were. Closes every
    * pending layer and batch at once; nothing can be opened until the write is settled, and after an abandoned plan nothing
    * ever. Undefined when the stored state is that commit. Everything applied must be flushed.
@@ -143,6 +151,8 @@ export interface StateCopy {
 /** Where a member lives: its place in the set's environment and the hasher it uses. */
 export interface MemberHome {
   readonly storage: StorageShape
+  /** Where layers are spilled: an environment with `SCRATCH_MAPS`, empty when the process starts. */
+  readonly scratch?: StorageShape | undefined
   /** Position in the set, 0 .. 7. With `incarnation` it is the prefix of every storage key of this member. */
   readonly member: number
   readonly incarnation: number
@@ -172,6 +182,9 @@ export interface MemberSpec<B, R> {
   /** Opens what `create` or a flush left. Throws `MemberCorrupt` or a storage error. */
   readonly open: (home: MemberHome) => Member<B, R>
 }
+
+/** Maps of an environment that members spill to. */
+export const SCRATCH_MAPS = ["log", "nodes", "owners"] as const
 
 /** Storage maps that members need; the set opens its environment with these and its own. */
 export const MEMBER_MAPS = ["log", "nodes", "owners", "slots", "keys", "meta"] as const

@@ -188,7 +188,7 @@ describe("canaries: the same batches catch", () => {
     const pass = KeyWalk.prototype.pass
     vi.spyOn(KeyWalk.prototype, "pass").mockImplementation(function (this: KeyWalk, most) {
       const home = this as unknown as { branch: Branch<unknown> }
-      home.branch = new Branch(0, 0, Int32Array.of(0), Float64Array.of(0), "stored")
+      home.branch = Branch.root(0, 0)
       return pass.call(this, most)
     })
     caught()

@@ -176,7 +176,7 @@ const keylessSubject = (
 }
 
 interface Command {
-  readonly tag: "block" | "fork" | "apply" | "flush" | "reopen" | "prune" | "rewind" | "close"
+  readonly tag: "block" | "fork" | "apply" | "flush" | "spill" | "reopen" | "prune" | "rewind" | "close"
   readonly a: number
   readonly b: number
 }
@@ -297,6 +297,10 @@ class Pair {
     this.flushed = this.tip
   }
 
+  spill(a: number): void {
+    this.rig.spill(this.nodes.filter((_, i) => ((a >> (i % 10)) & 1) === 0).map(({ layer }) => layer))
+  }
+
   reopen(): void {
     this.rig = openRig(this.subject.spec, this.rig.rows, { rewindCommits: REWIND })
     this.standAt(this.stored.at(-1)!)
@@ -351,6 +355,8 @@ const commands = fc.array(
       "apply",
       "close",
       "flush",
+      "spill",
+      "spill",
       "reopen",
       "prune",
       "rewind",

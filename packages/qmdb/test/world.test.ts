@@ -12,6 +12,7 @@ import { KeyIndex } from "../src/internal/key-index.ts"
 import { headChange, readHead } from "../src/internal/log-state.ts"
 import { SlotIndex } from "../src/internal/slot-index.ts"
 import { Space } from "../src/internal/space.ts"
+import { SpilledParts } from "../src/internal/spilled-parts.ts"
 import { applyChanges, homeOver, type Rows } from "./support/harness.ts"
 import { COMMANDS, type Command, World, type WorldOptions } from "./support/world.ts"
 
@@ -38,12 +39,17 @@ const anyOrder = fc.array(commandOf([...COMMANDS, "open", "write", "seal", "step
 })
 
 const manyBlocks = fc.array(
-  commandOf([...Array.from({ length: 30 }, () => "block" as const), "reopen", "step", "close"]),
+  commandOf([...Array.from({ length: 30 }, () => "block" as const), "reopen", "step", "close", "spill", "spill"]),
   {
     minLength: 300,
     maxLength: 350,
   },
 )
+
+const spilling = fc.array(commandOf(["block", "block", "spill", "spill", "open", "write", "seal", "close", "apply"]), {
+  minLength: 100,
+  maxLength: 150,
+})
 
 const run = (options: WorldOptions, commands: ReadonlyArray<Command>): World => {
   const world = new World(options)
@@ -79,12 +85,31 @@ describe("INV-36, INV-37: any equals the specification", () => {
   }
 })
 
+describe("INV-36: layers in scratch answer as those in memory", () => {
+  for (const variant of variants) {
+    const name = `${variant.ordered ? "ordered" : "unordered"}, ${variant.family}, ${variant.encoding}`
+    it(`${name}: whatever becomes of them while they move, and nothing stays in scratch`, () => {
+      let spilled = 0
+      fc.assert(
+        fc.property(spilling, (commands) => {
+          const world = new World(variant)
+          for (const command of commands) world.run(command)
+          spilled += world.spilled
+          world.end()
+        }),
+        { numRuns: 8 },
+      )
+      expect(spilled).toBeGreaterThan(8)
+    })
+  }
+})
+
 describe("canaries: the same commands catch", () => {
-  const caught = (options: Partial<WorldOptions> = {}): void => {
+  const caught = (options: Partial<WorldOptions> = {}, given = anyOrder): void => {
     const outcome = fc.check(
       fc.property(
         fc.constantFrom(...variants),
-        anyOrder,
+        given,
         (variant, commands) => void run({ ...variant, ...options }, commands),
       ),
       { numRuns: 200, endOnFailure: true },
@@ -115,6 +140,22 @@ describe("canaries: the same commands catch", () => {
     vi.spyOn(KeyIndex.prototype, "forget").mockImplementation(() => {})
     vi.spyOn(SlotIndex.prototype, "merge").mockImplementation(() => {})
     caught()
+  })
+
+  it("a part that is moved to where another lies", () => {
+    const { plan } = SpilledParts.prototype
+    vi.spyOn(SpilledParts.prototype, "plan").mockImplementation(function (this: SpilledParts, part, changes) {
+      Object.assign(this, { next: { operations: 0, owners: 0, nodes: 0 } })
+      return plan.call(this, part, changes)
+    })
+    caught({}, spilling)
+  })
+
+  it("a part whose rows go before the layer is flushed", () => {
+    vi.spyOn(SpilledParts.prototype, "removeReleased").mockImplementation(function (this: SpilledParts, changes) {
+      this.operations.trim(0, 1000, changes)
+    })
+    caught({}, spilling)
   })
 
   it("a sweep whose checkpoint runs ahead of what it wrote", () => {

@@ -103,6 +103,8 @@ export interface Happenings {
   readonly blames: number
   /** Nodes whose databases forgot old operations. */
   readonly pruned: number
+  /** Most blocks that one node had in scratch. */
+  readonly spilled: number
   /** Times in which no group of nodes was a quorum. */
   readonly halts: number
 }

@@ -104,6 +104,17 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
   },
   {
     ...PLAIN,
+    name: "spilling",
+    about: "finality stalls for long while memory holds hardly a state, and validators lose power or their disks fail",
+    schedule: { ...CALM, splitChance: 0.1, forkChance: 0.3, stallChance: 0.4, stallViewsMin: 10, stallViewsMax: 30 },
+    limits: { pendingEntriesMax: 4 },
+    faultsMs: 3_000,
+    faults: crashing(1_500, 500, 1, 1),
+    storage: { rates: { io: 0.002, "crash visible": 0.002 }, reads: false, fromMs: 500, toMs: 2_500 },
+    intends: ["spilled", "finalizedAtOnce", "crashes", "storageFaults"],
+  },
+  {
+    ...PLAIN,
     name: "one-restart",
     about: "one validator loses power once and comes back",
     schedule: FORKS,

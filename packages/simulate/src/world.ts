@@ -15,7 +15,7 @@ import { keyPairFromSeed } from "@coppice/crypto"
 import { nodeEd25519 } from "@coppice/crypto/node"
 import type { Databases } from "@coppice/stateful"
 import { drawer } from "@coppice/stateful/diagnosis"
-import { Cause, Data, Effect, Exit } from "effect"
+import { Cause, Data, Effect, Exit, References } from "effect"
 import { Notes } from "./audit.ts"
 import { redeliveries } from "./journal.ts"
 import { judgeAtRest } from "./judgement.ts"
@@ -198,10 +198,11 @@ export const runWorld = <B extends Block, M extends Databases>(
       take(words)
       decisions.push(words)
     }
-    // Nobody looks at the spans of a run.
+    // Nobody looks at the spans and warnings of a run.
     return Effect.scoped(program(subject, plan, seed, happens, { development, ...(asked && { onBundle }) })).pipe(
       Effect.provideService(Notes, both),
       Effect.withTracerEnabled(false),
+      Effect.provideService(References.MinimumLogLevel, "Error"),
     )
   })
   const result = { seed, parts, decisions, bundles, happenings: undefined }

@@ -9,7 +9,7 @@ import { type Finalization, Height, type Marshal } from "@coppice/consensus"
 import { keyPairFromSeed } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import { type Planned, type StateSync, startByPlan } from "@coppice/node"
-import { Qmdb } from "@coppice/qmdb"
+import { Qmdb, SCRATCH_MAPS } from "@coppice/qmdb"
 import { Application, bindSet, openSyncPlan, type PlanRecord, SET_MAPS, targetsEqual } from "@coppice/stateful"
 import { FAULTS, type Fault, faultAt } from "@coppice/storage"
 import { Effect, Exit } from "effect"
@@ -90,6 +90,7 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, updates, devel
   })
   const executor = Effect.fnUntraced(function* ({ index, source, disk }: NodeContext<Block>) {
     const storage = yield* disk.open("set", SET_MAPS)
+    const scratch = yield* disk.open("scratch", SCRATCH_MAPS, { scratch: true })
     const application = {
       ...Ticks,
       finalized: (block: Block) => Effect.sync(() => void chain.set(block.height, block)),
@@ -100,7 +101,7 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, updates, devel
     // The floor is given until it is recorded, as an operator would.
     const given = plan.record.tag === "absent" ? floor : undefined
     const node = yield* startByPlan<Block, Databases>({
-      ...{ application, chainId: CHAIN, hasher: nodeHasher, storage, source, development },
+      ...{ application, chainId: CHAIN, hasher: nodeHasher, storage, scratch, source, development },
       verify: () => true,
       pruning: { interval: 2, marshal: { blocks: KEPT, prune: (height) => Effect.ignore(source.prune(height)) } },
       ...(isJoiner ? { stateSync: stateSync(given, source) } : {}),

@@ -325,7 +325,7 @@ describe("the matrix", () => {
 })
 
 test("F65 finality that stalls for 10,000 views costs no more than the pending budget, and is back within ten views", () => {
-  const [views, pendingEntriesMax] = [10_000, 64]
+  const [views, pendingEntriesMax, spilledEntriesMax] = [10_000, 32, 96]
   const schedule = {
     ...CALM,
     viewMs: 50,
@@ -334,17 +334,19 @@ test("F65 finality that stalls for 10,000 views costs no more than the pending b
     stallViewsMin: views,
     stallViewsMax: views,
   }
+  const blocks = pendingEntriesMax + spilledEntriesMax
   const plan = short("plain", {
     schedule,
-    limits: { pendingEntriesMax },
-    faultsMs: (views - pendingEntriesMax) * 100,
-    height: pendingEntriesMax,
+    limits: { pendingEntriesMax, spilledEntriesMax },
+    faultsMs: (views - blocks) * 100,
+    height: blocks,
   })
   const keeps = (part: SchedulePart): boolean => part.kind !== "stall" || part.view === 1
   const { failure, happenings, decisions } = runScenario(plan, "one", 1, { keeps })
   expect(failure).toBeUndefined()
-  expect(happenings!.finalizedAtOnce).toBeGreaterThan(pendingEntriesMax / 2)
-  expect(happenings!.nullified).toBeGreaterThan(views - 2 * pendingEntriesMax)
+  expect(happenings!.spilled).toBe(spilledEntriesMax)
+  expect(happenings!.finalizedAtOnce).toBeGreaterThan(blocks - pendingEntriesMax / 2)
+  expect(happenings!.nullified).toBeGreaterThan(views - 2 * blocks)
   expect(decisions.length).toBeLessThan(views + 10)
 })
 

@@ -32,7 +32,7 @@ export interface SealedSet<M extends Databases> {
   /** Number unique within its set and process. */
   readonly id: number
   readonly targets: Targets<M>
-  /** Bytes of memory held until it is flushed or closed. */
+  /** Bytes of memory held until it is flushed or closed; fewer once it is spilled. */
   readonly bytes: number
 }
 
@@ -95,6 +95,14 @@ export interface DatabaseSet<M extends Databases> {
    * set is dead.
    */
   readonly flush: Effect.Effect<Anchor, FlushError>
+  /**
+   * Moves the operations and Merkle nodes of states to scratch, where they are read from then on, and removes there what
+   * flushed and closed states had. Gives the bytes of memory that each of the states takes then; they stay as they are
+   * without scratch, and where its volume has less than `SCRATCH_BYTES_FREE_MIN` left. At most one runs at a time.
+   *
+   * Errors: those of scratch, after which what was spilled cannot be read. Not durable. Uninterruptible.
+   */
+  readonly spill: (states: ReadonlyArray<SealedSet<M>>) => Effect.Effect<ReadonlyArray<number>, FlushError>
   /**
    * Forgets, in every member, what no state from a height on needs: from then on nothing below its targets' starts can be
    * read, proven or synced from. The boundaries move in one write; rows go in slices after it, between flushes. What a

@@ -36,9 +36,9 @@ export const MEMPOOL_REMEMBERED_MAX = 65_536
 /** Rejections after which a mempool forgets a transaction, unless its owner says otherwise. */
 export const MEMPOOL_REJECTIONS_MAX = 3
 
-/** Pending blocks whose state an executor holds, unless its owner says otherwise. */
+/** Pending blocks whose whole state an executor holds in memory, unless its owner says otherwise. */
 export const PENDING_ENTRIES_MAX = 1024
-/** Bytes of all un-flushed states of an executor, unless its owner says otherwise. */
+/** Bytes of memory of all un-flushed states of an executor, unless its owner says otherwise. */
 export const PENDING_BYTES_MAX = 256 * 1024 * 1024
 /** Verifications at work in an executor, unless its owner says otherwise. */
 export const VERIFICATIONS_MAX = 256
@@ -46,6 +46,14 @@ export const VERIFICATIONS_MAX = 256
 export const HELD_VERIFICATIONS_MAX = 1024
 /** Open proposals of an executor, unless its owner says otherwise: an engine asks for one at a time. */
 export const PROPOSALS_MAX = 16
+/** Pending blocks that an executor spills, unless its owner says otherwise: more than ten thousand views without finality. */
+export const SPILLED_ENTRIES_MAX = 14_336
+/** Bytes of pending blocks in scratch, unless the executor's owner says otherwise. */
+export const SPILLED_BYTES_MAX = 8 * 1024 * 1024 * 1024
+/** Bytes of states after which one spill takes no further one. Source: design §4. */
+export const SPILL_BYTES = 2 * 1024 * 1024
+/** Bytes that a spill leaves free on the volume of scratch: the flush that ends a stall needs room. */
+export const SCRATCH_BYTES_FREE_MIN = 1024 * 1024 * 1024
 /** Blocks that one recovery holds while it walks back; a longer walk goes on in further windows of this length. */
 export const RECOVERY_BLOCKS_MAX = 256
 

@@ -30,6 +30,7 @@ import { Effect, type Scope, Semaphore } from "effect"
 import type { Targets } from "./application.ts"
 import type { AnchorRow, Batches, DatabaseSet, Databases, Readers, SealedSet, StateCopies } from "./database-set.ts"
 import { type FlushError, HeightNotRetained, type SealError } from "./errors.ts"
+import { SCRATCH_BYTES_FREE_MIN } from "./limits.ts"
 import { putAnchor, putRow, removeRow } from "./root-record.ts"
 import { runInSlices } from "./slices.ts"
 import { targetsEqual } from "./targets.ts"
@@ -43,6 +44,7 @@ export interface OpenSetParts<M extends Databases> {
   readonly names: ReadonlyArray<keyof M & string>
   readonly members: ReadonlyArray<AnyMember>
   readonly storage: StorageShape
+  readonly scratch: StorageShape | undefined
   readonly hasher: Hasher
   readonly row: Codec<AnchorRow<M>>
   /** Rows in storage, oldest first, the last one at the anchor. */
@@ -50,9 +52,22 @@ export interface OpenSetParts<M extends Databases> {
   readonly rewindHeights: number
 }
 
-interface SetLayer<M extends Databases> extends SealedSet<M> {
+class SetLayer<M extends Databases> implements SealedSet<M> {
+  readonly id: number
   readonly parent: number
+  readonly targets: Targets<M>
   readonly layers: ReadonlyArray<Layer>
+
+  constructor(id: number, parent: number, targets: Targets<M>, layers: ReadonlyArray<Layer>) {
+    this.id = id
+    this.parent = parent
+    this.targets = targets
+    this.layers = layers
+  }
+
+  get bytes(): number {
+    return this.layers.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
 }
 
 interface OpenBatches<M extends Databases> {
@@ -94,7 +109,12 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     this.#rows = new Map(rows.map((row) => [row.height, row]))
     const { height, round, digest, targets } = rows.at(-1)!
     this.#anchor = this.#durable = { height, round, digest }
-    this.#tip = { id: 0, parent: -1, targets, bytes: 0, layers: members.map(({ tip }) => tip) }
+    this.#tip = this.#stored(0, targets)
+  }
+
+  #stored(id: number, targets: Targets<M>): SetLayer<M> {
+    const layers = this.#parts.members.map(({ tip }) => tip)
+    return new SetLayer(id, -1, targets, layers)
   }
 
   get tip(): SealedSet<M> {
@@ -166,13 +186,8 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     })
 
   #register(parent: SetLayer<M>, layers: ReadonlyArray<Layer>): SetLayer<M> {
-    const sealed: SetLayer<M> = {
-      id: this.#nextId++,
-      parent: parent.id,
-      targets: this.#named<SyncTarget>((_, i) => layers[i]!.target),
-      bytes: layers.reduce((sum, { bytes }) => sum + bytes, 0),
-      layers,
-    }
+    const targets = this.#named<SyncTarget>((_, i) => layers[i]!.target)
+    const sealed = new SetLayer<M>(this.#nextId++, parent.id, targets, layers)
     this.#pending.set(sealed.id, sealed)
     return sealed
   }
@@ -331,21 +346,44 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
         for (const height of this.#rows.keys()) if (!this.#inWindow(height, anchor)) this.#rows.delete(height)
         return anchor
       },
-    )
+    ).pipe(Effect.tap(this.#spillTo(this.#parts.scratch, [])))
   }
 
-  /** Writes what members have planned, with rows of the set, in one write, and settles it. */
+  readonly spill = (states: ReadonlyArray<SealedSet<M>>): Effect.Effect<ReadonlyArray<number>, FlushError> =>
+    Effect.suspend(() => {
+      if (this.#dead !== undefined) return Effect.fail(this.#dead)
+      const { scratch } = this.#parts
+      const { bytesFree = SCRATCH_BYTES_FREE_MIN } = scratch?.info() ?? {}
+      const moved = bytesFree < SCRATCH_BYTES_FREE_MIN ? [] : states.filter((state) => this.#isLive(state))
+      return Effect.as(this.#spillTo(scratch, moved), states)
+    }).pipe(
+      Effect.map((spilled) => spilled.map(({ bytes }) => bytes)),
+      Effect.uninterruptible,
+    )
+
+  /** Moves states to scratch and removes what nobody reads there any more. */
+  #spillTo(scratch: StorageShape | undefined, states: ReadonlyArray<SetLayer<M>>): Effect.Effect<void, FlushError> {
+    if (scratch === undefined) return Effect.void
+    return Effect.suspend(() => {
+      const { members } = this.#parts
+      const planned = members.flatMap((member, i) => member.spill(states.map(({ layers }) => layers[i]!)) ?? [])
+      return this.#write(allOf(planned), () => [], scratch)
+    })
+  }
+
+  /** Writes what members have planned, with rows of the set, in one write, and settles it. Without changes nothing is written. */
   #write(
     plan: Generator<undefined, ReadonlyArray<MemberWrite>, void>,
     rows: () => ReadonlyArray<Change>,
+    storage = this.#parts.storage,
   ): Effect.Effect<void, FlushError> {
-    const { hasher, storage } = this.#parts
+    const { hasher } = this.#parts
     return Effect.gen(function* () {
       const writes = yield* runInSlices<ReadonlyArray<MemberWrite>, FlushError>(plan, hasher)
       const changes: Change[] = []
       for (const write of writes) for (const change of write.changes) changes.push(change)
       for (const change of rows()) changes.push(change)
-      yield* storage.write(changes)
+      if (changes.length > 0) yield* storage.write(changes)
       for (const write of writes) write.settled()
     })
   }
@@ -465,7 +503,7 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
       () => {
         for (const known of gone) this.#rows.delete(known)
         this.#anchor = this.#durable = anchor
-        this.#tip = { id: this.#nextId++, parent: -1, targets, bytes: 0, layers: members.map(({ tip }) => tip) }
+        this.#tip = this.#stored(this.#nextId++, targets)
         return anchor
       },
     )

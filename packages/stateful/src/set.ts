@@ -35,6 +35,8 @@ import { memberNames, targetsEqual } from "./targets.ts"
 export interface SetOptions<B extends Block, M extends Databases> extends SetBinding<B, M> {
   /** An environment opened with `SET_MAPS`. */
   readonly storage: StorageShape
+  /** Where pending states are spilled: an environment with `SCRATCH_MAPS`, empty. Without it all stay in memory. */
+  readonly scratch?: StorageShape | undefined
   /** Finalized blocks that can be delivered and unacknowledged at once. */
   readonly pendingAcksMax: number
   /** Finalized heights that keep a row and undo records; at least, and by default, `pendingAcksMax + 1`. */
@@ -44,12 +46,13 @@ export interface SetOptions<B extends Block, M extends Databases> extends SetBin
 }
 
 const homes = <B extends Block, M extends Databases>(
-  { storage, hasher }: SetOptions<B, M>,
+  { storage, scratch, hasher }: SetOptions<B, M>,
   identity: SetIdentity,
   rewindHeights: number,
 ): ReadonlyArray<MemberHome> =>
   identity.members.map(({ incarnation }, member) => ({
     storage,
+    scratch,
     member,
     incarnation,
     hasher,
@@ -91,8 +94,8 @@ const load = <B extends Block, M extends Databases>(
     if (targetsEqual(member.tip.target, targets[names[i]!]!)) continue
     throw new SetCorrupt({ row: "anchor", reason: `member ${names[i]} is not at height ${anchor.height}` })
   }
-  const { storage, hasher } = options
-  return new OpenSet<M>({ name, names, members, storage, hasher, row, rows, rewindHeights })
+  const { storage, scratch, hasher } = options
+  return new OpenSet<M>({ name, names, members, storage, scratch, hasher, row, rows, rewindHeights })
 }
 
 const windowOf = (pendingAcksMax: number, rewindHeights = pendingAcksMax + 1): number => {

@@ -482,7 +482,7 @@ describe("budget", () => {
   })
 
   test("F65 requests that do not fit together do not replay and evict in turns: the later round goes ahead", () => {
-    const { world, b, b2 } = forked({ limits: { pendingEntriesMax: 1 } })
+    const { world, b, b2 } = forked({ limits: { pendingEntriesMax: 1, spilledEntriesMax: 0 } })
     const early = world.verify(b)
     const late = world.verify(b2)
     world.drain()
@@ -501,7 +501,7 @@ describe("budget", () => {
   })
 
   test("F65 a caller who waits for room and leaves is forgotten", () => {
-    const { world, a, b } = forked({ limits: { pendingEntriesMax: 1 } })
+    const { world, a, b } = forked({ limits: { pendingEntriesMax: 1, spilledEntriesMax: 0 } })
     verified(world, a)
     const request = world.verify(b)
     world.serve()

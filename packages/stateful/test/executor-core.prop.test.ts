@@ -44,6 +44,7 @@ interface Seen {
   pruned: number
   replayed: number
   evicted: number
+  spilled: number
   late: number
   waited: number
   queued: number
@@ -67,7 +68,8 @@ class Run {
     this.#choices = choices[Symbol.iterator]()
     const pendingEntriesMax = 1 + ((this.#next() ?? 0) % 8)
     const verificationsMax = 1 + ((this.#next() ?? 0) % 8)
-    const limits = { pendingEntriesMax, verificationsMax }
+    const spilledEntriesMax = (this.#next() ?? 0) % 8
+    const limits = { pendingEntriesMax, verificationsMax, spilledEntriesMax }
     this.world = new CoreWorld({ limits, pendingAcksMax: ACKS, schedule: SCHEDULE, ...options })
     this.finalizes = (this.#next() ?? 0) % 4 > 0
     while (this.world.stopped === undefined) {
@@ -169,6 +171,7 @@ const run = (choices: ReadonlyArray<number>, options: WorldOptions = {}): Seen =
     pruned: world.core.forksPruned,
     replayed: world.core.replayed,
     evicted: world.core.evicted,
+    spilled: world.core.spilled,
     late,
     waited,
     queued,
@@ -189,6 +192,7 @@ describe("every order of events", () => {
       pruned: 0,
       replayed: 0,
       evicted: 0,
+      spilled: 0,
       late: 0,
       waited: 0,
       queued: 0,
@@ -293,6 +297,27 @@ const CANARIES: ReadonlyArray<readonly [string, RegExp, Step]> = [
       const inner = [...core.pending.values()].find(({ children }) => children > 0)
       return inner === undefined ? actions : [...actions, { type: "close", state: inner.state }]
     }),
+  ],
+  [
+    "spills more than it may",
+    /F65 more spilled/,
+    (core, event) => {
+      const { limits } = core.options
+      const { spilledEntriesMax } = limits
+      Object.assign(limits, { spilledEntriesMax: 1000 })
+      const actions = step(core, event)
+      Object.assign(limits, { spilledEntriesMax })
+      return actions
+    },
+  ],
+  [
+    "takes the size of a spilled state for that of a newer one",
+    /F65 the bytes/,
+    (core, event) => {
+      const actions = step(core, event)
+      for (const entry of core.pending.values()) if (entry.scratchBytes > 0) entry.bytes = 0
+      return actions
+    },
   ],
   [
     "keeps losing branches",

@@ -9,7 +9,7 @@ import { Location } from "@coppice/merkle"
 import { StaleBatch } from "@coppice/qmdb"
 import { StorageDead } from "@coppice/storage"
 import { it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Metric } from "effect"
+import { Deferred, Effect, Fiber, Logger, Metric } from "effect"
 import { TestClock } from "effect/testing"
 import { describe, expect } from "vitest"
 import { executorMetrics } from "../src/executor/metrics.ts"
@@ -526,4 +526,32 @@ describe("finalization", () => {
       yield* end
     }),
   )
+
+  it.effect("F65 where there is scratch a chain grows past the budget, and people are told once", () => {
+    const warnings: unknown[] = []
+    const logger = Logger.make(({ message }) => void warnings.push([message].flat()[0]))
+    return Effect.gen(function* () {
+      const { chain, set, log, verify, finalize, status, end } = yield* started({ limits: { pendingEntriesMax: 4 } })
+      set.spilledBytes = 10
+      const blocks = [chain.grow(TOY_GENESIS, 1)]
+      for (let n = 2; n <= 20; n++) blocks.push(chain.grow(blocks.at(-1)!, n))
+      for (const block of blocks) {
+        expect(yield* verify(block)).toBe(true)
+        yield* quiet
+      }
+      const { scratchEntries, scratchBytes, spilled, waiting, evicted } = yield* status
+      expect({ spilled, scratchBytes }).toEqual({ spilled: scratchEntries, scratchBytes: 90 * scratchEntries })
+      expect([scratchEntries > 15, waiting, evicted]).toEqual([true, 0, 0])
+      const snapshot = yield* Metric.snapshot
+      const state = (metric: { readonly id: string }) => snapshot.find(({ id }) => id === metric.id)?.state
+      expect(state(executorMetrics.scratchBlocks)).toMatchObject({ value: scratchEntries })
+      expect(state(executorMetrics.scratchBytes)).toMatchObject({ value: scratchBytes })
+      expect(state(executorMetrics.spilledBlocks)).toMatchObject({ count: spilled })
+      expect(warnings).toEqual(["finality stalls: pending blocks are moved to scratch"])
+      for (const block of blocks.slice(0, 4)) yield* finalize(block)
+      yield* quiet
+      expect(log).toEqual(["ack 1", "ack 2", "ack 3", "ack 4"])
+      yield* end
+    }).pipe(Effect.provide(Logger.layer([logger])), Effect.provideService(Metric.MetricRegistry, new Map()))
+  })
 })

@@ -6,11 +6,20 @@
 import { Bytes, Struct, Text, U32, U64 } from "@coppice/codec"
 import { type Anchor, Height, Round } from "@coppice/consensus"
 import { nobleHasher } from "@coppice/crypto"
-import { Location, Qmdb } from "@coppice/qmdb"
+import { Location, Qmdb, SCRATCH_MAPS } from "@coppice/qmdb"
+import { makeMemoryDisk, type StorageShape } from "@coppice/storage"
 import { it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
 import { describe, expect } from "vitest"
-import { Application, type DatabaseSet, HeightNotRetained, openDatabaseSet } from "../src/index.ts"
+import {
+  Application,
+  type DatabaseSet,
+  HeightNotRetained,
+  openDatabaseSet,
+  SET_MAPS,
+  type SealedSet,
+} from "../src/index.ts"
+import { SCRATCH_BYTES_FREE_MIN } from "../src/limits.ts"
 import { Disk } from "./support/disk.ts"
 
 const REWIND_HEIGHTS = 8
@@ -34,8 +43,9 @@ const application = Application.make({
 
 type Families = typeof databases
 
-const open = (disk: Disk): Effect.Effect<DatabaseSet<Families>, unknown> =>
+const open = (disk: Disk, scratch?: StorageShape): Effect.Effect<DatabaseSet<Families>, unknown> =>
   openDatabaseSet({
+    scratch,
     application,
     chainId: "families",
     hasher: nobleHasher,
@@ -52,10 +62,9 @@ const anchorAt = (height: number): Anchor => ({
 
 const key = (n: number): Uint8Array => Uint8Array.of(0, 0, n >> 8, n)
 
-/** Seals and applies the block of a height over the tip. */
-const advance = Effect.fnUntraced(function* (set: DatabaseSet<Families>) {
-  const height = set.anchor.height + 1
-  const batches = set.openBatches(set.tip)
+/** Seals the block of a height over a state. */
+const child = Effect.fnUntraced(function* (set: DatabaseSet<Families>, parent: SealedSet<Families>, height: number) {
+  const batches = set.openBatches(parent)
   const { balances, accounts, names, transfers, receipts, digests, seen } = batches
   for (let n = 0; n < 12; n++) {
     balances.put(key(n), BigInt(height))
@@ -66,11 +75,17 @@ const advance = Effect.fnUntraced(function* (set: DatabaseSet<Families>) {
   transfers.set(key(1000 + height), `transfer ${height}`)
   const at = receipts.append(BigInt(height))
   receipts.withFloor(Location(Math.max(0, at - 20)))
-  transfers.withFloor(Location(Math.max(0, set.tip.targets.transfers.end - 20)))
+  transfers.withFloor(Location(Math.max(0, parent.targets.transfers.end - 20)))
   digests.append(BigInt(height))
-  digests.withFloor(Location(set.tip.targets.digests.end - 1))
+  digests.withFloor(Location(parent.targets.digests.end - 1))
   seen.set(key(height), height)
-  set.apply(yield* set.seal(batches), anchorAt(height))
+  return yield* set.seal(batches)
+})
+
+/** Seals and applies the block of a height over the tip. */
+const advance = Effect.fnUntraced(function* (set: DatabaseSet<Families>) {
+  const height = set.anchor.height + 1
+  set.apply(yield* child(set, set.tip, height), anchorAt(height))
 })
 
 const grown = Effect.fnUntraced(function* (disk: Disk, heights: number, flushEvery = 1) {
@@ -189,6 +204,82 @@ describe("members of every family in one set", () => {
       }
       expect(yield* set.rewind(Height(12))).toEqual(anchorAt(12))
       expect(observe(set)).toEqual(observe(yield* grown(new Disk(), 12)))
+    }),
+  )
+
+  it.effect(
+    "INV-36 spilled states answer, are built on, flushed and closed as those in memory, and leave nothing in scratch",
+    () =>
+      Effect.gen(function* () {
+        const scratchDisk = new Disk()
+        const rows = () => [...scratchDisk.maps.values()].reduce((sum, map) => sum + map.size, 0)
+        const disk = new Disk()
+        const set = yield* open(disk, scratchDisk.open())
+        yield* advance(set)
+        yield* set.flush
+        const states = [set.tip]
+        for (let height = 2; height <= 9; height++) {
+          const state = yield* child(set, states.at(-1)!, height)
+          const { bytes } = state
+          expect(yield* set.spill([state]), `height ${height}`).toEqual([state.bytes])
+          expect(state.bytes).toBeLessThan(bytes)
+          states.push(state)
+        }
+        const losing = yield* child(set, states[2]!, 5)
+        yield* set.spill([losing])
+        const full = rows()
+        expect(full).toBeGreaterThan(8)
+        for (const state of states.slice(1)) {
+          set.apply(state, anchorAt(set.anchor.height + 1))
+          expect(observe(set)).toEqual(observe(yield* grown(new Disk(), set.anchor.height)))
+          if (set.anchor.height % 3 === 0) yield* set.flush
+        }
+        expect(set.bytes).toBe(0)
+        expect(rows()).toBe(0)
+        expect(observe(yield* open(disk))).toEqual(observe(yield* grown(new Disk(), 9)))
+      }),
+  )
+
+  it.effect("a power loss takes scratch with it: the set stands at its anchor, and nothing of it is missed", () =>
+    Effect.gen(function* () {
+      const disk = makeMemoryDisk({ chance: () => 0.9 })
+      const opened = Effect.fnUntraced(function* () {
+        const storage = yield* disk.open("set", SET_MAPS)
+        const scratch = yield* disk.open("scratch", SCRATCH_MAPS, { scratch: true })
+        expect(SCRATCH_MAPS.flatMap((map) => scratch.scan(map, {}))).toEqual([])
+        const options = { application, chainId: "families", hasher: nobleHasher, storage, scratch, pendingAcksMax: 3 }
+        return { scratch, set: yield* openDatabaseSet(options) }
+      })
+      const before = yield* opened()
+      yield* advance(before.set)
+      yield* before.set.flush
+      const state = yield* child(before.set, before.set.tip, 2)
+      yield* before.set.spill([state])
+      expect(before.scratch.scan("log", {}).length).toBeGreaterThan(0)
+      before.set.apply(state, anchorAt(2))
+      disk.crash()
+      const after = yield* opened()
+      expect(observe(after.set)).toEqual(observe(yield* grown(new Disk(), 1)))
+      yield* advance(after.set)
+      yield* after.set.flush
+      expect(observe(after.set)).toEqual(observe(yield* grown(new Disk(), 2)))
+    }),
+  )
+
+  it.effect("nothing is moved where the volume of scratch has hardly room, or there is no scratch", () =>
+    Effect.gen(function* () {
+      let bytesFree = SCRATCH_BYTES_FREE_MIN - 1
+      const scratch = { ...new Disk().open(), info: () => ({ bytesUsed: 0, bytesFree }) }
+      for (const set of [yield* open(new Disk(), scratch), yield* open(new Disk())]) {
+        const state = yield* child(set, set.tip, 1)
+        const { bytes } = state
+        expect(yield* set.spill([state])).toEqual([bytes])
+      }
+      bytesFree += 1
+      const set = yield* open(new Disk(), scratch)
+      const state = yield* child(set, set.tip, 1)
+      const { bytes } = state
+      expect((yield* set.spill([state]))[0]).toBeLessThan(bytes)
     }),
   )
 

@@ -10,7 +10,17 @@
  * half of a callback that does. All puts of a batch are in the writer's hands before the writer starts. With
  * `overlappingSync: false` a commit is visible only once it is durable (docs/adr/0003-lmdb-durability.md).
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, statfsSync, statSync } from "node:fs"
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+} from "node:fs"
 import { constants } from "node:os"
 import { dirname, join } from "node:path"
 import { Effect, Layer, type Scope } from "effect"
@@ -45,6 +55,11 @@ export interface LmdbOptions {
   readonly maps: ReadonlyArray<MapName>
   /** Address space reserved at first; it grows. */
   readonly mapBytes?: number
+  /**
+   * Whether it is scratch: the directory, and all that is in it, is removed before it is opened and after it is closed, and
+   * what is written counts as durable without reaching the disk. For what a restart does not miss.
+   */
+  readonly scratch?: boolean
 }
 
 type Root = RootDatabase<Uint8Array, Uint8Array>
@@ -130,7 +145,8 @@ class Handle {
   /** The buffer that lmdb-js reads into, as a plain array. */
   private window = new Uint8Array(0)
 
-  constructor({ directory, maps, mapBytes = MAP_BYTES_START }: LmdbOptions) {
+  constructor({ directory, maps, mapBytes = MAP_BYTES_START, scratch = false }: LmdbOptions) {
+    if (scratch) rmSync(directory, { recursive: true, force: true })
     mkdirSync(directory, { recursive: true })
     requireLmdbFiles(directory)
     this.directory = directory
@@ -141,6 +157,7 @@ class Handle {
       ...BINARY,
       ...WHOLE_BATCHES,
       overlappingSync: false,
+      noSync: scratch,
       maxDbs: MAPS_MAX,
       mapSize: mapBytes,
     })
@@ -382,7 +399,8 @@ const shapeOf = (handle: Handle, directory: string): StorageShape => ({
  */
 export const openLmdb = (options: LmdbOptions): Effect.Effect<StorageShape, StorageError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { directory, maps } = options
+    const { directory, maps, scratch = false } = options
+    const remove = Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
     if (maps.length > MAPS_MAX) {
       return yield* new StorageLimitExceeded({ limit: "MAPS_MAX", actual: maps.length, allowed: MAPS_MAX })
     }
@@ -394,7 +412,10 @@ export const openLmdb = (options: LmdbOptions): Effect.Effect<StorageShape, Stor
       (opened) =>
         Effect.andThen(
           Effect.callback<void>(opened.stop),
-          Effect.suspend(() => opened.close),
+          Effect.andThen(
+            Effect.suspend(() => opened.close),
+            scratch ? remove : Effect.void,
+          ),
         ),
     )
     return shapeOf(handle, directory)

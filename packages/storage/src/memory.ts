@@ -41,10 +41,11 @@ export interface MemoryDiskOptions {
 
 /** A disk of named environments. */
 export interface MemoryDisk {
-  /** Opens an environment, empty the first time. Several maps may be declared later than others. */
+  /** Opens an environment, empty the first time, and each time when it is scratch. Several maps may be declared later than others. */
   readonly open: (
     environment: string,
     maps: ReadonlyArray<MapName>,
+    options?: { readonly scratch?: boolean },
   ) => Effect.Effect<StorageShape, StorageError, Scope.Scope>
   /** Lets the next event of the write under way happen; undefined when none is. For disks driven by their owner. */
   readonly step: (environment: string) => WriteEvent | undefined
@@ -270,10 +271,12 @@ class Disk implements MemoryDisk, HandleHome {
       this: Disk,
       name: string,
       maps: ReadonlyArray<MapName>,
+      { scratch = false } = {},
     ): Effect.fn.Return<StorageShape, StorageError, Scope.Scope> {
       if (maps.length > MAPS_MAX) {
         return yield* new StorageLimitExceeded({ limit: "MAPS_MAX", actual: maps.length, allowed: MAPS_MAX })
       }
+      if (scratch) this.environments.delete(name)
       const { get, getInto, scan, prefetch, write, backup, info } = yield* Effect.acquireRelease(
         Effect.sync(() => new Handle(this, name, new Set(maps))),
         ({ close }) => close,

@@ -5,7 +5,7 @@
  * experiment.
  */
 import { execFile, spawn } from "node:child_process"
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { it } from "@effect/vitest"
@@ -244,5 +244,26 @@ it.live("the free room of the volume is known", () =>
   Effect.gen(function* () {
     const storage = yield* openLmdb({ directory: yield* temporaryDirectory, maps: ["a"] })
     expect(storage.info().bytesFree).toBeGreaterThan(0)
+  }),
+)
+
+it.live("scratch is empty when it opens, whatever an earlier process left there, and gone when it is closed", () =>
+  Effect.gen(function* () {
+    const directory = join(yield* temporaryDirectory, "scratch")
+    mkdirSync(directory)
+    writeFileSync(join(directory, "data.mdb"), new Uint8Array(10))
+    const opened = { directory, maps: ["a"], scratch: true }
+    const used = Effect.gen(function* () {
+      const storage = yield* openLmdb(opened)
+      expect(storage.scan("a", {})).toEqual([])
+      yield* storage.write(put(KEY))
+      expect(storage.get("a", KEY)).toEqual(KEY)
+      yield* storage.write([{ tag: "remove", map: "a", key: KEY }, ...put(KEY, Uint8Array.of(2))])
+      expect(storage.scan("a", {}).length).toBe(1)
+    })
+    for (let n = 0; n < 2; n++) {
+      yield* Effect.scoped(used)
+      expect(existsSync(directory)).toBe(false)
+    }
   }),
 )

@@ -283,3 +283,17 @@ it.effect("the layer gives storage to a program that needs no disk", () =>
     expect(seen(storage)).toBe(20)
   }).pipe(Effect.provide(layerMemory(["a"]))),
 )
+
+it.effect("scratch is empty when it opens, and nothing else of its disk goes with it", () =>
+  Effect.gen(function* () {
+    const disk = makeMemoryDisk({ chance: () => 0 })
+    yield* (yield* open(disk)).write(put(NEW))
+    for (let n = 0; n < 2; n++) {
+      const scratch = yield* disk.open("scratch", ["a"], { scratch: true })
+      expect(seen(scratch)).toBeUndefined()
+      yield* scratch.write(put(OLD))
+      expect(seen(scratch)).toBe(OLD[0])
+    }
+    expect(seen(yield* open(disk))).toBe(NEW[0])
+  }),
+)

@@ -30,7 +30,7 @@ const tell = (line: string): void => void writeSync(PIPE, `${line}\n`)
 /** LMDB that says when a flush of the databases begins and ends. */
 const openTelling: OpenEnvironment = (options) =>
   Effect.map(openLmdb(options), (storage) => {
-    if (!options.directory.includes("/sets/")) return storage
+    if (options.scratch === true || !options.directory.includes("/sets/")) return storage
     return {
       ...storage,
       write: (changes) =>

@@ -54,8 +54,12 @@ export const StatusSchema = Schema.Struct({
   finalized: Schema.Struct({ height: Count, digest: DigestHex, round: Round }).annotate({
     description: "Newest final block held, executed or not yet",
   }),
-  pending: Schema.Struct({ blocks: Count, layers: Count, bytes: Count }).annotate({
-    description: "States not yet on disk: of speculative blocks, all un-flushed layers and their bytes",
+  pending: Schema.Struct({
+    ...{ blocks: Count, layers: Count, bytes: Count },
+    scratch: Schema.Struct({ blocks: Count, bytes: Count }),
+  }).annotate({
+    description:
+      "States that are not durable: of speculative blocks, all un-flushed layers, their bytes of memory; and what of them lies in scratch",
   }),
   forksPruned: Count.annotate({ description: "Speculative blocks dropped because another branch became final" }),
   replayed: Count.annotate({ description: "Blocks executed again, to recover a parent or after a restart" }),

@@ -11,14 +11,14 @@ import { commitOperation } from "@coppice/verify/log"
 import { FloorBeyondSize } from "../errors.ts"
 import { requireSealing } from "./base-member.ts"
 import type { Branch } from "./branches.ts"
+import { HeldPart, Kind, ownerOf } from "./log-part.ts"
 import type { LogState } from "./log-state.ts"
 import type { OperationBuffer } from "./operation-buffer.ts"
-import { Kind, type LogPart, ownerOf } from "./operation-log.ts"
 
 /** A state, and what it adds to the log of the one before. */
 export interface Authenticated {
   readonly state: LogState
-  readonly log: LogPart
+  readonly log: HeldPart
 }
 
 /** What the seal of a batch whose floor the caller sets needs of it. */
@@ -68,6 +68,6 @@ export function* authenticate(
   const nodeStart = family.size(Location(before.size))
   return {
     state: { size: before.size + count, floor, root, frontier },
-    log: { start: before.size, count, operations, offsets, owners, nodeStart, nodes },
+    log: new HeldPart({ start: before.size, operations, offsets, owners, nodeStart, nodes }),
   }
 }

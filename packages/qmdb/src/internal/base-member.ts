@@ -10,15 +10,21 @@
  * Invariant: at most one write is planned and not settled. A seal that ends early, for whatever reason, leaves no layer.
  */
 import type { Location } from "@coppice/merkle"
+import type { Change } from "@coppice/storage"
 import { StaleBatch } from "../errors.ts"
-import type { Flush, Layer, Member, MemberWrite, SealStep, StateCopy, SyncTarget } from "../member.ts"
+import type { Flush, Layer, Member, MemberHome, MemberWrite, SealStep, StateCopy, SyncTarget } from "../member.ts"
 import { type Branch, Branches } from "./branches.ts"
+import { HeldPart, type LogFormat, type LogPart } from "./log-part.ts"
 import type { LogState } from "./log-state.ts"
 import type { BatchHandle } from "./open-batch.ts"
-import type { LogPart } from "./operation-log.ts"
+import { Space } from "./space.ts"
+import { SpilledPart, SpilledParts } from "./spilled-parts.ts"
 
-/** Operations of one layer. */
-export type AddedOperations = Pick<LogPart, "count" | "operations" | "offsets">
+/** What every layer has: its state, and until it is flushed what it adds to the log. */
+export interface LayerContent {
+  readonly state: LogState
+  readonly log: LogPart | undefined
+}
 
 /** What sealing made of a batch. */
 export interface Sealed<C> {
@@ -29,14 +35,18 @@ export interface Sealed<C> {
 }
 
 /** See the head of this file. */
-export abstract class BaseMember<B extends BatchHandle, R, C extends { readonly state: LogState }>
-  implements Member<B, R>
-{
+export abstract class BaseMember<B extends BatchHandle, R, C extends LayerContent> implements Member<B, R> {
   protected readonly branches: Branches<C>
+  private readonly spilled: SpilledParts | undefined
   private writing = false
 
-  constructor() {
-    this.branches = new Branches((branch) => this.forget(branch))
+  constructor(home: MemberHome, format: LogFormat) {
+    const { scratch } = home
+    this.spilled = scratch && new SpilledParts(new Space({ ...home, storage: scratch }), format)
+    this.branches = new Branches((branch) => {
+      this.forget(branch)
+      this.release(branch)
+    })
   }
 
   abstract get reader(): R
@@ -47,7 +57,8 @@ export abstract class BaseMember<B extends BatchHandle, R, C extends { readonly 
   abstract copy(layer: Layer, bytesMax: number): Generator<undefined, StateCopy | undefined, void>
 
   /** What a layer has added to the log; undefined once it is flushed. */
-  protected abstract operationsOf(content: C): AddedOperations | undefined
+  /** Bytes of memory of a layer. */
+  protected abstract bytesOf(content: C): number
   protected abstract batchOver(parent: Branch<C>): B
   protected abstract sealInto(batch: B, branch: Branch<C>): Generator<SealStep, Sealed<C>, void>
   protected abstract planFlush(covered: ReadonlyArray<Branch<C>>): Generator<undefined, Flush, void>
@@ -103,14 +114,57 @@ export abstract class BaseMember<B extends BatchHandle, R, C extends { readonly 
 
   appended(layer: Layer, bytesMax: number): ReadonlyArray<Uint8Array> {
     const branch = this.branches.own("appended", layer)
-    const added = this.operationsOf(branch.content!)
-    if (added === undefined) throw new StaleBatch("appended", layer.id)
-    const { count, operations, offsets } = added
+    const { log } = branch.content!
+    if (log === undefined) throw new StaleBatch("appended", layer.id)
     const copies: Array<Uint8Array> = []
-    for (let i = 0; i < count && offsets[i + 1]! <= bytesMax; i++) {
-      copies.push(new Uint8Array(operations.subarray(offsets[i]!, offsets[i + 1]!)))
+    let bytes = 0
+    for (let i = 0; i < log.count; i++) {
+      const operation = log.operation(i)
+      bytes += operation.length
+      if (bytes > bytesMax) break
+      copies.push(new Uint8Array(operation))
     }
     return copies
+  }
+
+  spill(layers: ReadonlyArray<Layer>): Generator<undefined, MemberWrite, void> | undefined {
+    return this.spilled === undefined ? undefined : this.planSpill(this.spilled, layers)
+  }
+
+  private *planSpill(spilled: SpilledParts, layers: ReadonlyArray<Layer>): Generator<undefined, MemberWrite, void> {
+    const changes: Array<Change> = []
+    spilled.removeReleased(changes)
+    const moves: Array<() => void> = []
+    for (const layer of layers) {
+      const branch = this.branches.byId(layer.id)
+      const log = branch?.content?.log
+      if (branch !== layer || !(log instanceof HeldPart)) continue
+      const part = yield* spilled.plan(log, changes)
+      moves.push(() => {
+        const { content } = branch
+        if (content?.log !== log) return spilled.release(part)
+        const moved = { ...content, log: part }
+        branch.keep(moved, this.bytesOf(moved))
+      })
+    }
+    return { changes, settled: () => moves.forEach((move) => void move()) }
+  }
+
+  /** What a layer adds to the log, in memory. */
+  protected *heldPart({ content }: Branch<C>): Generator<undefined, HeldPart, void> {
+    const log = content!.log!
+    return log instanceof SpilledPart ? yield* this.spilled!.load(log) : (log as HeldPart)
+  }
+
+  /** A layer is closed or flushed: its spilled part is read no more. */
+  private release({ content }: Branch<C>): void {
+    if (content?.log instanceof SpilledPart) this.spilled!.release(content.log)
+  }
+
+  /** A flush of layers is visible; `content` is what stays of the last. */
+  protected flushed(covered: ReadonlyArray<Branch<C>>, content: C): void {
+    for (const branch of covered) this.release(branch)
+    this.branches.settle(covered.at(-1)!, content)
   }
 
   flush(): Generator<undefined, Flush, void> | undefined {

@@ -4,15 +4,16 @@
  *   stored <- applied <- applied (tip) <- pending <- pending
  *                                     \<- pending              closed when its sibling is applied
  *
- * Terms: the *path* of a layer is the list of ids of its un-flushed ancestors and itself, by depth. Depth counts layers
- * since the process started.
+ * Terms: the *path* of a layer has the ids of its un-flushed ancestors and itself, by depth; see path.ts.
  *
  * Invariant: a layer points at its ancestors by id alone, so no sealed layer keeps a flushed one alive. `a` is an ancestor
- * of `b` iff `b.path` holds `a`'s id at `a`'s depth: one array read, however long the chain is.
+ * of `b` iff `b`'s path has `a`'s id at `a`'s depth.
  */
+import type { Family } from "@coppice/merkle"
 import { StaleBatch } from "../errors.ts"
 import { LAYERS_MAX } from "../limits.ts"
 import type { Layer, SyncTarget } from "../member.ts"
+import { Path } from "./path.ts"
 
 /** Where a layer is in its life. Only `pending`, `applied` and `stored` layers can be built on. */
 export type LayerState = "sealing" | "pending" | "applied" | "stored" | "closed"
@@ -21,35 +22,32 @@ export type LayerState = "sealing" | "pending" | "applied" | "stored" | "closed"
 export class Branch<C> implements Layer {
   readonly id: number
   readonly depth: number
-  /** Ids by depth, from `pathDepth` up to and with this layer's own. */
-  readonly path: Int32Array
-  readonly pathDepth: number
-  /** Log size before each layer of the path. */
-  readonly starts: Float64Array
+  readonly path: Path
   state: LayerState
   content: C | undefined
   private sealedTarget: SyncTarget | undefined
   private heldBytes = 0
 
-  constructor(id: number, depth: number, path: Int32Array, starts: Float64Array, state: LayerState) {
+  constructor(id: number, depth: number, path: Path, state: LayerState) {
     this.id = id
     this.depth = depth
     this.path = path
-    this.pathDepth = depth - path.length + 1
-    this.starts = starts
     this.state = state
+  }
+
+  /** A stored state with nothing under it. */
+  static root<C>(id: number, depth: number): Branch<C> {
+    return new Branch<C>(id, depth, Path.root(depth, id), "stored")
   }
 
   /** Id of the layer of this path that holds the operation at a location; the location is not flushed. */
   holderOf(location: number): number {
-    let low = 0
-    let high = this.starts.length - 1
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1
-      if (this.starts[middle]! <= location) low = middle
-      else high = middle - 1
-    }
-    return this.path[low]!
+    return this.path.holderOf(location, this.depth)
+  }
+
+  /** Id of the layer of this path that holds the node at a position; the node is not flushed. */
+  nodeHolderOf(position: number, family: Family): number {
+    return this.path.nodeHolderOf(position, this.depth, family)
   }
 
   get target(): SyncTarget {
@@ -63,7 +61,7 @@ export class Branch<C> implements Layer {
 
   /** Whether the layer of that id and depth is this one or an un-flushed ancestor. */
   sees(id: number, depth: number): boolean {
-    return this.path[depth - this.pathDepth] === id
+    return depth <= this.depth && this.path.has(id, depth)
   }
 
   /** Fills in what sealing computed. */
@@ -72,6 +70,12 @@ export class Branch<C> implements Layer {
     this.content = content
     this.heldBytes = bytes
     this.state = state
+  }
+
+  /** Replaces the content by the same that takes other memory. */
+  keep(content: C, bytes: number): void {
+    this.content = content
+    this.heldBytes = bytes
   }
 
   /** Drops the content. */
@@ -94,7 +98,7 @@ export class Branches<C> {
   private nextId = 1
 
   constructor(onClose: (branch: Branch<C>) => void) {
-    this.stored = new Branch(0, 0, Int32Array.of(0), Float64Array.of(0), "stored")
+    this.stored = Branch.root(0, 0)
     this.tip = this.stored
     this.onClose = onClose
   }
@@ -102,8 +106,7 @@ export class Branches<C> {
   /** Begins at a state in storage, with no layer over it. What `end` ended is not what it was. */
   start(target: SyncTarget, content: C): void {
     if (this.stored.state === "closed") {
-      const { depth } = this.stored
-      this.stored = new Branch(this.takeId(), depth, Int32Array.of(0), Float64Array.of(0), "stored")
+      this.stored = Branch.root(this.takeId(), this.stored.depth)
     }
     this.stored.sealed(target, content, 0, "stored")
     this.tip = this.stored
@@ -167,14 +170,9 @@ export class Branches<C> {
   begin(parent: Branch<C>, start: number): Branch<C> {
     if (this.live.size >= LAYERS_MAX) throw new RangeError(`more than ${LAYERS_MAX} un-flushed layers`)
     const id = this.takeId()
-    const kept = parent.state === "stored" ? 0 : Math.min(parent.path.length, parent.depth - this.stored.depth)
-    const path = new Int32Array(kept + 1)
-    path.set(parent.path.subarray(parent.path.length - kept))
-    path[kept] = id
-    const starts = new Float64Array(kept + 1)
-    starts.set(parent.starts.subarray(parent.starts.length - kept))
-    starts[kept] = start
-    const branch = new Branch<C>(id, parent.depth + 1, path, starts, "sealing")
+    const depth = parent.depth + 1
+    const path = parent.path.extend(depth, id, start, this.stored.depth)
+    const branch = new Branch<C>(id, depth, path, "sealing")
     this.live.set(id, branch)
     return branch
   }
@@ -211,10 +209,8 @@ export class Branches<C> {
   /** Applied and un-flushed layers, oldest first. */
   applied(): ReadonlyArray<Branch<C>> {
     const layers: Array<Branch<C>> = []
-    for (const id of this.tip.path) {
-      const branch = this.live.get(id)
-      if (branch !== undefined) layers.push(branch)
-    }
+    const { path, depth: newest } = this.tip
+    for (let depth = this.stored.depth + 1; depth <= newest; depth++) layers.push(this.live.get(path.at(depth))!)
     return layers
   }
 

@@ -38,7 +38,7 @@ import { ProofUnavailable, PruneRefused, RewindRefused } from "../errors.ts"
 import { REWIND_COMMITS_MAX } from "../limits.ts"
 import type { Flush, Layer, MemberHome, MemberSpec, MemberWrite, SealStep, StateCopy } from "../member.ts"
 import { type Authenticated, authenticateFloored, type FlooredBatch } from "./authenticate.ts"
-import { type AddedOperations, BaseMember, type Sealed } from "./base-member.ts"
+import { BaseMember, type LayerContent, type Sealed } from "./base-member.ts"
 import type { Branch } from "./branches.ts"
 import { decodeRow, type LogState, MEMBER_VERSION, targetOf } from "./log-state.ts"
 import type { BatchHandle, BatchHome, Stated } from "./open-batch.ts"
@@ -47,10 +47,8 @@ import { Space } from "./space.ts"
 import { synchronous } from "./synchronous.ts"
 
 /** The content of a layer. */
-interface CompactContent extends Stated {
+interface CompactContent extends LayerContent {
   readonly record: CompactRecord
-  /** What a layer adds, until it is flushed: then it is discarded. */
-  readonly added: AddedOperations | undefined
 }
 
 interface Tagged {
@@ -133,7 +131,8 @@ class CompactMember<B extends BatchHandle & FlooredBatch, V, O extends Tagged> e
 
   constructor(family: CompactFamily<B, V, O>, home: MemberHome) {
     if (home.rewindCommits > REWIND_COMMITS_MAX) throw new RangeError(`at most ${REWIND_COMMITS_MAX} rewind commits`)
-    super()
+    const { family: merkle, operationBytes } = family.format
+    super(home, { family: merkle, operationBytes, owned: false })
     this.family = family
     this.home = home
     this.space = new Space(home)
@@ -160,7 +159,7 @@ class CompactMember<B extends BatchHandle & FlooredBatch, V, O extends Tagged> e
       throw space.corrupt(`record of commit ${size} is not one: ${state._tag}`)
     }
     const { frontier, commit, root } = state
-    return { content: { state: { size, floor: commit.floor, root, frontier }, record, added: undefined }, commit }
+    return { content: { state: { size, floor: commit.floor, root, frontier }, record, log: undefined }, commit }
   }
 
   protected batchOver(parent: Branch<CompactContent>): B {
@@ -173,14 +172,13 @@ class CompactMember<B extends BatchHandle & FlooredBatch, V, O extends Tagged> e
     const sealed = yield* authenticateFloored(this.home.hasher, format, batch, branch, buffer)
     const { state } = sealed
     const record = recordOf(batch.parent.content!.state.frontier, sealed)
-    const added = sealed.log
-    const digests = DIGEST_BYTES * (record.pins.length + state.frontier.peaks.length)
-    const bytes = record.commit.length + digests + added.operations.byteLength + added.offsets.byteLength
-    return { content: { state, record, added }, target: targetOf(state), bytes }
+    const content = { state, record, log: sealed.log }
+    return { content, target: targetOf(state), bytes: this.bytesOf(content) }
   }
 
-  protected operationsOf({ added }: CompactContent): AddedOperations | undefined {
-    return added
+  protected bytesOf({ state, record, log }: CompactContent): number {
+    const digests = DIGEST_BYTES * (record.pins.length + state.frontier.peaks.length)
+    return record.commit.length + digests + log!.bytes
   }
 
   *copy(layer: Layer): Generator<undefined, StateCopy, void> {
@@ -208,7 +206,7 @@ class CompactMember<B extends BatchHandle & FlooredBatch, V, O extends Tagged> e
     changes.push(headChange(this.space, sizes))
     return this.planned({ changes, target: last.target, layers: covered.length }, () => {
       this.sizes = sizes
-      this.branches.settle(last, { ...last.content!, added: undefined })
+      this.flushed(covered, { ...last.content!, log: undefined })
     })
   }
 

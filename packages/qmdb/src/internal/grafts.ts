@@ -15,8 +15,9 @@ import { requireSealing } from "./base-member.ts"
 import type { Branch } from "./branches.ts"
 import type { KeyedContent } from "./keyed-state.ts"
 import { SLICE_ITEMS } from "./layout.ts"
+import type { LogPart } from "./log-part.ts"
 import type { LogState } from "./log-state.ts"
-import type { LogPart, OperationLog } from "./operation-log.ts"
+import type { OperationLog } from "./operation-log.ts"
 import { graftAll, regraft } from "./regraft.ts"
 import type { SlotIndex } from "./slot-index.ts"
 import { synchronous } from "./synchronous.ts"
@@ -25,11 +26,9 @@ const NONE = new Float64Array(0)
 
 /** Reads nodes through a layer that is being sealed: its own are in no list yet. */
 const nodesOver =
-  (log: OperationLog, { nodeStart, nodes }: LogPart, parent: Branch<unknown>): NodeReader =>
-  (position) => {
-    const at = (position - nodeStart) * 32
-    return at < 0 ? log.node(position, parent) : nodes.subarray(at, at + 32)
-  }
+  (log: OperationLog, part: LogPart, parent: Branch<unknown>): NodeReader =>
+  (position) =>
+    position < part.nodeStart ? log.node(position, parent) : part.node(position - part.nodeStart)
 
 /** Runs hash jobs on the spot, whatever the hasher, and pauses where the work may. */
 function* onTheSpot<A>(hasher: Hasher, work: Generator<SealStep, A, void>): Generator<undefined, A, void> {

@@ -33,10 +33,10 @@ import {
   requireCanonical,
 } from "./keyed-state.ts"
 import type { KeyedReads } from "./keyed-state-reader.ts"
+import { Kind, ownerKind, ownerSlot } from "./log-part.ts"
 import { type Head, type LogState, readUndo, targetOf } from "./log-state.ts"
 import type { LookedUp } from "./looked-up.ts"
 import { keyIdentity } from "./open-batch.ts"
-import { Kind, ownerKind, ownerSlot } from "./operation-log.ts"
 import { ActivityConflict } from "./regraft.ts"
 import { type SealHome, type SealInput, type SealTrace, Touched } from "./sealing.ts"
 import { inSlices } from "./slices.ts"

@@ -13,8 +13,8 @@ import type { NodeReader } from "./activity.ts"
 import type { Restored } from "./family.ts"
 import type { Grafts } from "./grafts.ts"
 import type { KeyedState } from "./keyed-state.ts"
+import { Kind, ownerOf } from "./log-part.ts"
 import type { LogState } from "./log-state.ts"
-import { Kind, ownerOf } from "./operation-log.ts"
 
 /** See the head of this file. Throws `DecodeError`. */
 export const restoreKeyed = <K, V>(

@@ -18,6 +18,7 @@ import { BaseMember, type Sealed, whileSealing } from "./base-member.ts"
 import type { Branch } from "./branches.ts"
 import type { Family, LogIndex, Undo } from "./family.ts"
 import { SLICE_ITEMS } from "./layout.ts"
+import type { HeldPart } from "./log-part.ts"
 import type { LogView } from "./log-proofs.ts"
 import {
   type Content,
@@ -34,7 +35,7 @@ import {
   readPins,
 } from "./log-state.ts"
 import type { BatchHandle } from "./open-batch.ts"
-import { type LogPart, OperationLog } from "./operation-log.ts"
+import { OperationLog } from "./operation-log.ts"
 import { Space } from "./space.ts"
 
 /** Rows of pruned operations stay until the stored index no longer needs them replayed. */
@@ -51,22 +52,18 @@ export class LogMember<B extends BatchHandle, R, S extends LogState, D> extends 
   private pins: Pins
 
   constructor(family: Family<B, R, S, D>, home: MemberHome) {
-    super()
+    const { merkle, operationBytes, owned } = family
+    const format = { family: merkle, operationBytes, owned }
+    super(home, format)
     if (home.rewindCommits > REWIND_COMMITS_MAX) throw new RangeError(`at most ${REWIND_COMMITS_MAX} rewind commits`)
     this.family = family
     this.home = home
     this.space = new Space(home)
     this.head = readHead(this.space)
     const { size, pruned } = this.head
-    this.pins = readPins(this.space, family.merkle, Location(pruned))
-    const { merkle, operationBytes, owned } = family
+    this.pins = readPins(this.space, merkle, Location(pruned))
     const partOf = (layer: number) => this.branches.byId(layer)?.content?.log
-    this.log = new OperationLog(
-      this.space,
-      { family: merkle, operationBytes, owned },
-      { size, pruned, pins: this.pins },
-      partOf,
-    )
+    this.log = new OperationLog(this.space, format, { size, pruned, pins: this.pins }, partOf)
     const { branches, space, log } = this
     this.index = family.open({ space, hasher: home.hasher, log, branches, view: this.makeView() })
     const state = this.stateAt(size)
@@ -137,14 +134,8 @@ export class LogMember<B extends BatchHandle, R, S extends LogState, D> extends 
     this.index.forget(branch)
   }
 
-  private bytesOf(content: Content<S, D>): number {
-    const { operations, offsets, owners, nodes } = content.log!
-    const bytes = operations.byteLength + offsets.byteLength + owners.byteLength + nodes.byteLength
-    return bytes + this.index.bytesOf(content)
-  }
-
-  protected operationsOf({ log }: Content<S, D>): LogPart | undefined {
-    return log
+  protected bytesOf(content: Content<S, D>): number {
+    return content.log!.bytes + this.index.bytesOf(content)
   }
 
   *copy(layer: Layer, bytesMax: number): Generator<undefined, StateCopy | undefined, void> {
@@ -170,10 +161,9 @@ export class LogMember<B extends BatchHandle, R, S extends LogState, D> extends 
     const { state } = last.content!
     const changes: Array<Change> = []
     yield* this.index.tidy()
-    yield* this.log.append(
-      covered.map((branch) => branch.content!.log!),
-      changes,
-    )
+    const parts: Array<HeldPart> = []
+    for (const branch of covered) parts.push(yield* this.heldPart(branch))
+    yield* this.log.append(parts, changes)
     yield undefined
     const commits = this.retain(covered, changes)
     const index = yield* this.index.flush(covered, changes)
@@ -181,7 +171,7 @@ export class LogMember<B extends BatchHandle, R, S extends LogState, D> extends 
     changes.push(headChange(this.space, head))
     return this.planned({ changes, target: last.target, layers: covered.length }, () => {
       this.moved(head, this.pins)
-      this.branches.settle(last, { state, log: undefined, index: undefined })
+      this.flushed(covered, { state, log: undefined, index: undefined })
       index.settled()
     })
   }

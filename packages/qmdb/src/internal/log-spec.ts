@@ -25,10 +25,8 @@ import type { Family, Restored } from "./family.ts"
 import { LogMember } from "./log-member.ts"
 import { headChange, type LogState, MEMBER_VERSION, pinsChange } from "./log-state.ts"
 import type { BatchHandle } from "./open-batch.ts"
-import { PackedRecords, PackedVariable, Space, type VariableRecords } from "./space.ts"
+import { OWNER_BYTES, PackedRecords, PackedVariable, Space, type VariableRecords } from "./space.ts"
 import { synchronous } from "./synchronous.ts"
-
-const OWNER_BYTES = 4
 
 const packed = (operations: ReadonlyArray<Uint8Array>): VariableRecords => {
   const offsets = new Uint32Array(operations.length + 1)

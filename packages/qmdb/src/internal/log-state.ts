@@ -17,7 +17,7 @@ import type { Change } from "@coppice/storage"
 import { REWIND_COMMITS_MAX } from "../limits.ts"
 import type { SyncTarget } from "../member.ts"
 import { ROW_BYTES } from "./layout.ts"
-import type { LogPart } from "./operation-log.ts"
+import type { LogPart } from "./log-part.ts"
 import type { Space } from "./space.ts"
 
 /** The state after a commit, as all families have it. */

@@ -2,57 +2,22 @@
  * The authenticated log of one member: operations, their owners and Merkle nodes, in storage and in layers.
  *
  *   location   0 .......... stored size | layer | layer | layer ...
- *              rows in storage            buffers in memory
+ *              rows in storage            parts in memory or spilled
  *
- * Terms: the *owner* of an operation is the slot of its key with the kind of the operation, packed in 32 bits; only keyed
- * families have them. *Pruned* is the location below which nothing is read but the *pins*, the peaks of the tree there.
+ * Terms: *pruned* is the location below which nothing is read but the *pins*, the peaks of the tree there.
  *
  * Invariant: locations below the stored size are read from storage, all others from the layers that the reader sees; a
- * layer keeps its buffers until the write that carries them is visible.
+ * layer keeps its part until the write that carries it is visible.
  */
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
-import { type Family, type Frontier, frontierFromPins, Location, type Position, pinPositions } from "@coppice/merkle"
+import { type Frontier, frontierFromPins, Location, type Position, pinPositions } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
 import type { Branch } from "./branches.ts"
 import type { ByteStore } from "./byte-store.ts"
+import type { HeldPart, LogFormat, LogPart } from "./log-part.ts"
 import type { Pins } from "./log-state.ts"
 import type { OperationBuffer } from "./operation-buffer.ts"
-import { type Packed, PackedRecords, PackedVariable, type Space } from "./space.ts"
-
-/** Kinds of operation as the owner map has them. */
-export const Kind = { commit: 0, update: 1, create: 2, delete: 3 } as const
-
-/** Owner record of an operation. */
-export const ownerOf = (slot: number, kind: number): number => slot * 4 + kind
-/** Slot of an owner record. */
-export const ownerSlot = (owner: number): number => owner >>> 2
-/** Kind of an owner record. */
-export const ownerKind = (owner: number): number => owner & 3
-
-/** What one layer adds to the log. */
-export interface LogPart {
-  /** Log size before the layer. */
-  readonly start: number
-  readonly count: number
-  readonly operations: Uint8Array
-  /** Operation `i` is `operations[offsets[i] .. offsets[i + 1])`. */
-  readonly offsets: Uint32Array
-  readonly owners: Uint32Array
-  /** Position of the first node of `nodes`. */
-  readonly nodeStart: number
-  readonly nodes: Uint8Array
-}
-
-const OWNER_BYTES = 4
-
-/** How a log is laid out. */
-export interface LogFormat {
-  readonly family: Family
-  /** Length of every operation in the fixed encoding, else undefined. */
-  readonly operationBytes: number | undefined
-  /** Whether operations have owners. */
-  readonly owned: boolean
-}
+import { OWNER_BYTES, type Packed, PackedRecords, PackedVariable, type Space } from "./space.ts"
 
 /** What of a log lies in storage. */
 export interface StoredLog {
@@ -116,8 +81,7 @@ export class OperationLog {
   operation(location: number, branch: Branch<unknown>): Uint8Array {
     if (location < this.storedSize) return this.operations.read(location)
     const part = this.part(branch, location)
-    const i = location - part.start
-    return part.operations.subarray(part.offsets[i]!, part.offsets[i + 1]!)
+    return part.operation(location - part.start)
   }
 
   /** Copies the operation at a location into a buffer of operations under a new owner. */
@@ -136,25 +100,17 @@ export class OperationLog {
 
   /** Owner record at a location. */
   owner(location: number, branch: Branch<unknown>): number {
-    if (location >= this.storedSize) {
-      const part = this.part(branch, location)
-      return part.owners[location - part.start]!
-    }
-    const row = this.owners.rowOf(location)
-    const at = (location % this.owners.recordsPerRow) * OWNER_BYTES
-    return (row[at]! | (row[at + 1]! << 8) | (row[at + 2]! << 16) | (row[at + 3]! << 24)) >>> 0
+    if (location < this.storedSize) return this.owners.uint32(location)
+    const part = this.part(branch, location)
+    return part.owner(location - part.start)
   }
 
   /** Digest of the node at a position, in a fresh array; `position` must be below the reader's node count. */
   node(position: number, branch: Branch<unknown>): Digest {
     if (position < this.storedNodes) return this.storedNode(position)
-    for (let i = branch.path.length - 1; i >= 0; i--) {
-      const part = this.partOf(branch.path[i]!)
-      if (part === undefined || position < part.nodeStart) continue
-      const at = (position - part.nodeStart) * DIGEST_BYTES
-      return part.nodes.slice(at, at + DIGEST_BYTES)
-    }
-    throw new Error(`node ${position} is in no live layer`)
+    const part = this.partOf(branch.nodeHolderOf(position, this.format.family))
+    if (part === undefined) throw new Error(`node ${position} is in no live layer`)
+    return part.node(position - part.nodeStart)
   }
 
   private storedNode(position: number): Digest {
@@ -184,28 +140,30 @@ export class OperationLog {
   }
 
   /** Changes that move the parts of consecutive layers into storage. */
-  *append(parts: ReadonlyArray<LogPart>, changes: Array<Change>): Generator<undefined, void, void> {
-    if (this.fixed !== undefined) {
+  *append(parts: ReadonlyArray<HeldPart>, changes: Array<Change>): Generator<undefined, void, void> {
+    const of = <A>(field: (part: HeldPart) => A): ReadonlyArray<A> => parts.map(field)
+    if (this.fixed !== undefined)
       this.fixed.append(
         this.storedSize,
-        parts.map((part) => part.operations),
+        of((part) => part.operations),
         changes,
       )
-    } else {
-      const records = parts.map(({ count, operations, offsets }) => ({ count, bytes: operations, offsets }))
-      yield* this.variable!.append(this.storedSize, records, changes)
-    }
+    else
+      yield* this.variable!.append(
+        this.storedSize,
+        of((part) => part.records),
+        changes,
+      )
     yield undefined
-    if (this.format.owned) {
+    if (this.format.owned)
       this.owners.append(
         this.storedSize,
-        parts.map((part) => new Uint8Array(part.owners.buffer, part.owners.byteOffset, part.owners.byteLength)),
+        of((part) => part.ownerBytes),
         changes,
       )
-    }
     this.nodes.append(
       this.storedNodes,
-      parts.map((part) => part.nodes),
+      of((part) => part.nodes),
       changes,
     )
   }

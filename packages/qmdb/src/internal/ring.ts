@@ -16,7 +16,7 @@
 import type { KeyText } from "@coppice/verify/log"
 import { ByteStore } from "./byte-store.ts"
 import type { KeyTable } from "./key-table.ts"
-import { Kind } from "./operation-log.ts"
+import { Kind } from "./log-part.ts"
 
 /** Neither an entry nor a neighbour. */
 const NONE = -1

@@ -20,6 +20,9 @@ import { PACKED_OPERATIONS, ROW_BYTES } from "./layout.ts"
 const PREFIX_BYTES = 5
 const NUMBER_BYTES = 6
 
+/** Length of an owner record. */
+export const OWNER_BYTES = 4
+
 /** The key space of one member. */
 export class Space {
   readonly storage: StorageShape
@@ -177,6 +180,13 @@ export class PackedRecords implements Packed {
     const row = this.rowOf(record)
     const at = (record % this.recordsPerRow) * this.recordBytes
     return row.subarray(at, at + this.recordBytes)
+  }
+
+  /** The first four bytes of a record as a little-endian number. */
+  uint32(record: number): number {
+    const row = this.rowOf(record)
+    const at = (record % this.recordsPerRow) * this.recordBytes
+    return (row[at]! | (row[at + 1]! << 8) | (row[at + 2]! << 16) | (row[at + 3]! << 24)) >>> 0
   }
 
   forget(): void {

@@ -87,6 +87,9 @@ export const stepSeal = (
 export const runSeal = (hasher: Hasher, sealing: Generator<SealStep, Layer, void>): Layer =>
   stepSeal(hasher, sealing, Number.POSITIVE_INFINITY)!
 
+/** Rows in all maps. */
+export const rowCount = (rows: Rows): number => [...rows.values()].reduce((sum, map) => sum + map.size, 0)
+
 /** Runs a generator to its end. */
 export const finish = <A>(work: Generator<unknown, A, void>): A => {
   for (;;) {
@@ -98,6 +101,8 @@ export const finish = <A>(work: Generator<unknown, A, void>): A => {
 /** A member with what it stands on. */
 export interface Rig<B, R> {
   readonly rows: Rows
+  /** What has been spilled, and not removed. Empty when a member is opened. */
+  readonly scratch: Rows
   readonly home: MemberHome
   readonly member: Member<B, R>
   /** Opens a batch over a layer, by default the tip, writes into it and seals it. */
@@ -108,12 +113,15 @@ export interface Rig<B, R> {
   readonly plan: () => Flush | undefined
   /** All three steps of a flush. */
   readonly flush: () => void
+  /** Moves layers to scratch, and removes what nobody reads there any more. */
+  readonly spill: (layers?: ReadonlyArray<Layer>) => void
   /** A new member over a copy of what storage shows. */
   readonly reopen: () => Rig<B, R>
 }
 
 export const openRig = <B, R>(spec: MemberSpec<B, R>, rows: Rows, overrides?: Partial<MemberHome>): Rig<B, R> => {
-  const home = homeOver(rows, overrides)
+  const scratch: Rows = new Map()
+  const home = homeOver(rows, { scratch: mapStorage(scratch), ...overrides })
   const member = spec.open(home)
   const seal = (write: (batch: B) => void, parent = member.tip): Layer => {
     const batch = member.openBatch(parent)
@@ -126,6 +134,7 @@ export const openRig = <B, R>(spec: MemberSpec<B, R>, rows: Rows, overrides?: Pa
   }
   return {
     rows,
+    scratch,
     home,
     member,
     seal,
@@ -140,6 +149,13 @@ export const openRig = <B, R>(spec: MemberSpec<B, R>, rows: Rows, overrides?: Pa
       if (flush === undefined) return
       applyChanges(rows, flush.changes)
       flush.settled()
+    },
+    spill: (layers = []) => {
+      const planning = member.spill(layers)
+      if (planning === undefined) return
+      const write = finish(planning)
+      applyChanges(scratch, write.changes)
+      write.settled()
     },
     reopen: () => openRig(spec, copyRows(rows), overrides),
   }

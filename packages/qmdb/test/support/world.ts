@@ -22,6 +22,7 @@ import {
   type KeyedReader,
   type Layer,
   type MemberSpec,
+  type MemberWrite,
   type OrderedReader,
   ProofUnavailable,
   PruneRefused,
@@ -33,11 +34,12 @@ import {
 import { currentSpec } from "../../src/internal/current-spec.ts"
 import { readKeyedRecord } from "../../src/internal/keyed-state.ts"
 import { ROW_BYTES } from "../../src/internal/layout.ts"
+import { ownerSlot } from "../../src/internal/log-part.ts"
 import { readHead, readUndo } from "../../src/internal/log-state.ts"
-import { type OperationLog, ownerSlot } from "../../src/internal/operation-log.ts"
+import type { OperationLog } from "../../src/internal/operation-log.ts"
 import type { SlotIndex } from "../../src/internal/slot-index.ts"
 import { Space } from "../../src/internal/space.ts"
-import { applyChanges, createRig, finish, openRig, type Rig, type Rows, stepSeal } from "./harness.ts"
+import { applyChanges, createRig, finish, openRig, type Rig, type Rows, rowCount, stepSeal } from "./harness.ts"
 import { type ModelFormat, ModelState, type ModelWrites } from "./model.ts"
 
 /** What a world is a world of. */
@@ -70,6 +72,7 @@ export interface Command {
     | "visible"
     | "settle"
     | "flush"
+    | "spill"
     | "block"
     | "prune"
     | "rewind"
@@ -95,6 +98,7 @@ export const COMMANDS: ReadonlyArray<Command["tag"]> = [
   "visible",
   "settle",
   "flush",
+  "spill",
   "block",
   "prune",
   "rewind",
@@ -131,6 +135,11 @@ interface Flight {
   visible: boolean
 }
 
+interface Spilling {
+  readonly planning: Generator<undefined, MemberWrite, void>
+  write: MemberWrite | undefined
+}
+
 type Ordered = OrderedReader<Uint8Array, Uint8Array>
 
 const REWIND = 5
@@ -162,6 +171,9 @@ export class World {
   private batches: Array<Open> = []
   private seals: Array<Sealing> = []
   private flight: Flight | undefined
+  private spilling: Spilling | undefined
+  /** Layers that became smaller by being spilled. */
+  spilled = 0
   private tip: Node
   private stored: Node
   private written = 0
@@ -394,6 +406,40 @@ export class World {
     this.settle()
   }
 
+  /** Begins to move some layers to scratch, goes on with that, or ends it: whatever has become of them meanwhile. */
+  spill(a: number, b: number): void {
+    if (this.spilling === undefined) {
+      const layers = this.nodes.filter((node, i) => this.isUnflushed(node) && ((a >> (i % 10)) & 1) === 0)
+      const planning = this.rig.member.spill(layers.map(({ layer }) => layer))!
+      this.spilling = { planning, write: undefined }
+    }
+    const { planning, write } = this.spilling
+    if (write !== undefined) this.settleSpill(write)
+    else if (b % 3 > 0) this.spilling.write = finish(planning)
+    else {
+      const step = planning.next()
+      if (step.done === true) this.spilling.write = step.value
+    }
+  }
+
+  private settleSpill(write: MemberWrite): void {
+    const before = this.rig.member.bytes
+    applyChanges(this.rig.scratch, write.changes)
+    write.settled()
+    this.spilling = undefined
+    if (this.rig.member.bytes < before) this.spilled += 1
+  }
+
+  /** Ends everything: then nothing is left in scratch. */
+  end(): void {
+    if (this.spilling !== undefined) this.settleSpill(this.spilling.write ?? finish(this.spilling.planning))
+    this.flush(0)
+    this.rig.commit(() => {})
+    this.rig.flush()
+    this.rig.spill()
+    expect(rowCount(this.rig.scratch), "rows in scratch").toBe(0)
+  }
+
   /** A whole block over a living layer, sometimes with a child that stays pending; applied, and sometimes flushed. */
   block(a: number, b: number, c: number): void {
     this.batches = this.batches.filter(({ parent }) => this.isAlive(parent))
@@ -491,6 +537,7 @@ export class World {
     this.batches = []
     this.seals = []
     this.flight = undefined
+    this.spilling = undefined
     this.checkAll()
     this.checkUndo()
   }

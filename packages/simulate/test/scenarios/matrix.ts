@@ -12,7 +12,7 @@ const TIMEOUT_MS = 180_000
 
 /** The scenarios of each file. */
 export const GROUPS = {
-  consensus: ["plain", "forks", "delayed-finality", "bad-root", "corrupt-leaders", "slow-verification"],
+  consensus: ["plain", "forks", "delayed-finality", "spilling", "bad-root", "corrupt-leaders", "slow-verification"],
   crashes: [
     "one-restart",
     "delayed-start",

@@ -108,7 +108,8 @@ const restore = Effect.fnUntraced(function* <B extends Block, M extends Database
   const { height, view, digest } = bundle.parent
   const row: AnchorRow<M> = { height: Height(height), round: Round(0, view), digest: bytesOf(digest), targets }
   const rowOf = rowCodec<M>(databases)
-  return new OpenSet<M>({ name: "replay", names, members, storage, hasher, row: rowOf, rows: [row], rewindHeights: 1 })
+  const parts = { name: "replay", names, members, storage, scratch: undefined, hasher, row: rowOf, rows: [row] }
+  return new OpenSet<M>({ ...parts, rewindHeights: 1 })
 })
 
 const damagedMembers = <M extends Databases>(bundle: Divergence, actual: Targets<M>): ReadonlyArray<string> =>

@@ -15,6 +15,7 @@
  * result, and the ack window of finalized blocks.
  */
 import { type Block, type BlockSource, type ExecutorPort, type ExecutorStopped, Height } from "@coppice/consensus"
+import { LAYERS_MAX } from "@coppice/qmdb"
 import { Clock, Context, Deferred, Effect, Metric, Queue, Random, Scheduler, type Scope, Tracer } from "effect"
 import type { Application } from "../application.ts"
 import type { DatabaseSet, Databases, ReadableSet, SealedSet } from "../database-set.ts"
@@ -23,6 +24,8 @@ import {
   PENDING_BYTES_MAX,
   PENDING_ENTRIES_MAX,
   PROPOSALS_MAX,
+  SPILLED_BYTES_MAX,
+  SPILLED_ENTRIES_MAX,
   VERIFICATIONS_MAX,
 } from "../limits.ts"
 import type { CoreFigures } from "./core.ts"
@@ -35,10 +38,14 @@ import { Shell } from "./shell.ts"
 
 /** What the executor may hold. */
 export interface ExecutorLimits {
-  /** Pending blocks whose state is held. */
+  /** Pending blocks whose whole state is in memory. */
   readonly pendingEntriesMax: number
-  /** Bytes of all un-flushed states, pending and applied. Exceeded at most by the results of jobs already running. */
+  /** Bytes of memory of all un-flushed states, pending and applied. Exceeded at most by the results of jobs already running. */
   readonly pendingBytesMax: number
+  /** Pending blocks that are spilled beside those. A set without scratch spills none. */
+  readonly spilledEntriesMax: number
+  /** Bytes of them in scratch. */
+  readonly spilledBytesMax: number
   /** Verifications at work; further ones wait for a place. Exceeded at most by parked ones that go on. */
   readonly verificationsMax: number
   /**
@@ -103,6 +110,8 @@ const limitsOf = (given: Partial<ExecutorLimits> = {}): ExecutorLimits => {
   const limits = {
     pendingEntriesMax: PENDING_ENTRIES_MAX,
     pendingBytesMax: PENDING_BYTES_MAX,
+    spilledEntriesMax: SPILLED_ENTRIES_MAX,
+    spilledBytesMax: SPILLED_BYTES_MAX,
     verificationsMax: VERIFICATIONS_MAX,
     heldVerificationsMax: HELD_VERIFICATIONS_MAX,
     proposalsMax: PROPOSALS_MAX,
@@ -111,6 +120,10 @@ const limitsOf = (given: Partial<ExecutorLimits> = {}): ExecutorLimits => {
   for (const [name, value] of Object.entries(limits)) {
     if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`${name} must be at least 1, got ${value}`)
   }
+  const { pendingEntriesMax, spilledEntriesMax, verificationsMax, heldVerificationsMax, proposalsMax } = limits
+  const layers = pendingEntriesMax + spilledEntriesMax + verificationsMax + heldVerificationsMax + proposalsMax
+  if (layers > LAYERS_MAX)
+    throw new RangeError(`the limits allow ${layers} layers, a database has at most ${LAYERS_MAX}`)
   return limits
 }
 

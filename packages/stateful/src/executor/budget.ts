@@ -1,6 +1,7 @@
 /**
  * The pending budget: how many speculative states are held, and what goes when it is full.
  *
+ *   much --> spill (spilling.ts)
  *   full --> evict the least recently used leaf --> still full --> the new work waits
  *
  * Terms: *room* is place for the result of one more hook. Results of running hooks count as if they were here. A request
@@ -18,12 +19,12 @@ import type { Key } from "./pending-tips.ts"
 import type { State } from "./protocol.ts"
 import { type Core, closeState, type Request } from "./state.ts"
 
-/** Bytes of all states that are not durable, pending and applied. */
+/** Bytes of memory of all states that are not durable, pending and applied. */
 export const bytesHeld = <B extends Block, S extends State>(core: Core<B, S>): number =>
   core.applied.reduce((sum, { bytes }) => sum + bytes, core.pending.bytes)
 
 const isFull = <B extends Block, S extends State>(core: Core<B, S>, running: number): boolean =>
-  core.pending.size + running >= core.options.limits.pendingEntriesMax ||
+  core.pending.heldSize + running >= core.options.limits.pendingEntriesMax ||
   bytesHeld(core) >= core.options.limits.pendingBytesMax
 
 /**

@@ -5,6 +5,8 @@
  *   request --> pull, walk --> flight(missing) <-- delivery without state
  *                  |                |                    |
  *                 hook ----> pending-tips.ts <----- apply, prune --> flush --> hook --> ack
+ *                                  ^
+ *             budget.ts, spilling.ts: how much of it is in memory
  *
  * Terms: see protocol.ts for what goes in and out, state.ts for what is remembered.
  *
@@ -15,10 +17,11 @@ import type { Anchor, Block, Height } from "@coppice/consensus"
 import { bytesHeld } from "./budget.ts"
 import { ApplicationFault, FinalizedBlockRejected, FinalizedCommitmentMismatch } from "./errors.ts"
 import { deliver, proceed, settleFinalizedHook, settleFlush } from "./finalization.ts"
-import type { Action, Event, JobId, Outcome, State } from "./protocol.ts"
+import type { Action, Event, JobId, Outcome, State, Work } from "./protocol.ts"
 import { allowPrunes, settlePrune } from "./pruning.ts"
 import { admit, startFlight } from "./replay.ts"
 import { leave, openRequest, refuse, resume, settleRequest, wake } from "./requests.ts"
+import { settleSpill, startSpill } from "./spilling.ts"
 import { type Core, closeState, type Flight, stop } from "./state.ts"
 
 export { type Core, type CoreLimits, type CoreOptions, createCore } from "./state.ts"
@@ -33,6 +36,7 @@ export const step = <B extends Block, S extends State>(
   if (!core.stopped) {
     proceed(core)
     wake(core)
+    startSpill(core)
   }
   const actions = core.actions
   core.actions = []
@@ -79,6 +83,8 @@ const settle = <B extends Block, S extends State>(core: Core<B, S>, id: JobId, o
       return settleFlush(core, outcome)
     case "prune":
       return settlePrune(core, outcome)
+    case "spill":
+      return settleSpill(core, job.owner.keys, job.work as Extract<Work<B, S>, { readonly kind: "spill" }>, outcome)
     case "delivery":
       return settleFinalizedHook(core, job.owner.delivery, outcome)
   }
@@ -131,8 +137,12 @@ export interface CoreFigures {
   /** Oldest height kept by the newest completed prune; undefined before the first. */
   readonly pruned: Height | undefined
   readonly pendingEntries: number
-  /** Bytes of all un-flushed states, pending and applied. */
+  /** Bytes of memory of all un-flushed states, pending and applied. */
   readonly pendingBytes: number
+  /** Pending blocks that are spilled: those above less these have their whole state in memory. */
+  readonly scratchEntries: number
+  /** Bytes of them that are in scratch. */
+  readonly scratchBytes: number
   /** Open proposals and verifications, those below included. */
   readonly requests: number
   /** Requests whose data source has ended; they wait for their caller to leave. */
@@ -151,6 +161,8 @@ export interface CoreFigures {
   readonly evicted: number
   /** Verifications that are never answered, since as many as may be were held. */
   readonly dropped: number
+  /** Pending blocks moved to scratch to keep the budget. */
+  readonly spilled: number
 }
 
 /** Figures of a core, as of now. Cost: one pass over the requests. */
@@ -169,6 +181,8 @@ export const figuresOf = <B extends Block, S extends State>(core: Core<B, S>): C
     pruned: core.pruned,
     pendingEntries: core.pending.size,
     pendingBytes: bytesHeld(core),
+    scratchEntries: core.pending.size - core.pending.heldSize,
+    scratchBytes: core.pending.scratchBytes,
     requests: core.requests.size,
     parked,
     waiting,
@@ -178,5 +192,6 @@ export const figuresOf = <B extends Block, S extends State>(core: Core<B, S>): C
     replayed: core.replayed,
     evicted: core.evicted,
     dropped: core.dropped,
+    spilled: core.spilled,
   }
 }

@@ -108,6 +108,9 @@ export class PruneFailed extends Data.TaggedError("PruneFailed")<{
   readonly cause: unknown
 }> {}
 
+/** Scratch failed: what was spilled cannot be read any more. Nothing durable is touched; a restart replays. */
+export class SpillFailed extends Data.TaggedError("SpillFailed")<{ readonly cause: unknown }> {}
+
 /** Something other than the application broke its contract: ancestry, block source or the executor itself. */
 export class ExecutorDefect extends Data.TaggedError("ExecutorDefect")<{
   readonly operation: string
@@ -130,4 +133,5 @@ export type FatalError =
   | ApplyFailed
   | FlushFailed
   | PruneFailed
+  | SpillFailed
   | ExecutorDefect

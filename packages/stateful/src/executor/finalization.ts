@@ -26,6 +26,7 @@ import {
   FinalizedParentMismatch,
   FlushFailed,
 } from "./errors.ts"
+import type { Entry } from "./pending-tips.ts"
 import type { Event, Outcome, RequestId, State } from "./protocol.ts"
 import { schedulePrune } from "./pruning.ts"
 import { cancelFlight, startFlight } from "./replay.ts"
@@ -59,7 +60,7 @@ export const proceed = <B extends Block, S extends State>(core: Core<B, S>) => {
     delivery.hook = first && delivery.block.height > 0
     if (first) core.delivered = delivery.block.height
     core.unacked.push(delivery)
-    if (entry !== undefined) applyWinner(core, delivery, entry.state)
+    if (entry !== undefined) applyWinner(core, delivery, entry)
     releaseAcks(core)
   }
 }
@@ -86,14 +87,15 @@ const replayWinner = <B extends Block, S extends State>(core: Core<B, S>, { bloc
   if (!core.flights.has(key)) startFlight(core, block, core.tip, "finalization")
 }
 
-const applyWinner = <B extends Block, S extends State>(core: Core<B, S>, winner: Delivery<B>, state: S) => {
+const applyWinner = <B extends Block, S extends State>(core: Core<B, S>, winner: Delivery<B>, entry: Entry<S>) => {
+  const { bytes, state } = entry
   const anchor = anchorOf(winner.block)
   const survivors = core.pending.survivors(winner.key)
   const lost = endLosers(core, survivors)
   emit(core, { type: "apply", state, anchor })
   core.forksPruned += core.pending.finalize(winner.key, survivors)
   core.tip = { key: winner.key, anchor, state }
-  core.applied.push({ height: anchor.height, bytes: state.bytes })
+  core.applied.push({ height: anchor.height, bytes })
   startFlush(core)
   retarget(core, lost)
 }
@@ -127,6 +129,7 @@ const startFlush = <B extends Block, S extends State>(core: Core<B, S>) => {
 /** The flush has settled: releases what it covers, and starts the next one if more was applied meanwhile. */
 export const settleFlush = <B extends Block, S extends State>(core: Core<B, S>, outcome: Outcome<B, S>) => {
   core.flushing = false
+  core.scratchFull = false
   if (outcome.kind !== "durable") {
     const cause = outcome.kind === "failed" ? outcome.cause : new Error(`settled with ${outcome.kind}`)
     return stop(core, new FlushFailed({ durable: core.durable.height, applied: core.tip.anchor.height, cause }))

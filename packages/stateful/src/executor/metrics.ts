@@ -25,7 +25,12 @@ export const executorMetrics = {
   durableHeight: gauge("durable_height", "Height of the newest block whose state survives power loss"),
   pruneHeight: gauge("prune_height", "Oldest height whose state the newest prune kept"),
   pendingBlocks: gauge("pending_blocks", "Speculative blocks whose state is held"),
-  pendingBytes: gauge("pending_bytes", "Bytes of all un-flushed states, pending and applied"),
+  pendingBytes: gauge("pending_bytes", "Bytes of memory of all un-flushed states, pending and applied"),
+  scratchBlocks: gauge(
+    "scratch_blocks",
+    "Speculative blocks whose state lies in scratch: finality stalls while there are any",
+  ),
+  scratchBytes: gauge("scratch_bytes", "Bytes of speculative states that lie in scratch instead of memory"),
   openRequests: gauge("open_requests", "Proposals and verifications that are not answered yet"),
   parkedRequests: gauge("parked_requests", "Requests whose data source has ended and whose caller still waits"),
   waitingRequests: gauge("waiting_requests", "Requests that wait for room in the pending budget"),
@@ -38,6 +43,7 @@ export const executorMetrics = {
   replayedBlocks: counter("replayed_blocks", "Blocks executed again, for recovery or finalization"),
   evictedBlocks: counter("evicted_blocks", "Pending blocks dropped to keep the budget"),
   droppedVerifications: counter("dropped_verifications", "Verifications never answered, since too many were held"),
+  spilledBlocks: counter("spilled_blocks", "Pending blocks moved to scratch to keep the budget"),
   flushes: counter("flushes", "Durable writes of applied state"),
   proposeDuration: seconds("propose_duration", "From the request to the proposed block"),
   verifyDuration: seconds("verify_duration", "From the request to the verdict true"),
@@ -48,6 +54,9 @@ export const executorMetrics = {
   pruneDuration: seconds("prune_duration", "Time of one prune, between the flushes that went before it"),
 } as const
 
+/** Figures that only rise. */
+type Counted = "forksPruned" | "replayed" | "evicted" | "spilled" | "dropped"
+
 /** Records what has changed in what a core holds and has done since `before`. */
 export const recordFigures = (
   figures: CoreFigures,
@@ -57,7 +66,7 @@ export const recordFigures = (
   const set = (metric: Metric.Gauge<number>, value: number, last: number | undefined) => {
     if (value !== last) metric.updateUnsafe(value, context)
   }
-  const add = (metric: Metric.Counter<number>, count: "forksPruned" | "replayed" | "evicted" | "dropped") => {
+  const add = (metric: Metric.Counter<number>, count: Counted) => {
     const delta = figures[count] - (before?.[count] ?? 0)
     if (delta > 0) metric.updateUnsafe(delta, context)
   }
@@ -66,6 +75,8 @@ export const recordFigures = (
   if (figures.pruned !== undefined) set(executorMetrics.pruneHeight, figures.pruned, before?.pruned)
   set(executorMetrics.pendingBlocks, figures.pendingEntries, before?.pendingEntries)
   set(executorMetrics.pendingBytes, figures.pendingBytes, before?.pendingBytes)
+  set(executorMetrics.scratchBlocks, figures.scratchEntries, before?.scratchEntries)
+  set(executorMetrics.scratchBytes, figures.scratchBytes, before?.scratchBytes)
   set(executorMetrics.openRequests, figures.requests, before?.requests)
   set(executorMetrics.parkedRequests, figures.parked, before?.parked)
   set(executorMetrics.waitingRequests, figures.waiting, before?.waiting)
@@ -75,4 +86,5 @@ export const recordFigures = (
   add(executorMetrics.replayedBlocks, "replayed")
   add(executorMetrics.evictedBlocks, "evicted")
   add(executorMetrics.droppedVerifications, "dropped")
+  add(executorMetrics.spilledBlocks, "spilled")
 }

@@ -5,7 +5,8 @@
  *      \--> c --> d
  *
  * Terms: an *entry* is the sealed state of one block above the tip. Its *origin* says how it came about: by this node's
- * proposal, by the application's verdict, or by *replay*, which is no verdict. A *leaf* is an entry without children.
+ * proposal, by the application's verdict, or by *replay*, which is no verdict. A *leaf* is an entry without children. An
+ * entry is *spilled* when most of its state lies in scratch, else *held*.
  *
  * Invariant: the parent of every entry is another entry or the tip (INV-2), with the preceding height and an earlier round
  * (INV-3); parents enter before their children and leave after them, so the un-applied ancestors of an entry are here as
@@ -27,6 +28,9 @@ export interface Entry<S extends State> {
   readonly parent: Key
   readonly state: S
   origin: Origin
+  /** Bytes of memory, and of scratch. */
+  bytes: number
+  scratchBytes: number
   /** Entries whose parent is this one. */
   children: number
   /** When it was last forked or confirmed, in a count of uses. */
@@ -42,16 +46,33 @@ const olderUse = <S extends State>(a: Entry<S> | undefined, b: Entry<S>): Entry<
 /** The entries of one executor. */
 export class PendingTips<S extends State> {
   readonly #entries = new Map<Key, Entry<S>>()
+  readonly #held = new Map<Key, Entry<S>>()
   #bytes = 0
+  #scratchBytes = 0
   #uses = 0
 
   get size(): number {
     return this.#entries.size
   }
 
-  /** Bytes held by all entries. */
+  /** Entries whose whole state is in memory. */
+  get heldSize(): number {
+    return this.#held.size
+  }
+
+  /** Bytes of memory that all entries take. */
   get bytes(): number {
     return this.#bytes
+  }
+
+  /** Bytes of the spilled entries that are not in memory. */
+  get scratchBytes(): number {
+    return this.#scratchBytes
+  }
+
+  /** Held entries, parents before their children. */
+  held(): IterableIterator<Entry<S>> {
+    return this.#held.values()
   }
 
   get(key: Key): Entry<S> | undefined {
@@ -71,8 +92,11 @@ export class PendingTips<S extends State> {
 
   /** Adds an entry. The caller has checked that its key is new and its parent is an entry or the tip. */
   insert(entry: NewEntry<S>): void {
-    this.#entries.set(entry.key, { ...entry, children: 0, used: ++this.#uses })
-    this.#bytes += entry.state.bytes
+    const { bytes } = entry.state
+    const added = { ...entry, bytes, scratchBytes: 0, children: 0, used: ++this.#uses }
+    this.#entries.set(entry.key, added)
+    this.#held.set(entry.key, added)
+    this.#bytes += bytes
     const parent = this.#entries.get(entry.parent)
     if (parent !== undefined) parent.children++
   }
@@ -90,8 +114,7 @@ export class PendingTips<S extends State> {
     for (const entry of this.#entries.values()) {
       if (entry.key !== winner && survivors.has(entry.key)) continue
       if (entry.key !== winner) pruned++
-      this.#entries.delete(entry.key)
-      this.#bytes -= entry.state.bytes
+      this.#remove(entry)
     }
     return pruned
   }
@@ -116,9 +139,28 @@ export class PendingTips<S extends State> {
 
   /** Removes a leaf. */
   evict(leaf: Entry<S>): void {
-    this.#entries.delete(leaf.key)
-    this.#bytes -= leaf.state.bytes
+    this.#remove(leaf)
     const parent = this.#entries.get(leaf.parent)
     if (parent !== undefined) parent.children--
+  }
+
+  /** Takes note that a state of an entry takes so many bytes of memory now. Returns whether it is spilled by that. */
+  spilled(key: Key, state: S, bytes: number): boolean {
+    const entry = this.#held.get(key)
+    if (entry === undefined || entry.state !== state || bytes >= entry.bytes) return false
+    const moved = entry.bytes - bytes
+    this.#held.delete(key)
+    this.#scratchBytes += moved
+    this.#bytes -= moved
+    entry.scratchBytes = moved
+    entry.bytes = bytes
+    return true
+  }
+
+  #remove(entry: Entry<S>): void {
+    this.#entries.delete(entry.key)
+    this.#bytes -= entry.bytes
+    this.#scratchBytes -= entry.scratchBytes
+    this.#held.delete(entry.key)
   }
 }

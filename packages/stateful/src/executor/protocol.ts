@@ -24,7 +24,7 @@ export type AckId = number
 
 /** What the core knows of a sealed state. */
 export interface State {
-  /** Bytes of memory held until it is flushed or closed. */
+  /** Bytes of memory held until it is flushed or closed, when it is new. */
   readonly bytes: number
 }
 
@@ -69,6 +69,8 @@ export type Work<B extends Block, S extends State> =
   | { readonly kind: "flush" }
   /** Forget what is older than these heights, in the set first. Settles with `done`. */
   | { readonly kind: "prune"; readonly set: Height; readonly marshal: Height }
+  /** Move most of these states to scratch. Settles with `spilled`. */
+  | { readonly kind: "spill"; readonly states: ReadonlyArray<S> }
 
 /** How a job ended. Any job may also end in `failed`. */
 export type Outcome<B extends Block, S extends State> =
@@ -80,6 +82,8 @@ export type Outcome<B extends Block, S extends State> =
   | { readonly kind: "declined" }
   | { readonly kind: "done" }
   | { readonly kind: "durable"; readonly anchor: Anchor }
+  /** Bytes of memory that each of the states takes now. */
+  | { readonly kind: "spilled"; readonly bytes: ReadonlyArray<number> }
   | { readonly kind: "failed"; readonly cause: unknown }
 
 /** What happens to the core. */

@@ -8,7 +8,19 @@
  * Invariant: every caller is answered or fails with `ExecutorStopped`, every ack is released or cancelled, exactly once.
  */
 import { type Ack, type Ancestry, type Block, type ConsensusContext, ExecutorStopped } from "@coppice/consensus"
-import { Cause, type Clock, Context, Deferred, Effect, Exit, Fiber, Queue, References, Tracer } from "effect"
+import {
+  Cause,
+  type Clock,
+  Context,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Queue,
+  References,
+  type Scheduler,
+  Tracer,
+} from "effect"
 import type { Databases, SealedSet } from "../database-set.ts"
 import { targetsEqual } from "../targets.ts"
 import type { ExecutorLimits, ExecutorOptions } from "./actor.ts"
@@ -89,6 +101,8 @@ export class Shell<B extends Block, M extends Databases> {
   #eventHold: Release | undefined
   #flushes = 0
   #flushSecondsLast = 0
+  /** Heights at which people were warned of what still holds, by its text. */
+  readonly #warned = new Map<string, number>()
 
   constructor(
     options: ExecutorOptions<B, M>,
@@ -326,8 +340,11 @@ export class Shell<B extends Block, M extends Databases> {
 
   /** How the fibers of a job start: hooks of requests paced, what carries a finalized block on urgent. */
   #forkFor(work: Work<B, SealedSet<M>>): Fork {
-    const { context, pace } = this.#services
-    const scheduler = schedulerFor(work, pace)
+    return this.#forkOn(schedulerFor(work, this.#services.pace))
+  }
+
+  #forkOn(scheduler: Scheduler.Scheduler | undefined): Fork {
+    const { context } = this.#services
     return (effect) => {
       const fiber = Effect.runForkWith(context)(effect, scheduler && { scheduler })
       this.#fibers.add(fiber)
@@ -378,6 +395,21 @@ export class Shell<B extends Block, M extends Databases> {
     const before = this.#figures
     this.#figures = figuresOf(this.#core)
     recordFigures(this.#figures, before, this.#services.context)
+    this.#warn(this.#figures)
+  }
+
+  /** Tells people that finality stalls for so long that memory is short: once for each stall. */
+  #warn({ scratchEntries, scratchBytes, pendingBytes, waiting }: CoreFigures): void {
+    const { height } = this.#core.tip.anchor
+    const warn = (isSo: boolean, text: string): void => {
+      const warnedAt = this.#warned.get(text)
+      if (!isSo && warnedAt !== height) this.#warned.delete(text)
+      if (!isSo || warnedAt !== undefined) return
+      this.#warned.set(text, height)
+      this.#forkOn(undefined)(Effect.logWarning(text, { height, pendingBytes, scratchEntries, scratchBytes, waiting }))
+    }
+    warn(scratchEntries > 0, "finality stalls: pending blocks are moved to scratch")
+    warn(waiting > 0, "the pending budget is full: new blocks wait")
   }
 
   #recordApplied(height: number) {

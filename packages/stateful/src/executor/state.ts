@@ -22,6 +22,8 @@ export interface CoreLimits {
   readonly verificationsMax: number
   readonly heldVerificationsMax: number
   readonly proposalsMax: number
+  readonly spilledEntriesMax: number
+  readonly spilledBytesMax: number
 }
 
 /** What a core is made of. */
@@ -88,6 +90,7 @@ export type JobOwner<B extends Block> =
   | { readonly of: "flight"; readonly key: Key }
   | { readonly of: "flush" }
   | { readonly of: "prune" }
+  | { readonly of: "spill"; readonly keys: ReadonlyArray<Key> }
   | { readonly of: "delivery"; readonly delivery: Delivery<B> }
 
 /** A running job. `base` is set for hooks that fork a state. */
@@ -145,6 +148,10 @@ export interface Core<B extends Block, S extends State> {
   pruning: Height | undefined
   /** The same of the last prune that was completed. */
   pruned: Height | undefined
+  /** A spill is running. */
+  spilling: boolean
+  /** The last spill moved nothing, and no flush has settled since. */
+  scratchFull: boolean
   /** The `finalized` hook of the first un-acked delivery is running. */
   hooking: boolean
   stopped: boolean
@@ -152,6 +159,7 @@ export interface Core<B extends Block, S extends State> {
   replayed: number
   evicted: number
   dropped: number
+  spilled: number
   actions: Array<Action<B, S>>
 }
 
@@ -175,12 +183,15 @@ export const createCore = <B extends Block, S extends State>(options: CoreOption
   pruneDue: false,
   pruning: undefined,
   pruned: undefined,
+  spilling: false,
+  scratchFull: false,
   hooking: false,
   stopped: false,
   forksPruned: 0,
   replayed: 0,
   evicted: 0,
   dropped: 0,
+  spilled: 0,
   actions: [],
 })
 

@@ -74,6 +74,8 @@ const plainEffectOf = <B extends Block, M extends Databases>(
           return { kind: "durable", anchor }
         }),
       )
+    case "spill":
+      return Effect.map(set.spill(work.states), (bytes) => (): Result<B, M> => ({ kind: "spilled", bytes }))
     case "prune":
       return prune(work, parts)
     case "finalized":

@@ -149,6 +149,8 @@ export class CoreWorld {
         verificationsMax: 1000,
         heldVerificationsMax: 1000,
         proposalsMax: 1000,
+        spilledEntriesMax: 1000,
+        spilledBytesMax: 1e9,
         ...options.limits,
       },
       pendingAcksMax: this.#pendingAcksMax,
@@ -270,6 +272,8 @@ export class CoreWorld {
       case "finalized":
       case "prune":
         return this.settle(job, { kind: "done" })
+      case "spill":
+        return this.settle(job, { kind: "spilled", bytes: work.states.map(({ bytes }) => bytes / 4) })
       case "propose": {
         if (proposed === undefined) return this.settle(job, { kind: "declined" })
         if (this.jobs.has(job)) this.#judged.add(proposed)
@@ -380,6 +384,10 @@ export class CoreWorld {
     if (work.kind === "flush") {
       for (const { kind } of this.jobs.values()) if (kind === "flush") violated("INV-29 one flush at a time")
     }
+    if (work.kind === "spill") {
+      for (const { kind } of this.jobs.values()) if (kind === "spill") violated("one spill at a time")
+      if (work.states.length === 0 || work.states.some(({ closed }) => closed)) violated("what is spilled lives")
+    }
     if (work.kind === "prune") this.#prune(work)
     if (work.kind === "apply") {
       for (const other of this.jobs.values()) {
@@ -480,8 +488,16 @@ export class CoreWorld {
 
   #watch() {
     const { core } = this
-    const { pendingEntriesMax } = core.options.limits
-    if (core.pending.size > pendingEntriesMax) violated("F65 more entries than the budget allows")
+    const { pendingEntriesMax, spilledEntriesMax, spilledBytesMax } = core.options.limits
+    const { pending } = core
+    if (pending.heldSize > pendingEntriesMax) violated("F65 more entries than the budget allows")
+    if (pending.size - pending.heldSize > spilledEntriesMax) violated("F65 more spilled entries than the limit")
+    if (pending.scratchBytes > spilledBytesMax) violated("F65 more bytes in scratch than the limit")
+    const entries = [...pending.values()]
+    const sum = (of: (entry: (typeof entries)[number]) => number): number => entries.reduce((n, e) => n + of(e), 0)
+    if (sum(({ bytes }) => bytes) !== pending.bytes) violated("F65 the bytes of memory are those of the entries")
+    if (sum(({ scratchBytes }) => scratchBytes) !== pending.scratchBytes)
+      violated("F65 the bytes of scratch are theirs")
     for (const entry of core.pending.values()) {
       if (entry.state.closed) violated(`the pending state of ${entry.state.of.name} is closed`)
       if (entry.state.wrong) violated("INV-1 a pending state matches its block's targets")
@@ -516,7 +532,7 @@ export class CoreWorld {
     for (const state of this.live) if (!pending.has(state)) violated(`the state of ${state.of.name} leaked`)
     for (const request of core.requests.values()) {
       const on = request.wait?.on
-      if (on === "room" && core.pending.size < core.options.limits.pendingEntriesMax) violated("F65 there is room")
+      if (on === "room" && core.pending.heldSize < core.options.limits.pendingEntriesMax) violated("F65 there is room")
       if (on !== "source" && on !== "room") violated(`request ${request.id} waits for ${on} and nothing will come`)
     }
   }

@@ -97,6 +97,12 @@ export class ModelSet implements DatabaseSet<ModelDatabases> {
   readonly prunes: number[] = []
   /** What pruning does besides being written down. */
   pruneGate: Effect.Effect<void, FlushError> = Effect.void
+  /** Bytes that a spilled state keeps in memory; without it there is no scratch. */
+  spilledBytes: number | undefined
+  readonly spill = (
+    states: ReadonlyArray<SealedSet<ModelDatabases>>,
+  ): Effect.Effect<ReadonlyArray<number>, FlushError> =>
+    Effect.sync(() => states.map(({ bytes }) => this.spilledBytes ?? bytes))
   readonly prune = (height: Height): Effect.Effect<void, FlushError> =>
     Effect.tap(this.pruneGate, () => Effect.sync(() => void this.prunes.push(height)))
 

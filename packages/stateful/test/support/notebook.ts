@@ -163,6 +163,7 @@ class Notebook implements Member<NotebookBatch, NotebookReader> {
   readonly pruned = Location(0)
   readonly prune = (): undefined => undefined
   readonly trim = (): undefined => undefined
+  readonly spill = (): undefined => undefined
   readonly rewind = (): undefined => undefined
   /** Nor operations. */
   readonly appended = (): ReadonlyArray<Uint8Array> => [];
