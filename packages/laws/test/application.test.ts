@@ -7,6 +7,7 @@ import { Application, type HookTools } from "@coppice/stateful"
 import { Cause, Effect, Exit } from "effect"
 import { describe, expect, test } from "vitest"
 import { APPLICATION_LAWS, type ApplicationSubject } from "../src/application/index.ts"
+import type { AnySealed } from "../src/application/world.ts"
 import { LawBroken } from "../src/index.ts"
 import { applicationLaws } from "../src/vitest.ts"
 import { ambientCanaries, floating } from "./support/ambient.ts"
@@ -179,6 +180,37 @@ const remembering = tallies(() => {
   })
 })
 
+/** Judges as the tally does, but for a block with a transaction that cannot happen: that is `otherwise`. */
+const onRejected = (otherwise: (seen: Set<string>, digest: string) => Effect.Effect<"seal" | "refuse">) =>
+  changed((tally) => {
+    const seen = new Set<string>()
+    return {
+      verify: (context, ancestry, batches, tools) =>
+        Effect.gen(function* () {
+          const block = (yield* ancestry.next)!
+          const again = { next: Effect.succeed(block) }
+          const sealed = yield* tally.verify(context, again, batches, tools) as Effect.Effect<AnySealed | undefined>
+          if (sealed !== undefined) return sealed as never
+          const digest = block.digest.join()
+          const answer = yield* otherwise(seen, digest)
+          seen.add(digest)
+          return answer === "refuse" ? undefined : yield* tools.seal(batches)
+        }),
+    }
+  })
+
+/** Executes again what was judged, without looking for what cannot happen: "it was final, so it must have been valid". */
+const trusting = changed(() => ({
+  apply: (block, batches, tools) => {
+    for (const { name, amount } of block.transactions) {
+      batches.counts.put(name, (batches.counts.get(name) ?? 0n) + amount)
+      const total = batches.totals.get(`${block.height}`) ?? 0n
+      batches.totals.put(`${block.height}`, total + amount)
+    }
+    return tools.seal(batches)
+  },
+}))
+
 /** Changes its rules for good when it first sees their height, so that it replays old blocks by new rules. */
 const activating = tallies(() => {
   let isActive = false
@@ -201,6 +233,18 @@ const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, ApplicationSubject
     ],
   ],
   ["a block survives its encoding", [["loses transactions", lossyCodec]]],
+  [
+    "a block that is not as it should be",
+    [
+      ["dies of a transaction that cannot happen", onRejected(() => Effect.die("full"))],
+      ["waits for ever on a transaction that cannot happen", onRejected(() => Effect.never)],
+      [
+        "refuses it once",
+        onRejected((seen, digest) => Effect.succeed(seen.has(digest) ? ("seal" as const) : ("refuse" as const))),
+      ],
+      ["applies what it refuses", trusting],
+    ],
+  ],
   [
     "a verdict is stable",
     [

@@ -6,6 +6,7 @@ import { claim, seededLaw } from "../law.ts"
 import { claimSame, targetsOf } from "./compare.ts"
 import {
   type ApplicationLaw,
+  type ApplicationPower,
   type ApplicationWorld,
   contextOn,
   HEIGHTS,
@@ -28,7 +29,7 @@ export const growing = Effect.fnUntraced(function* (
   }
 })
 
-const sameHooks: ApplicationLaw = seededLaw<ApplicationWorld>(
+const sameHooks: ApplicationLaw = seededLaw<ApplicationWorld, ApplicationPower>(
   "a block is the same state whether it is proposed, verified or applied",
   () => ({
     body: (world, seed) =>
@@ -57,7 +58,7 @@ const claimHeader = (block: Block, parent: Block, view: number, at: string): voi
   claim(contextsEqual(block.context, contextOn(parent, view)), `${at}: the block embeds another context`)
 }
 
-const commitment: ApplicationLaw = seededLaw<ApplicationWorld>(
+const commitment: ApplicationLaw = seededLaw<ApplicationWorld, ApplicationPower>(
   "a block commits to what its batches give, and extends the parent that it was built on",
   () => ({
     body: (world, seed) =>
@@ -76,7 +77,7 @@ const commitment: ApplicationLaw = seededLaw<ApplicationWorld>(
   }),
 )
 
-const encoding: ApplicationLaw = seededLaw<ApplicationWorld>(
+const encoding: ApplicationLaw = seededLaw<ApplicationWorld, ApplicationPower>(
   "a block survives its encoding, which is canonical and within its bound",
   () => ({
     body: (world, seed) =>
@@ -111,7 +112,7 @@ const disturb = Effect.fnUntraced(function* (node: LawNode, parent: Tip, view: n
   })
 })
 
-const stable: ApplicationLaw = seededLaw<ApplicationWorld>(
+const stable: ApplicationLaw = seededLaw<ApplicationWorld, ApplicationPower>(
   "a verdict is stable: twice on one node, on a node with other forks, on one whose hooks ran again",
   () => ({
     body: (world, seed) =>

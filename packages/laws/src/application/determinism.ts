@@ -5,12 +5,12 @@ import { guardDeterminism, NonDeterministic, type TrackedSet } from "@coppice/st
 import { Effect } from "effect"
 import { claim, LawBroken, seededLaw } from "../law.ts"
 import { growing } from "./agreement.ts"
-import { type ApplicationLaw, type ApplicationWorld, openNode } from "./world.ts"
+import { type ApplicationLaw, type ApplicationPower, type ApplicationWorld, openNode } from "./world.ts"
 
 /** Shuffles that each block is executed in. */
 const SHUFFLES = 3
 
-const shuffled: ApplicationLaw = seededLaw<ApplicationWorld>(
+const shuffled: ApplicationLaw = seededLaw<ApplicationWorld, ApplicationPower>(
   "the state after a block does not depend on time, chance, timers or the order in which members are found",
   () => ({
     body: (world, seed) =>

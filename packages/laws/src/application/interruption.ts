@@ -15,6 +15,7 @@ import { held, idle, turn } from "./traces.ts"
 import {
   type AnySealed,
   type ApplicationLaw,
+  type ApplicationPower,
   type ApplicationWorld,
   type HookOn,
   itself,
@@ -113,7 +114,7 @@ const everywhere = Effect.fnUntraced(function* (node: LawNode, hook: AnyHook, at
   return interruptions
 })
 
-const interrupted: ApplicationLaw = seededLaw<ApplicationWorld>(
+const interrupted: ApplicationLaw = seededLaw<ApplicationWorld, ApplicationPower>(
   "interrupted wherever it waits and run again, a hook gives the same, and leaves no batch and no state open",
   () => {
     let interruptions = 0

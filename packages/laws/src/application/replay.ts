@@ -4,7 +4,14 @@ import { Effect } from "effect"
 import { claim, seededLaw } from "../law.ts"
 import { growing } from "./agreement.ts"
 import { claimSame } from "./compare.ts"
-import { type ApplicationLaw, type ApplicationWorld, HEIGHTS, type LawNode, openNode } from "./world.ts"
+import {
+  type ApplicationLaw,
+  type ApplicationPower,
+  type ApplicationWorld,
+  HEIGHTS,
+  type LawNode,
+  openNode,
+} from "./world.ts"
 
 /** Applies blocks above a node's tip, each checked against its header. */
 const replay = Effect.fnUntraced(function* (node: LawNode, blocks: ReadonlyArray<Block>, at: string) {
@@ -17,7 +24,7 @@ const replay = Effect.fnUntraced(function* (node: LawNode, blocks: ReadonlyArray
   }
 })
 
-const fromAnywhere: ApplicationLaw = seededLaw<ApplicationWorld>(
+const fromAnywhere: ApplicationLaw = seededLaw<ApplicationWorld, ApplicationPower>(
   "replayed from genesis, and from every height before, by a new instance or one that has run, a chain has the same states",
   () => ({
     body: (world, seed) =>

@@ -5,7 +5,14 @@ import { Effect } from "effect"
 import { claim, seededLaw } from "../law.ts"
 import { growing } from "./agreement.ts"
 import { claimSame, targetsOf } from "./compare.ts"
-import { type ApplicationLaw, type ApplicationWorld, HEIGHTS, type LawNode, openNode } from "./world.ts"
+import {
+  type ApplicationLaw,
+  type ApplicationPower,
+  type ApplicationWorld,
+  HEIGHTS,
+  type LawNode,
+  openNode,
+} from "./world.ts"
 
 const TURNS = 20
 
@@ -27,7 +34,7 @@ const drop = (node: LawNode, block: Block) =>
     if (sealed !== undefined) node.set.close(sealed)
   })
 
-const dropped: ApplicationLaw = seededLaw<ApplicationWorld>(
+const dropped: ApplicationLaw = seededLaw<ApplicationWorld, ApplicationPower>(
   "a fork that is dropped leaves no trace: what comes after it is what it would have been",
   () => ({
     body: (world, seed) =>
@@ -55,7 +62,7 @@ const dropped: ApplicationLaw = seededLaw<ApplicationWorld>(
   }),
 )
 
-const callOrder: ApplicationLaw = seededLaw<ApplicationWorld>(
+const callOrder: ApplicationLaw = seededLaw<ApplicationWorld, ApplicationPower>(
   "hooks keep the order of calls: batches are used before they are sealed, and never after the hook has ended",
   () => ({
     body: (world, seed) =>

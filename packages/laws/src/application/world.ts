@@ -15,22 +15,29 @@ import {
   type Application,
   type Batches,
   bindSet,
-  type Candidate,
   type DatabaseSet,
   type Databases,
   type Hook,
   type HookTools,
-  type InputProvider,
   openDatabaseSet,
   type Proposal,
   SET_MAPS,
   type SealedSet,
   type StandardApplication,
+  type StandardBlock,
 } from "@coppice/stateful"
-import { onFork, runHook, type TrackedSet, trackForks } from "@coppice/stateful/diagnosis"
+import {
+  type DrawTransactions,
+  drawnInputs,
+  onFork,
+  runHook,
+  type TrackedSet,
+  trackForks,
+} from "@coppice/stateful/diagnosis"
 import { makeMemoryDisk } from "@coppice/storage"
 import { Effect } from "effect"
 import { chanceOf, claim, type Law, type Subject } from "../law.ts"
+import { type Liar, standardLiar } from "./liar.ts"
 
 /** An application, whatever its blocks and databases are. */
 export type AnyApplication = Application<Block, Databases>
@@ -40,76 +47,65 @@ export type AnySealed = SealedSet<Databases>
 
 /** What the laws of an application run in. */
 export interface ApplicationWorld {
+  /** Where the subject has the power "liar". */
+  readonly liar: Liar<Block, Databases> | undefined
   /** An instance of the application as another node has it: with nothing in memory that a call before left there. */
   readonly instance: () => AnyApplication
   readonly chainId: string
   readonly hasher: Hasher
 }
 
+/** `liar`: bad blocks can be made of good ones. */
+export type ApplicationPower = "liar"
+
 /** An application under test. */
-export type ApplicationSubject = Subject<ApplicationWorld, never>
+export type ApplicationSubject = Subject<ApplicationWorld, ApplicationPower>
 
 /** One law of applications. */
-export type ApplicationLaw = Law<ApplicationWorld, never>
+export type ApplicationLaw = Law<ApplicationWorld, ApplicationPower>
 
 /** How an application is put to the laws. */
-export interface ApplicationSubjectOptions {
+export interface ApplicationSubjectOptions<B extends Block, M extends Databases> {
   /**
    * Makes an instance whose proposals draw their transactions by `chance`, a stream of numbers in [0, 1). The laws need
    * blocks to look at: it never declines to propose.
    */
-  readonly make: (chance: () => number) => unknown
+  readonly make: (chance: () => number) => Application<B, M>
+  /** Makes bad blocks, by another stream; without it no law tries one. */
+  readonly liar?: (chance: () => number) => Liar<B, M>
   /** Seeds that each law tries; 3 when not given. */
   readonly seeds?: number
   readonly hasher?: Hasher
   readonly chainId?: string
 }
 
-/** An application as a subject of the laws: what `make` gives must be an `Application`. */
+/** An application as a subject of the laws. */
 export const applicationSubject = <B extends Block, M extends Databases>({
   make,
+  liar,
   seeds = 3,
   hasher = nobleHasher,
   chainId = "laws",
-}: ApplicationSubjectOptions & {
-  readonly make: (chance: () => number) => Application<B, M>
-}): ApplicationSubject => ({
+}: ApplicationSubjectOptions<B, M>): ApplicationSubject => ({
   make: (seed) =>
     Effect.sync(() => {
       let instances = 0
-      // The laws use no more of an application than what all of them have.
+      // The laws use no more of an application, and of a liar, than what all of them have.
       const instance = () => make(chanceOf(seed * 64 + instances++)) as unknown as AnyApplication
-      return { instance, chainId, hasher }
+      const lying = liar?.(chanceOf(seed * 64 + 63)) as unknown as Liar<Block, Databases> | undefined
+      return { instance, liar: lying, chainId, hasher }
     }),
-  powers: [],
+  powers: liar === undefined ? [] : ["liar"],
   seeds,
 })
 
 /** How an application made of one transition is put to the laws. */
-export interface TransitionOptions<Tx, M extends Databases> extends Omit<ApplicationSubjectOptions, "make"> {
+export interface TransitionOptions<Tx, M extends Databases>
+  extends Omit<ApplicationSubjectOptions<StandardBlock<Tx, M>, M>, "make" | "liar"> {
   /** Makes an instance. What holds state between calls must be made here, as a node makes it when it starts. */
   readonly application: () => StandardApplication<Tx, M>
   /** Transactions offered to proposals. Some may be such that they are rejected. */
   readonly transactions: DrawTransactions<Tx>
-}
-
-/** Draws the transactions of the n-th proposal of an instance, from 1, by a stream of numbers in [0, 1). */
-export type DrawTransactions<Tx> = (chance: () => number, n: number) => ReadonlyArray<Tx>
-
-/** A source of transactions that never ends, in place of a mempool. */
-export const drawnInputs = <Tx>(draw: DrawTransactions<Tx>, chance: () => number): InputProvider<Tx> => {
-  let proposals = 0
-  return {
-    waiting: 1,
-    finalizedHeight: undefined,
-    idOf: () => "",
-    take: (_bytesMax, countMax): ReadonlyArray<Candidate<Tx>> => {
-      const drawn = draw(chance, ++proposals).slice(0, countMax)
-      return drawn.map((transaction, i) => ({ id: `${proposals} ${i}`, transaction }))
-    },
-    rejected: () => {},
-    finalized: () => {},
-  }
 }
 
 /** An application made by `Application.make` as a subject of the laws. */
@@ -121,6 +117,7 @@ export const transitionSubject = <Tx, M extends Databases>({
   applicationSubject({
     ...rest,
     make: (chance) => application().withInputs(drawnInputs(transactions, chance)),
+    liar: (chance) => standardLiar(application(), transactions, chance),
   })
 
 /** A block with the state after it, on one node. */

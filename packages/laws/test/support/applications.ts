@@ -7,7 +7,7 @@ import { Struct, Text, U64 } from "@coppice/codec"
 import { Qmdb } from "@coppice/qmdb"
 import { Application, type Batches, type BlockInfo, reject, type StandardApplication } from "@coppice/stateful"
 import type { Effect } from "effect"
-import { type ApplicationSubject, applicationSubject, drawnInputs } from "../../src/application/index.ts"
+import { type ApplicationSubject, applicationSubject, drawnInputs, standardLiar } from "../../src/application/index.ts"
 
 const databases = {
   counts: Qmdb.any({ key: Text(8), value: U64 }),
@@ -56,7 +56,11 @@ export const additions = (chance: () => number): ReadonlyArray<Addition> =>
 
 /** The laws' subject of whatever `make` gives for every instance. */
 export const tallies = (make: () => Tally, change: (tally: Tally) => Tally = (it) => it): ApplicationSubject =>
-  applicationSubject({ make: (chance) => change(make().withInputs(drawnInputs(additions, chance))), seeds: 2 })
+  applicationSubject({
+    make: (chance) => change(make().withInputs(drawnInputs(additions, chance))),
+    liar: (chance) => standardLiar(make(), additions, chance),
+    seeds: 2,
+  })
 
 /** A tally whose hooks are replaced; `change` is called once per instance. */
 export const changed = (change: (tally: Tally) => Partial<Tally>): ApplicationSubject =>
