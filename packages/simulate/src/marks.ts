@@ -22,8 +22,7 @@ import {
   type StandardApplication,
   type StandardBlock,
 } from "@coppice/stateful"
-import type { BadBlock } from "./schedule.ts"
-import type { Subject } from "./subject.ts"
+import { corruptStandard, type Subject } from "./subject.ts"
 
 /** One write of a cell; one removal when its number is a multiple of `CLEAR_EVERY`. */
 export interface Mark {
@@ -181,34 +180,13 @@ class MarksModel<M extends Databases> {
   }
 }
 
-/** A block that no honest node may accept, in place of an honest one. */
-const corrupt =
-  <M extends Databases>({ blocks }: StandardApplication<Mark, M>) =>
-  ({ height, context, targets, transactions }: StandardBlock<Mark, M>, how: BadBlock): StandardBlock<Mark, M> => {
-    const [member, target] = Object.entries(targets)[0]!
-    const with_ = (change: Partial<typeof target>) => ({ ...targets, [member]: { ...target, ...change } })
-    switch (how) {
-      case "bad root":
-        return blocks.make(
-          { height, context, targets: with_({ root: target.root.map((byte) => byte ^ 1) }) },
-          transactions,
-        )
-      case "bad range":
-        return blocks.make({ height, context, targets: with_({ end: Location(target.end + 1) }) }, transactions)
-      case "bad height":
-        return blocks.make({ height: Height(height + 1), context, targets }, transactions)
-      case "bad context":
-        return blocks.make({ height, context: { ...context, leader: context.parent.digest }, targets }, transactions)
-    }
-  }
-
 const subjectOf = <M extends Databases>(
   application: StandardApplication<Mark, M>,
   difference: (model: MarksModel<M>, readers: Readers<M>) => string | undefined,
   marksPerBlock: number,
 ): Subject<StandardBlock<Mark, M>, M> => ({
   application: (validator) => application.withInputs(makeMarks(marksPerBlock, BigInt(validator + 1) * 1_000_000n)),
-  corrupt: corrupt(application),
+  corrupt: corruptStandard(application),
   model: () => {
     const model = new MarksModel<M>()
     return { advance: (block) => model.advance(block), difference: (readers) => difference(model, readers) }

@@ -331,6 +331,13 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
   },
 ]
 
+/** A scenario of the matrix. Throws RangeError for a name that is none. */
+export const scenario = (name: string): Plan => {
+  const found = SCENARIOS.find((plan) => plan.name === name)
+  if (found === undefined) throw new RangeError(`no scenario ${JSON.stringify(name)}`)
+  return found
+}
+
 /** How many databases a scenario's application has. */
 export const SIZES = ["one", "three"] as const
 

@@ -3,8 +3,10 @@
  *
  * Terms: a *model* computes from the final blocks alone what the databases must hold.
  */
-import type { Block } from "@coppice/consensus"
-import type { Application, Databases, Readers } from "@coppice/stateful"
+import { type Block, Height } from "@coppice/consensus"
+import { Location } from "@coppice/qmdb"
+import type { Application, Databases, Readers, StandardApplication, StandardBlock } from "@coppice/stateful"
+import { type DrawTransactions, drawer, drawnInputs } from "@coppice/stateful/diagnosis"
 import type { BadBlock } from "./schedule.ts"
 
 /** Computes what the databases must hold. */
@@ -24,3 +26,43 @@ export interface Subject<B extends Block, M extends Databases> {
   /** A fresh model; without it contents are not judged beyond their roots. */
   readonly model?: () => Model<B, M>
 }
+
+/** Makes of a standard block one that no honest node may accept. */
+export const corruptStandard =
+  <Tx, M extends Databases>({ blocks }: StandardApplication<Tx, M>) =>
+  ({ height, context, targets, transactions }: StandardBlock<Tx, M>, how: BadBlock): StandardBlock<Tx, M> => {
+    const [member, target] = Object.entries(targets)[0]!
+    const with_ = (change: Partial<typeof target>) => ({ ...targets, [member]: { ...target, ...change } })
+    switch (how) {
+      case "bad root":
+        return blocks.make(
+          { height, context, targets: with_({ root: target.root.map((byte) => byte ^ 1) }) },
+          transactions,
+        )
+      case "bad range":
+        return blocks.make({ height, context, targets: with_({ end: Location(target.end + 1) }) }, transactions)
+      case "bad height":
+        return blocks.make({ height: Height(height + 1), context, targets }, transactions)
+      case "bad context":
+        return blocks.make({ height, context: { ...context, leader: context.parent.digest }, targets }, transactions)
+    }
+  }
+
+/** What a world needs to know of an application made by `Application.make`. */
+export interface StandardSubjectOptions<Tx, M extends Databases> {
+  readonly application: StandardApplication<Tx, M>
+  /** Draws what a validator is offered for its n-th proposal since it came up. Some may be rejected. */
+  readonly transactions: DrawTransactions<Tx>
+  readonly model?: Subject<StandardBlock<Tx, M>, M>["model"]
+}
+
+/** An application made by `Application.make` as a world runs it, corrupt leaders among them. */
+export const standardSubject = <Tx, M extends Databases>({
+  application,
+  transactions,
+  model,
+}: StandardSubjectOptions<Tx, M>): Subject<StandardBlock<Tx, M>, M> => ({
+  application: (validator) => application.withInputs(drawnInputs(transactions, drawer(validator, "transactions"))),
+  corrupt: corruptStandard(application),
+  ...(model === undefined ? {} : { model }),
+})
