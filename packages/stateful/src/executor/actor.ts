@@ -9,10 +9,9 @@
  * work outside the turn; its result comes back as an event, and the core may refuse it.
  *
  * Invariant: only turns touch the core and the set's tip, and a turn is synchronous. So nothing that waits, for ever if
- * need be, delays a finalization, a proposal or an ack; and a request that is held, parked or without a place, delays no other
- * (INV-42). Verifications whose hook runs do: at most `verificationsMax` are at work, and one that abstains is one of them
- * until its caller leaves. A mailbox holds what has come since the last turn: per caller a request and its leave, per job a
- * result, and the ack window of finalized blocks.
+ * need be, delays a finalization or an ack; and no request waits for one that is held (INV-42). A hook that abstains is at
+ * work: it keeps its place (`places.ts`) and its room (`budget.ts`) until its caller leaves. A mailbox holds what has come
+ * since the last turn: per caller a request and its leave, per job a result, and the ack window of finalized blocks.
  */
 import { type Block, type BlockSource, type ExecutorPort, type ExecutorStopped, Height } from "@coppice/consensus"
 import { LAYERS_MAX } from "@coppice/qmdb"

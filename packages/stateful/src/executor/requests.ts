@@ -7,20 +7,18 @@
  *
  * Terms: *refuse* = answer `false` or "no proposal": the request provably cannot lead on from the finalized tip. *Park* =
  * give no answer: data is missing, and its caller decides how long to wait. Three kinds of failure are never confused:
- * invalid is refused, incomplete is parked, cancelled has nobody to answer. A verification is *at work* while a job or replay
- * runs for it, and *held* otherwise. At most `verificationsMax` are at work, but for parked ones that go on; further ones
- * wait for a place, which one that is held does not have (INV-42). Proposals need no place.
+ * invalid is refused, incomplete is parked, cancelled has nobody to answer.
  *
  * Invariant: `true` comes from the application's own verdict in this process or from the finalized chain (INV-15); `false`
  * only from what no later data can change (INV-13, INV-14). Until a request's hook runs, `advance` may be called at any time
  * and any number of times: it compares what the request waits for with what it should wait for.
  */
 import { bytesEqual, bytesKey } from "@coppice/codec"
-import { type Block, type ConsensusContext, compareRounds, contextsEqual, type Height } from "@coppice/consensus"
+import { type Block, compareRounds, contextsEqual, type Height } from "@coppice/consensus"
 import { RECOVERY_BLOCKS_MAX } from "../limits.ts"
 import { makeRoom } from "./budget.ts"
 import { ApplicationFault, ExecutorDefect, ProposalCommitmentMismatch, ProposalHeaderMismatch } from "./errors.ts"
-import type { Outcome, RequestId, RequestKind, State } from "./protocol.ts"
+import type { Outcome, RequestId, State } from "./protocol.ts"
 import { admit, cancelFlight, leaveFlight, startFlight } from "./replay.ts"
 import {
   type Base,
@@ -40,53 +38,8 @@ import {
   stop,
 } from "./state.ts"
 
-const isAtWork = <B extends Block>({ kind, wait }: Request<B>): boolean =>
-  kind === "verify" && wait !== undefined && wait.on !== "place" && wait.on !== "room" && wait.on !== "source"
-
-const count = <B extends Block, S extends State>(core: Core<B, S>, which: (request: Request<B>) => boolean): number => {
-  let found = 0
-  for (const request of core.requests.values()) if (which(request)) found++
-  return found
-}
-
-/** Places for verifications that are free. */
-const placesLeft = <B extends Block, S extends State>(core: Core<B, S>): number =>
-  core.options.limits.verificationsMax - count(core, isAtWork)
-
-/**
- * Opens a request and asks for its first ancestry block, as soon as it has a place. Above its limit a proposal is declined at
- * once, and a verification dropped: overload is no evidence against a block (INV-14). Cost: one pass over the requests.
- */
-export const openRequest = <B extends Block, S extends State>(
-  core: Core<B, S>,
-  id: RequestId,
-  kind: RequestKind,
-  context: ConsensusContext,
-) => {
-  const { heldVerificationsMax, proposalsMax, verificationsMax } = core.options.limits
-  const known = count(core, (other) => other.kind === kind)
-  if (kind === "propose" && known >= proposalsMax) {
-    return emit(core, { type: "proposal", request: id, block: undefined })
-  }
-  if (kind === "verify" && known >= verificationsMax + heldVerificationsMax) {
-    core.dropped++
-    return emit(core, { type: "drop", request: id })
-  }
-  const request: Request<B> = {
-    id,
-    kind,
-    context,
-    candidate: undefined,
-    parent: undefined,
-    missing: [],
-    replayed: 0,
-    wait: { on: "place" },
-  }
-  core.requests.set(id, request)
-  if (kind === "propose") pull(core, request)
-}
-
-const pull = <B extends Block, S extends State>(core: Core<B, S>, request: Request<B>) => {
+/** Asks for the next ancestry block of a request. */
+export const pull = <B extends Block, S extends State>(core: Core<B, S>, request: Request<B>) => {
   const job = startJob(core, { of: "request", request: request.id }, { kind: "pull", request: request.id })
   request.wait = { on: "pull", job }
 }
@@ -354,24 +307,6 @@ export const resume = <B extends Block, S extends State>(core: Core<B, S>, { wai
     const request = core.requests.get(id)!
     request.wait = undefined
     advance(core, request)
-  }
-}
-
-/**
- * Lets the requests that wait for room, or for a state that no source gave them, try again in order of their arrival; then
- * gives the places that are free to those that wait for one.
- */
-export const wake = <B extends Block, S extends State>(core: Core<B, S>) => {
-  for (const request of core.requests.values()) {
-    const on = request.wait?.on
-    if (on === "room" || (on === "source" && request.parent !== undefined)) advance(core, request)
-  }
-  let places = placesLeft(core)
-  for (const request of core.requests.values()) {
-    if (places <= 0) return
-    if (request.wait?.on !== "place") continue
-    places--
-    pull(core, request)
   }
 }
 
