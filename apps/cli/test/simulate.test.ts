@@ -1,7 +1,10 @@
 /**
- * Goal: the command lists and runs scenarios and the crash sweep, and reports what they came to.
- * Method: the command as a child process; sweeps over made-up families; a run written to files. The scenarios have tests of their own in simulate.
+ * Goal: the command lists and runs scenarios and the crash sweep, reports what they came to, and writes what failed as tests
+ * that stand alone.
+ * Method: the command as a child process, with a bug planted into what it loads; sweeps over made-up families; a run written
+ * to files. The scenarios have tests of their own in simulate.
  */
+import { spawnSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { CrashFamily, SweepReport } from "@coppice/laws/crash"
@@ -64,5 +67,51 @@ describe("the command", () => {
     const passed = await run("--scenario", "plain", "--seeds", "2", "--from", "4", "--json")
     expect(passed.code, passed.err).toBe(0)
     expect(JSON.parse(passed.out)).toMatchObject({ scenario: "plain", seeds: 2, from: 4, failed: [], missed: [] })
+  })
+})
+
+describe("a seed that fails", () => {
+  /** Seconds; on a machine that does much else, many. */
+  const TIMEOUT_MS = 240_000
+  const BUG = ["--import", join(import.meta.dirname, "support", "planted-bug.ts")]
+  const SIMULATE = join(import.meta.dirname, "..", "..", "..", "packages", "simulate")
+  const node = (...args: ReadonlyArray<string>) =>
+    spawnSync(process.execPath, args, { cwd: SIMULATE, encoding: "utf8", timeout: TIMEOUT_MS })
+
+  /** Runs a written test in a process of its own, with a stand-in for the test runner. */
+  const runAlone = (text: string, ...options: ReadonlyArray<string>) => {
+    const standIn = `const expect = (actual) => ({ toBeUndefined: () => { if (actual !== undefined) throw new Error(JSON.stringify(actual)) } })
+const test = (_, run) => run()`
+    const program = text.replace('import { expect, test } from "vitest"', standIn)
+    return node(...options, "--input-type=module-typescript", "--eval", program)
+  }
+
+  it("is written as a test for each size, which needs nothing but the packages, is red with the bug and green without", {
+    timeout: TIMEOUT_MS,
+  }, () => {
+    const check = (directory: string): void => {
+      const scenario = ["--scenario", "one-restart", "--seeds", "1", "--from", "1"]
+      const main = join(import.meta.dirname, "..", "src", "main.ts")
+      const { status, stdout, stderr } = node(...BUG, main, "simulate", ...scenario, "--write", directory, "--json")
+      expect(status, stderr).toBe(1)
+      expect(JSON.parse(stdout).failed).toMatchObject([
+        { seed: 1, size: "one", failure: expect.stringContaining("FinalizedCommitmentMismatch") },
+        { seed: 1, size: "three", failure: expect.stringContaining("FinalizedCommitmentMismatch") },
+      ])
+      const written = readdirSync(directory).sort()
+      expect(written.map((name) => name.replace(/^\d{4}-\d\d-\d\d-/, ""))).toEqual([
+        "one-restart-one-1.test.ts",
+        "one-restart-three-1.test.ts",
+      ])
+      for (const name of written) {
+        const text = readFileSync(join(directory, name), "utf8")
+        const imported = [...text.matchAll(/from "([^"]+)"/g)].map(([, from]) => from)
+        expect(imported).toEqual(["@coppice/simulate/scenarios", "vitest"])
+        const red = runAlone(text, ...BUG)
+        expect([red.status, red.stderr]).toEqual([1, expect.stringContaining("FinalizedCommitmentMismatch")])
+        expect(runAlone(text)).toMatchObject({ status: 0, stderr: "" })
+      }
+    }
+    return Effect.runPromise(Effect.scoped(Effect.map(temporaryDirectory, check)))
   })
 })

@@ -3,11 +3,11 @@
  * consensus.
  *
  *   boot:   disk -> marshal -> on the network -> executor tells where to begin -> delivery starts -> joins consensus
- *   crash:  off the network, disk loses power, fibers are dropped; nothing they still do reaches anything
+ *   crash:  off the network, disk loses power, fibers are halted, or interrupted; nothing they still do reaches anything
  *
  * Terms: an *incarnation* is a node from boot to crash. A *disk* belongs to the node and outlives its incarnations.
  *
- * Invariant: what an incarnation leaves to the next is what its disk made durable, whatever its finalizers do.
+ * Invariant: what an incarnation leaves to the next is what its disk made durable, whether its finalizers run or not.
  */
 import { bytesKey, encode } from "@coppice/codec"
 import {
@@ -26,8 +26,9 @@ import { createParticipants, type Ed25519, type KeyPair } from "@coppice/crypto"
 import { beginDelivery, type Delivery } from "@coppice/node"
 import { drawer } from "@coppice/stateful/diagnosis"
 import { type MemoryDisk, makeMemoryDisk, Storage, type StorageError } from "@coppice/storage"
-import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
+import { Clock, Deferred, Effect, Exit, Fiber, Scheduler, Scope } from "effect"
 import type { NodeControl, SimulatedConsensus } from "./consensus.ts"
+import { type Drift, Incarnation } from "./incarnation.ts"
 import { type LinkOptions, type Links, makeLinks } from "./links.ts"
 import type { BadBlock, ConsensusSchedule, Fault } from "./schedule.ts"
 import { makeSimulatedConsensus } from "./simulation.ts"
@@ -77,6 +78,10 @@ export interface ClusterOptions<B extends Block, E> {
   readonly serves?: (index: number, honest: Serve) => Serve
   /** Stands between consensus and a node. */
   readonly watches?: (index: number, node: RunningNode<B>) => RunningNode<B>
+  /** How a node's clock differs from the world's; not at all when not given. */
+  readonly drift?: (index: number) => Drift | undefined
+  /** Whether a node is halted when it loses power, so that no finalizer runs; interrupted when not given. */
+  readonly isHalted?: (index: number) => boolean
   /** What becomes of a marshal that fails while its node is up; it fails the cluster when not given. */
   readonly onFailure?: (index: number, failure: MarshalFailure) => Effect.Effect<void>
 }
@@ -99,6 +104,8 @@ export interface Cluster<B extends Block, E> {
   readonly boot: (index: number) => Effect.Effect<void, E | BootFailure>
   /** Cuts a node's power at once. A node that is down stays down. */
   readonly crash: (index: number) => Effect.Effect<void>
+  /** A node that is to be halted when it loses power takes no further step; `crash` must follow. */
+  readonly halt: (index: number) => void
   /** Fails with the first marshal that failed while its node was up; a crash is no failure. */
   readonly failed: Effect.Effect<never, MarshalFailure>
 }
@@ -113,6 +120,9 @@ export type BootFailure =
 /** An incarnation: set when its boot begins, `node` when it is up. */
 interface Life<B extends Block> {
   readonly scope: Scope.Closeable
+  readonly incarnation: Incarnation
+  /** Done when it has crashed. */
+  readonly gone: Deferred.Deferred<void>
   node: RunningNode<B> | undefined
 }
 
@@ -123,9 +133,22 @@ interface Life<B extends Block> {
  */
 export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(options: ClusterOptions<B, E>) {
   const { chainId, ed25519, validators, disks } = options
-  const scope = yield* Effect.scope
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const base = { clock: yield* Clock.Clock, scheduler: yield* Scheduler.Scheduler }
+  const halted: Array<Incarnation> = []
+  // Before the scopes of incarnations close, which waits for their fibers.
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      for (const incarnation of halted) incarnation.letGo()
+    }),
+  )
   const participants = createParticipants(validators.map(({ publicKey }) => publicKey))
-  const links = makeLinks(validators.length, options.link, drawer(options.seed, "links"))
+  const made = makeLinks(validators.length, options.link, drawer(options.seed, "links"))
+  const links: Links = {
+    ...made,
+    // What is on its way knows no node's clock.
+    carry: (from, to) => Effect.provideService(made.carry(from, to), Clock.Clock, base.clock),
+  }
   const indexes = new Map(validators.map(({ publicKey }, index) => [bytesKey(publicKey), index]))
   const indexOf = (identity: Uint8Array): number => indexes.get(bytesKey(identity))!
   const network = makeBlockNetwork((from, to) => links.carry(indexOf(from), indexOf(to)))
@@ -170,11 +193,17 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
 
   const boot = Effect.fnUntraced(function* (index: number) {
     if (lives[index] !== undefined) throw new Error(`node ${index} is up already`)
-    const life: Life<B> = { scope: yield* Scope.fork(scope), node: undefined }
+    const life: Life<B> = {
+      scope: yield* Scope.fork(scope),
+      incarnation: new Incarnation(base, options.drift?.(index)),
+      gone: yield* Deferred.make<void>(),
+      node: undefined,
+    }
     lives[index] = life
-    const fiber = yield* Effect.forkIn(Scope.provide(build(index, life), life.scope), life.scope)
-    const exit = yield* Fiber.await(fiber)
-    if (lives[index] !== life) return
+    const { runs } = life.incarnation
+    const fiber = yield* Effect.forkIn(runs(Scope.provide(build(index, life), life.scope)), life.scope)
+    const exit = yield* Effect.raceFirst(Fiber.await(fiber), Deferred.await(life.gone))
+    if (exit === undefined || lives[index] !== life) return
     if (Exit.isFailure(exit)) {
       yield* crash(index)
       return yield* Effect.failCause(exit.cause)
@@ -185,18 +214,29 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
       lives[index] === life ? onFailure(index, failure) : Effect.void,
     )
     yield* Effect.forkIn(watched, life.scope)
-    yield* consensus.join(index, options.watches?.(index, exit.value) ?? exit.value)
+    yield* consensus.join(index, options.watches?.(index, exit.value) ?? exit.value, runs)
   })
 
   const crash = (index: number): Effect.Effect<void> =>
     Effect.suspend(() => {
       const life = lives[index]
+      halt(index)
       lives[index] = undefined
       network.detach(validators[index]!.publicKey)
       disks[index]!.crash()
       if (life === undefined) return Effect.void
-      return Effect.andThen(consensus.leave(index), Effect.forkIn(Scope.close(life.scope, Exit.void), scope))
+      Deferred.doneUnsafe(life.gone, Effect.void)
+      // Who is halted does not end before the world does.
+      const ends = Effect.andThen(consensus.leave(index), Effect.uninterruptible(Scope.close(life.scope, Exit.void)))
+      return Effect.asVoid(Effect.forkIn(ends, scope, { startImmediately: true }))
     })
+
+  const halt = (index: number): void => {
+    const life = lives[index]
+    if (life === undefined || options.isHalted?.(index) !== true) return
+    life.incarnation.halt()
+    halted.push(life.incarnation)
+  }
 
   const control: NodeControl = { down: crash, up: (index) => Effect.orDie(boot(index)) }
   const { genesis, codec, seed, schedule, corrupt, allows } = options
@@ -204,7 +244,7 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
     ...{ chainId, genesis, codec, validators, ed25519, seed, schedule, control, links },
     ...(corrupt === undefined ? {} : { corrupt }),
     ...(allows === undefined ? {} : { allows }),
-  })
+  }).pipe(Scope.provide(scope))
   const cluster: Cluster<B, E> = {
     consensus,
     network,
@@ -212,6 +252,7 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
     node: (index) => lives[index]?.node,
     boot,
     crash,
+    halt,
     failed: Deferred.await(failed),
   }
   return cluster

@@ -17,6 +17,9 @@ import { Data, type Effect } from "effect"
 import type { Links } from "./links.ts"
 import type { BadBlock, ConsensusSchedule, Fault } from "./schedule.ts"
 
+/** Runs work with a node the way the node runs. */
+export type Runs = <A, E>(work: Effect.Effect<A, E>) => Effect.Effect<A, E>
+
 /** How the simulation restarts nodes: each runs in its own fiber, `down` before `up`; `up` ends by calling `join`. */
 export interface NodeControl {
   readonly down: (index: number) => Effect.Effect<void>
@@ -46,6 +49,8 @@ export interface ConsensusStatistics {
   readonly rejected: number
   /** Turns a leader declined or did not take in time. */
   readonly declined: number
+  /** Votes for blocks that the voter did not look at. */
+  readonly blindVotes: number
   readonly restarts: number
 }
 
@@ -79,8 +84,11 @@ export interface SimulatedConsensusOptions<B extends Block> {
 
 /** The running simulation. */
 export interface SimulatedConsensus<B extends Block> {
-  /** A node is up: it is asked and told from now on, and told the newest finalization first. */
-  readonly join: (index: number, node: ValidatorNode<B>) => Effect.Effect<void>
+  /**
+   * A node is up: it is asked and told from now on, and told the newest finalization first. What is done with it runs by
+   * `runs`; that which never ends then is waited for no longer than until the node leaves.
+   */
+  readonly join: (index: number, node: ValidatorNode<B>, runs?: Runs) => Effect.Effect<void>
   /** A node is down: what was under way with it is interrupted, nothing reaches it any more. */
   readonly leave: (index: number) => Effect.Effect<void>
   /**

@@ -2,6 +2,8 @@
 export { Audit, Notes, note } from "./audit.ts"
 export * from "./cluster.ts"
 export * from "./consensus.ts"
+export type { Drift } from "./incarnation.ts"
+export { FORGERIES, type Forgery, LIES, type Lie } from "./liars.ts"
 export * from "./links.ts"
 export * from "./plan.ts"
 export * from "./replayed-sync.ts"

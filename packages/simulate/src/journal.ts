@@ -1,14 +1,16 @@
 /**
- * What nodes were given and what they said, and what that says against consensus properties P-1 to P-5 and P-7.
+ * What nodes were given and what they said, and what that says against consensus properties P-1 to P-5 and P-7
+ * to P-10.
  *
  * Terms: a *delivery* is a final block handed to an executor. *Said* is what a node let out for a round: a proposal, or a
- * vote for a block.
+ * vote for a block. A *lie* is an answer to a peer that proves itself to be none.
  *
  * Invariant: everything is judged over all incarnations of a node; nothing is forgotten when it crashes.
  */
 import { bytesEqual, bytesKey } from "@coppice/codec"
-import { type Anchor, anchorOf, type Block, type Round, roundKey } from "@coppice/consensus"
+import { type Anchor, anchorOf, type Block, compareRounds, type Round, roundKey } from "@coppice/consensus"
 import type { Digest } from "@coppice/crypto"
+import type { PendingTree } from "@coppice/stateful"
 
 /** A final block that one incarnation was given. */
 export interface Delivery<B extends Block> {
@@ -119,6 +121,12 @@ export class NodeRecord {
     }
   }
 
+  /** The node was durable at one height and then at another, and between them marshal had recorded progress (P-7). */
+  stands([before, after]: readonly [number, number], processed: number, pendingAcksMax: number): void {
+    if (after >= processed && before <= processed + pendingAcksMax) return
+    this.violations.push(`P-7 ${this.#name} stands at ${before} to ${after}, marshal at ${processed}`)
+  }
+
   /** The newest things said, in rounds that marshal still keeps: a new incarnation must hold each of them (P-5). */
   get newest(): ReadonlyArray<Saying> {
     const kept = [...this.#said.values()].filter(({ round }) => round.view > this.#ackedView - ROUNDS_KEPT)
@@ -130,4 +138,42 @@ export class NodeRecord {
     if (held !== undefined && bytesEqual(held, digest)) return
     this.violations.push(`P-5 ${this.#name} said a block in round ${roundKey(round)} and does not hold it`)
   }
+}
+
+/** Pending blocks that do not descend from the newest final block, height by height and in later rounds (P-8). */
+export const pendingViolations = (index: number, { tip, blocks }: PendingTree): ReadonlyArray<string> => {
+  const known = new Map([[bytesKey(tip.digest), tip]])
+  const found: Array<string> = []
+  for (const { anchor, parent } of blocks) {
+    const before = known.get(bytesKey(parent))
+    const follows = before !== undefined && anchor.height === before.height + 1
+    if (follows && compareRounds(anchor.round, before.round) > 0) known.set(bytesKey(anchor.digest), anchor)
+    else found.push(`P-8 node ${index}: the pending block of round ${roundKey(anchor.round)} is not on its final block`)
+  }
+  return found
+}
+
+/**
+ * Blames that no lie explains (P-9, P-10): of the honest, and of liars for more than they told that accuser. Silence,
+ * lateness and having nothing are no lies.
+ */
+export const blameViolations = (
+  blames: ReadonlyArray<{ readonly by: number; readonly peer: number; readonly reason: string }>,
+  lies: ReadonlyArray<{ readonly to: number; readonly by: number }>,
+): ReadonlyArray<string> => {
+  const owed = new Map<string, number>()
+  for (const { to, by } of lies) owed.set(`${to}/${by}`, (owed.get(`${to}/${by}`) ?? 0) + 1)
+  const found: Array<string> = []
+  for (const { by, peer, reason } of blames) {
+    const left = owed.get(`${by}/${peer}`) ?? 0
+    owed.set(`${by}/${peer}`, left - 1)
+    if (left > 0) continue
+    const isLiar = lies.some((lie) => lie.by === peer)
+    found.push(
+      isLiar
+        ? `P-10 node ${by} blames node ${peer} for what it did not do: ${reason}`
+        : `P-9 node ${peer} is honest and blamed: ${reason}`,
+    )
+  }
+  return found
 }

@@ -49,6 +49,8 @@ export interface ViewPlan {
   readonly fate: "silent" | "plain" | "split"
   /** What the leader does instead of its duty, and the nodes that it picks out for it. */
   readonly misbehaves: { readonly how: Misbehaviour; readonly victims: ReadonlyArray<number> } | undefined
+  /** Votes for the leader's block without a look at it. */
+  readonly blind: number | undefined
   readonly goesDown: number | undefined
   readonly comeUp: ReadonlyArray<number>
 }
@@ -132,9 +134,10 @@ const restartsIn = (state: OracleState, setting: OracleSetting, drawn: number) =
   return { comeUp, goesDown, down }
 }
 
-/** Nodes other than the leader that a corrupt one picks out: one, or as many as leave it without a quorum. */
+/** Nodes other than the leader that a corrupt one picks out: few, as many as leave it without a quorum, or all. */
 const victimsOf = (nodes: number, leader: number, downMax: number, drawn: number): ReadonlyArray<number> => {
-  const count = 1 + Math.floor(drawn * (downMax + 1))
+  const few = 1 + Math.floor(drawn * (downMax + 2))
+  const count = few > downMax + 1 ? nodes - 1 : few
   const first = Math.floor(drawn * nodes * 7) % nodes
   const others = Array.from({ length: nodes }, (_, i) => (first + i) % nodes).filter((node) => node !== leader)
   return others.slice(0, count).sort((a, b) => a - b)
@@ -165,16 +168,20 @@ export const planView = (state: OracleState, setting: OracleSetting): readonly [
   const { next, below, state: drawn } = dice(state)
   // Every view draws the same number of times, so that one knob does not move what the others decide.
   const [fateDraw, corruptDraw, forkDraw, parentDraw, restartDraw] = [next(), next(), next(), next(), below(nodes)]
+  const [blindDraw, blind] = [next(), (leader + 1 + below(nodes - 1)) % nodes]
   const drawnFate = fateOf(schedule, fateDraw)
   const parents = eligibleParents(state)
   const forks = forkDraw < schedule.forkChance && parents.length > 1 && allows({ view, kind: "fork" })
   const { comeUp, goesDown, down } = restartsIn(state, setting, restartDraw)
+  const misbehaves = misbehaviourIn(state, setting, leader, corruptDraw)
+  const isBlind = misbehaves === undefined && nodes > 1 && blindDraw < (schedule.blindChance ?? 0)
   const plan: ViewPlan = {
     view,
     leader,
     parent: forks ? parents[1 + Math.floor(parentDraw * (parents.length - 1))]! : parents[0]!,
     fate: drawnFate !== "plain" && allows({ view, kind: drawnFate }) ? drawnFate : "plain",
-    misbehaves: misbehaviourIn(state, setting, leader, corruptDraw),
+    misbehaves,
+    blind: isBlind && allows({ view, kind: "blind", node: blind }) ? blind : undefined,
     goesDown,
     comeUp,
   }
@@ -215,9 +222,10 @@ export const endView = (
   const { next, below, state: drawn } = dice({ ...state, view: state.view + 1 })
   const { stallViewsMax, stallViewsMin = 1 } = schedule
   const [stallDraw, lengthDraw, lateDraw] = [next(), below(stallViewsMax - stallViewsMin + 1), next()]
-  const isDue = state.stallViews === 0 && stallDraw < schedule.stallChance
+  const certain = schedule.stall?.view === plan.view ? schedule.stall.views : undefined
+  const isDue = state.stallViews === 0 && (certain !== undefined || stallDraw < schedule.stallChance)
   const begins = isDue && allows({ view: plan.view, kind: "stall" })
-  const stallViews = begins ? stallViewsMin + lengthDraw : Math.max(0, state.stallViews - 1)
+  const stallViews = begins ? (certain ?? stallViewsMin + lengthDraw) : Math.max(0, state.stallViews - 1)
   const after: OracleState = { ...drawn(), stallViews }
   const nothing: Verdict = { finalizes: [], becameFinal: [], isFork: false }
   if (outcome.tag === "nullified") return state.stallViews > 0 && stallViews === 0 ? released(after) : [nothing, after]

@@ -12,6 +12,7 @@
 
 import type { ExecutorLimits } from "@coppice/stateful"
 import type { Fault as StorageFault } from "@coppice/storage"
+import type { Forgery, Lie } from "./liars.ts"
 import type { LinkOptions } from "./links.ts"
 import type { ConsensusSchedule, Fault } from "./schedule.ts"
 
@@ -45,28 +46,29 @@ export const PORT_POINTS = [
 /** Every point. */
 export const POINTS: ReadonlyArray<string> = [...Object.keys(WRITE_POINTS), ...PORT_POINTS]
 
-/** How a block server lies. */
-export const LIES = ["another block", "truncated", "nothing", "silence", "too late"] as const
-
-/** One of `LIES`. */
-export type Lie = (typeof LIES)[number]
-
 /** Something that goes wrong with nodes and links. Times are virtual milliseconds from the start. */
 export type WorldFault =
   /** Nodes lose power at once. At time 0: they are not there until they come up. */
   | { readonly kind: "crash"; readonly atMs: number; readonly nodes: ReadonlyArray<number>; readonly downMs: number }
   /** A group is cut off from all others. */
   | { readonly kind: "partition"; readonly atMs: number; readonly nodes: ReadonlyArray<number>; readonly forMs: number }
-  /** A node loses power the n-th time it passes a point. */
+  /** A node loses power the n-th time it passes a point, and everyone else with it where it says so. */
   | {
       readonly kind: "point"
       readonly node: number
       readonly point: string
       readonly nth: number
       readonly downMs: number
+      readonly everyone?: boolean
     }
   /** A node answers its peers' requests for blocks with a lie. */
   | { readonly kind: "lie"; readonly node: number; readonly how: Lie; readonly atMs: number; readonly forMs: number }
+  /** A node is given a finalization that no quorum signed. */
+  | { readonly kind: "forgery"; readonly node: number; readonly how: Forgery; readonly atMs: number }
+  /** A node's clock runs at another rate, and is ahead or behind, from the start. */
+  | { readonly kind: "clock"; readonly node: number; readonly rate: number; readonly offsetMs: number }
+  /** No finalizer runs when the node loses power: all that it does stops where it is. */
+  | { readonly kind: "halted"; readonly node: number }
 
 /** A part of a run's schedule, which it can do without. */
 export type SchedulePart =
@@ -99,6 +101,18 @@ export interface Happenings {
   readonly fetched: number
   /** Answers of liars. */
   readonly lies: number
+  /** Forged finalizations that were refused. */
+  readonly forgeries: number
+  /** Crashes in which no finalizer ran. */
+  readonly halted: number
+  /** Nodes whose clock drifts. */
+  readonly drifting: number
+  /** Verifications that never end by themselves. */
+  readonly abstained: number
+  /** Turns that a leader declined or did not take in time. */
+  readonly declined: number
+  /** Votes for blocks that the voter did not look at. */
+  readonly blindVotes: number
   /** Peers blamed. */
   readonly blames: number
   /** Nodes whose databases forgot old operations. */
@@ -118,6 +132,16 @@ export interface StorageTrouble {
   readonly toMs: number
 }
 
+/** What ails the hooks of every application. */
+export interface HookTrouble {
+  /** Verifications take up to so long. */
+  readonly verifyMsMax: number
+  /** Chance that a verification never ends by itself. */
+  readonly abstainChance: number
+  /** Chance that a proposal is declined. */
+  readonly declineChance: number
+}
+
 /** What a world is meant to go through. */
 export interface Plan {
   /** `[a-z][a-z0-9-]*` */
@@ -134,8 +158,8 @@ export interface Plan {
   readonly storage?: StorageTrouble
   /** A write takes up to three times as long; 2 when not given. */
   readonly writeMsMax?: number
-  /** Verifications take up to so long. */
-  readonly verifyMsMax?: number
+  /** How slow or unwilling executors are. */
+  readonly hooks?: HookTrouble
   /** Automatic pruning: heights from one to the next, and the blocks that marshals keep. */
   readonly pruning?: { readonly interval: number; readonly marshalBlocks: number }
   /** Finalized heights that the set can go back to; the ack window and one more when not given. */
@@ -179,9 +203,17 @@ export const partWords = (part: SchedulePart): string => {
     case "partition":
       return `${part.atMs} ms: validators ${part.nodes.join(", ")} are cut off for ${part.forMs} ms`
     case "point":
-      return `validator ${part.node} loses power for ${part.downMs} ms, time ${part.nth} that: ${part.point}`
+      return `validator ${part.node}${part.everyone ? " and everyone else" : ""} loses power for ${part.downMs} ms, time ${part.nth} that: ${part.point}`
     case "lie":
       return `${part.atMs} ms: validator ${part.node} serves for ${part.forMs} ms: ${part.how}`
+    case "forgery":
+      return `${part.atMs} ms: validator ${part.node} is given a forged finalization: ${part.how}`
+    case "clock":
+      return `validator ${part.node}: its clock runs at ${part.rate}, ahead by ${part.offsetMs} ms`
+    case "halted":
+      return `validator ${part.node} runs no finalizer when it loses power`
+    case "blind":
+      return `view ${part.view}: validator ${part.node} votes for what it did not look at`
     case "storage":
       return `validator ${part.node}, storage call ${part.call}: ${part.fault}`
   }

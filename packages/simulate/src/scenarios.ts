@@ -6,13 +6,27 @@
  * Invariant: a scenario in which something that it intends never happened, over all its seeds, is a failure (P-16).
  */
 import { marksOverOne, marksOverThree, overOne, overThree } from "./marks.ts"
-import { LIES, type Plan, POINTS, type WorldFault } from "./plan.ts"
+import { type Plan, POINTS } from "./plan.ts"
+import {
+  anyPoint,
+  between,
+  crashing,
+  drifting,
+  EVERYONE,
+  forging,
+  halting,
+  lying,
+  missing,
+  partition,
+  point,
+  some,
+} from "./scenario-faults.ts"
 import { type ConsensusSchedule, DEFAULT_SCHEDULE, MISBEHAVIOURS } from "./schedule.ts"
-import { runWorld, VALIDATORS, type WorldOptions, type WorldResult } from "./world.ts"
+import { runWorld, type WorldOptions, type WorldResult } from "./world.ts"
 
 export { type Happenings, missedBy, only, type Plan, partWords, type SchedulePart } from "./plan.ts"
 export { bundleName, type Regression, regressionName, regressionTest, type ShrunkSeed, shrinkSeed } from "./shrunk.ts"
-export type { WorldOptions, WorldResult } from "./world.ts"
+export { runTwice, type WorldOptions, type WorldResult } from "./world.ts"
 
 /** A schedule in which every view is final at once. */
 export const CALM: ConsensusSchedule = {
@@ -28,8 +42,6 @@ export const CALM: ConsensusSchedule = {
 
 const FORKS: ConsensusSchedule = { ...CALM, silentChance: 0.05, splitChance: 0.3, forkChance: 0.7, stallChance: 0.1 }
 const LINK: Plan["link"] = { latencyMs: { min: 5, max: 15 }, lossChance: 0 }
-const EVERYONE = Array.from({ length: VALIDATORS }, (_, node) => node)
-
 const PLAIN: Plan = {
   name: "plain",
   about: "every view is final at once",
@@ -41,53 +53,30 @@ const PLAIN: Plan = {
   intends: ["finalizedBlocks"],
 }
 
-const between = (chance: () => number, min: number, max: number): number => Math.floor(min + chance() * (max - min))
+/** Power losses by which about half of the validators run no finalizer. */
+const losses =
+  (...crashes: Parameters<typeof crashing>): Plan["faults"] =>
+  (chance) => [...crashing(...crashes)(chance), ...halting(chance)]
 
-/** `count` different validators. */
-const some = (chance: () => number, count: number): ReadonlyArray<number> => {
-  const left = [...EVERYONE]
-  while (left.length > count) left.splice(between(chance, 0, left.length), 1)
-  return left
-}
+/** Pending states that a validator may hold while finality stalls, in memory and on its scratch disk. */
+const STALLED = { pendingEntriesMax: 32, spilledEntriesMax: 96 } as const
+const STALLED_HEIGHT = STALLED.pendingEntriesMax + STALLED.spilledEntriesMax
 
-/** Every so many milliseconds, so many validators lose power for a while. */
-const crashing =
-  (everyMs: number, downMs: number, count: number, times: number) =>
-  (chance: () => number): ReadonlyArray<WorldFault> =>
-    Array.from({ length: times }, (_, i) => {
-      const atMs = Math.floor(everyMs * (i + 0.5 + chance() * 0.5))
-      return { kind: "crash", atMs, nodes: some(chance, count), downMs }
-    })
-
-const partition = (atMs: number, nodes: ReadonlyArray<number>, forMs: number): WorldFault => ({
-  kind: "partition",
-  atMs,
-  nodes,
-  forMs,
-})
-
-/** Validators are cut off one after another, so that they miss blocks and have to fetch them. */
-const missing = (chance: () => number): ReadonlyArray<WorldFault> =>
-  [500, 2_500, 4_500].map((atMs) => partition(atMs, some(chance, 1), between(chance, 800, 1_600)))
-
-/** A validator lies to those that fetch, in a way of its own every second. */
-const lying = (chance: () => number, seconds: number): ReadonlyArray<WorldFault> => {
-  const node = between(chance, 0, VALIDATORS)
-  const how = () => LIES[between(chance, 0, LIES.length)]!
-  return Array.from({ length: seconds }, (_, i) => ({ kind: "lie", node, how: how(), atMs: i * 1_000, forMs: 999 }))
-}
-
-const point = (chance: () => number, name: string): WorldFault => ({
-  kind: "point",
-  node: between(chance, 0, VALIDATORS),
-  point: name,
-  nth: between(chance, 1, 12),
-  downMs: between(chance, 50, 900),
+/** Finality stalls for so many views: the pending budget fills, nothing more is proposed, and one certificate ends it. */
+export const stalledFor = (views: number): Plan => ({
+  ...PLAIN,
+  name: "stalled-finality",
+  about: "finality stalls for 10,000 views: no more is held than the pending budget, and ten views later all is final",
+  schedule: { ...CALM, viewMs: 50, viewTimeoutMs: 100, stall: { view: 1, views } },
+  limits: STALLED,
+  height: STALLED_HEIGHT,
+  faultsMs: (views - STALLED_HEIGHT) * 100,
+  intends: ["finalizedAtOnce", "nullified", "spilled"],
 })
 
 /** Every scenario, by name. */
 export const SCENARIOS: ReadonlyArray<Plan> = [
-  PLAIN,
+  { ...PLAIN, height: 100 },
   {
     ...PLAIN,
     name: "forks",
@@ -136,8 +125,8 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
     about: "every two seconds a validator loses power, for a second",
     schedule: FORKS,
     faultsMs: 7_000,
-    faults: crashing(2_000, 1_000, 1, 3),
-    intends: ["crashes", "fetched", "forks"],
+    faults: losses(2_000, 1_000, 1, 3),
+    intends: ["crashes", "halted", "fetched", "forks"],
   },
   {
     ...PLAIN,
@@ -146,7 +135,7 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
     schedule: FORKS,
     writeMsMax: 40,
     faultsMs: 7_000,
-    faults: crashing(2_000, 1_000, 3, 3),
+    faults: losses(2_000, 1_000, 3, 3),
     intends: ["crashes", "redelivered"],
   },
   {
@@ -156,7 +145,7 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
     schedule: FORKS,
     writeMsMax: 40,
     faultsMs: 7_000,
-    faults: crashing(2_000, 1_000, 5, 3),
+    faults: losses(2_000, 1_000, 5, 3),
     intends: ["crashes", "redelivered"],
   },
   {
@@ -166,7 +155,7 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
     schedule: FORKS,
     writeMsMax: 40,
     faultsMs: 6_000,
-    faults: crashing(500, 100, 1, 10),
+    faults: losses(500, 100, 1, 10),
     intends: ["crashes", "redelivered"],
   },
   {
@@ -175,8 +164,21 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
     about: "validators lose power at named points of writes, votes and deliveries",
     schedule: FORKS,
     faultsMs: 6_000,
-    faults: (chance) => Array.from({ length: 12 }, () => point(chance, POINTS[between(chance, 0, POINTS.length)]!)),
-    intends: ["pointCrashes", "redelivered"],
+    faults: (chance) => [...Array.from({ length: 12 }, () => point(chance, anyPoint(chance))), ...halting(chance)],
+    intends: ["pointCrashes", "halted", "redelivered"],
+  },
+  {
+    ...PLAIN,
+    name: "outages-at-points",
+    about: "all validators lose power at once, whenever one of them passes a named point",
+    schedule: FORKS,
+    writeMsMax: 40,
+    faultsMs: 6_000,
+    faults: (chance) => [
+      ...Array.from({ length: 6 }, () => ({ ...point(chance, anyPoint(chance)), everyone: true })),
+      ...halting(chance),
+    ],
+    intends: ["pointCrashes", "crashes", "halted"],
   },
   {
     ...PLAIN,
@@ -185,7 +187,7 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
     schedule: FORKS,
     faultsMs: 4_000,
     faults: (chance) => {
-      const [node, every] = [between(chance, 0, VALIDATORS), between(chance, 2, 9)]
+      const [node, every] = [between(chance, 0, EVERYONE.length), between(chance, 2, 9)]
       const writes = POINTS.filter((name) => name.includes("write"))
       const name = writes[between(chance, 0, writes.length)]!
       return Array.from({ length: 8 }, (_, i) => ({
@@ -281,21 +283,42 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
   },
   {
     ...PLAIN,
-    name: "slow-verification",
-    about: "some verifications take longer than a view, and are given up",
+    name: "slow-executors",
+    about: "verifications take longer than a view or never end, and turns are declined",
     schedule: { ...FORKS, viewTimeoutMs: 400 },
-    verifyMsMax: 500,
-    intends: ["cancelled", "nullified"],
+    faultsMs: 4_000,
+    hooks: { verifyMsMax: 500, abstainChance: 0.05, declineChance: 0.1 },
+    intends: ["cancelled", "nullified", "abstained", "declined"],
   },
   {
     ...PLAIN,
     name: "lying-servers",
-    about: "validators that missed blocks are answered with other blocks, parts of blocks, nothing, or too late",
-    schedule: FORKS,
+    about: "validators that missed blocks are answered with other blocks or certificates, parts, nothing, or too late",
+    schedule: { ...FORKS, viewTimeoutMs: 400 },
     faultsMs: 7_000,
     faults: (chance) => [...missing(chance), ...lying(chance, 7), ...crashing(2_000, 1_000, 1, 3)(chance)],
     intends: ["lies", "blames", "fetched"],
   },
+  {
+    ...PLAIN,
+    name: "forged-votes",
+    about: "validators are given certificates that no quorum signed, and vote for blocks that they did not look at",
+    schedule: { ...FORKS, blindChance: 0.3 },
+    faultsMs: 4_000,
+    faults: (chance) => forging(chance, 150, 24),
+    intends: ["forgeries", "blindVotes"],
+  },
+  {
+    ...PLAIN,
+    name: "drifting-clocks",
+    about: "clocks run up to a fifth faster or slower, up to two minutes apart, while blocks are missed and lost",
+    schedule: { ...FORKS, viewTimeoutMs: 400 },
+    link: { ...LINK, lossChance: 0.05 },
+    faultsMs: 7_000,
+    faults: (chance) => [...missing(chance), ...crashing(2_000, 1_000, 1, 3)(chance), ...drifting(chance)],
+    intends: ["drifting", "crashes", "fetched"],
+  },
+  stalledFor(10_000),
   {
     ...PLAIN,
     name: "pruning",
@@ -303,7 +326,7 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
     schedule: FORKS,
     height: 32,
     faultsMs: 4_500,
-    faults: crashing(1_000, 300, 1, 4),
+    faults: losses(1_000, 300, 1, 4),
     pruning: { interval: 4, marshalBlocks: 24 },
     rewindHeights: 18,
     intends: ["pruned", "crashes"],
@@ -318,8 +341,11 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
     faults: (chance) => [
       ...missing(chance),
       ...crashing(1_500, 600, 2, 4)(chance),
-      point(chance, POINTS[between(chance, 0, POINTS.length)]!),
+      point(chance, anyPoint(chance)),
       ...lying(chance, 8),
+      ...forging(chance, 700, 8),
+      ...drifting(chance),
+      ...halting(chance),
     ],
     storage: {
       rates: { io: 0.004, "disk full": 0.002, "crash visible": 0.003 },

@@ -10,14 +10,16 @@
 /**
  * What a corrupt leader does instead of its duty.
  *
- * The first four replace its block by one that the hook `corrupt` makes of it, which no honest node may accept. "two
+ * Those called "bad" replace its block by one that the hook `corrupt` makes of it, which no honest node may accept. "two
  * blocks": some nodes are given another block for the same turn. "two parents": some are told of another parent view than
  * the block's own. "withheld": some are given nothing. "late": the block goes out just before the view ends.
  */
 export const MISBEHAVIOURS = [
   "bad root",
   "bad range",
+  "bad parent",
   "bad height",
+  "bad epoch",
   "bad context",
   "two blocks",
   "two parents",
@@ -29,7 +31,7 @@ export const MISBEHAVIOURS = [
 export type Misbehaviour = (typeof MISBEHAVIOURS)[number]
 
 /** Those that replace the block. */
-export type BadBlock = "bad root" | "bad range" | "bad height" | "bad context"
+export type BadBlock = Extract<Misbehaviour, `bad ${string}`>
 
 /** Whether a misbehaviour replaces the block. */
 export const isBadBlock = (how: Misbehaviour): how is BadBlock => how.startsWith("bad ")
@@ -48,10 +50,14 @@ export interface ConsensusSchedule {
   readonly stallViewsMax: number
   /** Shortest stall, in views; 1 when not given. */
   readonly stallViewsMin?: number
+  /** A stall that is certain, of so many views after `view`, beside those by chance. */
+  readonly stall?: { readonly view: number; readonly views: number }
   /** The leader is corrupt in this view. */
   readonly corruptChance: number
   /** What corrupt leaders do, each as often; not empty. */
   readonly misbehaviours: ReadonlyArray<Misbehaviour>
+  /** A validator votes for an honest leader's block that it did not look at; never when not given. */
+  readonly blindChance?: number
   /** Least time from the start of a view to the start of the next. */
   readonly viewMs: number
   /** After this time a view is nullified, and who has not answered is not waited for. */
@@ -59,20 +65,21 @@ export interface ConsensusSchedule {
   /** Bounds of the time that a block, vote or certificate takes where no links are given. */
   readonly latencyMs: { readonly min: number; readonly max: number }
   /** Every `everyViews` views one node goes down for `downViews` views; undefined: never. */
-  readonly restarts: { readonly everyViews: number; readonly downViews: number } | undefined
+  readonly restarts?: { readonly everyViews: number; readonly downViews: number } | undefined
 }
 
 /** Something other than a plain view that the schedule makes happen. View and kind name it. */
 export type Fault =
   | { readonly view: number; readonly kind: "silent" | "split" | "fork" | "stall" }
   | { readonly view: number; readonly kind: "corrupt"; readonly how: Misbehaviour }
-  | { readonly view: number; readonly kind: "down"; readonly node: number }
+  | { readonly view: number; readonly kind: "down" | "blind"; readonly node: number }
 
 const CHANCES = ["silentChance", "splitChance", "forkChance", "stallChance", "corruptChance"] as const
 
 /** Asserts that a schedule makes sense. Errors: RangeError. */
 export const requireSchedule = (schedule: ConsensusSchedule): void => {
-  const { stallViewsMax, stallViewsMin = 1, viewMs, viewTimeoutMs, latencyMs, restarts } = schedule
+  const { stallViewsMax, stallViewsMin = 1, stall, blindChance = 0 } = schedule
+  const { viewMs, viewTimeoutMs, latencyMs, restarts } = schedule
   const bound = (holds: boolean, what: string): void => {
     if (!holds) throw new RangeError(`schedule: ${what} is outside`)
   }
@@ -81,6 +88,12 @@ export const requireSchedule = (schedule: ConsensusSchedule): void => {
   bound(schedule.misbehaviours.length > 0, "misbehaviours")
   bound(Number.isInteger(stallViewsMax) && stallViewsMax >= 1, "stallViewsMax")
   bound(Number.isInteger(stallViewsMin) && stallViewsMin >= 1 && stallViewsMin <= stallViewsMax, "stallViewsMin")
+  if (stall !== undefined)
+    bound(
+      [stall.view, stall.views].every((n) => Number.isInteger(n) && n >= 1),
+      "stall",
+    )
+  bound(blindChance >= 0 && blindChance <= 1, "blindChance")
   bound(viewMs >= 1 && viewMs < Number.POSITIVE_INFINITY, "viewMs")
   bound(viewTimeoutMs >= 1 && viewTimeoutMs < Number.POSITIVE_INFINITY, "viewTimeoutMs")
   bound(latencyMs.min >= 0 && latencyMs.min <= latencyMs.max && latencyMs.max < viewTimeoutMs, "latencyMs")

@@ -38,8 +38,21 @@ export const shrinkSeed = Effect.fnUntraced(function* (
   return shrunk
 })
 
-const WORLD_FAULTS: ReadonlyArray<SchedulePart["kind"]> = ["crash", "partition", "point", "lie"]
+const WORLD_FAULTS: ReadonlyArray<SchedulePart["kind"]> = [
+  "crash",
+  "partition",
+  "point",
+  "lie",
+  "forgery",
+  "clock",
+  "halted",
+]
 const isOfWorld = (part: SchedulePart): part is WorldFault => WORLD_FAULTS.includes(part.kind)
+
+const fields = (record: object): string =>
+  Object.entries(record)
+    .map(([name, value]) => `  ${name}: ${JSON.stringify(value)},\n`)
+    .join("")
 
 const lines = (items: ReadonlyArray<unknown>): string => items.map((item) => `  ${JSON.stringify(item)},\n`).join("")
 
@@ -54,7 +67,8 @@ export interface Regression {
   readonly development?: boolean
 }
 
-const stem = ({ date, result: { seed } }: Regression): string => `${date}-${seed}`
+/** What the files of a seed of that day begin with, and no others. */
+const stem = ({ plan, size, result: { seed }, date }: Regression): string => `${date}-${plan.name}-${size}-${seed}`
 
 /** Name of the file of a regression test. */
 export const regressionName = (regression: Regression): string => `${stem(regression)}.test.ts`
@@ -80,8 +94,7 @@ const PARTS: ReadonlyArray<SchedulePart> = [
 ${lines(parts)}]
 
 const PLAN: Plan = {
-  ...${JSON.stringify(data)},
-  faults: () => [
+${fields(data)}  faults: () => [
 ${lines(parts.filter(isOfWorld))}],
 }
 

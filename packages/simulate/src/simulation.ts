@@ -26,10 +26,11 @@ import {
   verifyBlock,
 } from "@coppice/consensus"
 import { assemble, createParticipants, type Participants } from "@coppice/crypto"
-import { Cause, Clock, Deferred, Effect, Exit, Fiber, Option, Queue, Random, Scope, Semaphore } from "effect"
+import { Cause, Clock, Deferred, Effect, Exit, Queue, Random, Scope, Semaphore } from "effect"
 import { note } from "./audit.ts"
 import {
   type ConsensusStatistics,
+  type Runs,
   type SimulatedConsensus,
   type SimulatedConsensusOptions,
   VerdictsDiverged,
@@ -61,12 +62,16 @@ const NO_STATISTICS: ConsensusStatistics = {
   refused: 0,
   rejected: 0,
   declined: 0,
+  blindVotes: 0,
   restarts: 0,
 }
 
 interface Incarnation<B extends Block> {
   readonly node: ValidatorNode<B>
+  readonly runs: Runs
   readonly scope: Scope.Closeable
+  /** Ends the wait for each answer that has not come. */
+  readonly waits: Set<() => void>
 }
 
 /** A block as it is announced to some nodes. */
@@ -125,9 +130,9 @@ class Simulation<B extends Block> {
 
   readonly join = Effect.fnUntraced(
     { self: this },
-    function* (this: Simulation<B>, index: number, node: ValidatorNode<B>) {
+    function* (this: Simulation<B>, index: number, node: ValidatorNode<B>, runs: Runs = (work) => work) {
       yield* this.leave(index)
-      this.#nodes[index] = { node, scope: yield* Scope.fork(this.#scope) }
+      this.#nodes[index] = { node, runs, scope: yield* Scope.fork(this.#scope), waits: new Set() }
       const newest = this.#newest
       if (newest !== undefined) yield* this.#tell(this.#others(index), index, ({ marshal }) => marshal.report(newest))
     },
@@ -137,7 +142,9 @@ class Simulation<B extends Block> {
     return Effect.suspend(() => {
       const incarnation = this.#nodes[index]
       this.#nodes[index] = undefined
-      return incarnation === undefined ? Effect.void : Scope.close(incarnation.scope, Exit.void)
+      if (incarnation === undefined) return Effect.void
+      for (const end of [...incarnation.waits]) end()
+      return Effect.uninterruptible(Scope.close(incarnation.scope, Exit.void))
     })
   }
 
@@ -287,8 +294,10 @@ class Simulation<B extends Block> {
 
   /** Asks a node; undefined when it is down, fails or does not answer in time. */
   #ask<A>(index: number, deadlineMs: number, work: (node: ValidatorNode<B>) => Effect.Effect<A, unknown>) {
-    return Effect.flatMap(this.#fork(index, deadlineMs, work), (fiber) =>
-      fiber === undefined ? Effect.succeed(undefined) : Effect.map(Fiber.await(fiber), answerOf),
+    const answer = Deferred.makeUnsafe<A | undefined>()
+    const settled = (value: A | undefined): void => void Deferred.doneUnsafe(answer, Effect.succeed(value))
+    return Effect.flatMap(this.#begin(index, deadlineMs, work, settled), (isUp) =>
+      isUp ? Deferred.await(answer) : Effect.succeed(undefined),
     )
   }
 
@@ -301,23 +310,21 @@ class Simulation<B extends Block> {
    */
   readonly #vote = Effect.fnUntraced(
     { self: this },
-    function* (this: Simulation<B>, { leader, view }: ViewPlan, turn: Turn<B>, deadlineMs: number) {
+    function* (this: Simulation<B>, { leader, view, blind }: ViewPlan, turn: Turn<B>, deadlineMs: number) {
       const votes = yield* Queue.unbounded<readonly [number, Candidate<B>, boolean | undefined]>()
       let awaited = 0
       for (const index of this.#nodes.keys()) {
         const candidate = turn.candidateFor(index)
         if (index === leader || candidate === undefined) continue
         const { context, receivedBy } = candidate
-        const fiber = yield* this.#fork(index, deadlineMs, (node) =>
+        const asked = (node: ValidatorNode<B>) =>
           Effect.gen({ self: this }, function* () {
             if (!(yield* this.#carry(leader, index))) return yield* Effect.never
-            const vote = yield* verifyBlock(node, context, receivedBy(index))
+            const vote = index === blind || (yield* verifyBlock(node, context, receivedBy(index)))
             return (yield* this.#carry(index, leader)) ? vote : yield* Effect.never
-          }),
-        )
-        if (fiber === undefined) continue
-        awaited++
-        fiber.addObserver((exit) => Queue.offerUnsafe(votes, [index, candidate, answerOf(exit)]))
+          })
+        const voted = (vote: boolean | undefined): void => void Queue.offerUnsafe(votes, [index, candidate, vote])
+        if (yield* this.#begin(index, deadlineMs, asked, voted)) awaited++
       }
       // A leader's own vote for a block that it made bad says nothing about honest verdicts.
       const tallies = new Map(
@@ -335,6 +342,7 @@ class Simulation<B extends Block> {
         awaited--
         const { accepted, refused } = tallies.get(candidate)!
         if (vote === true) accepted.push(index)
+        if (vote === true && index === blind) this.#count({ blindVotes: 1 })
         if (vote === false) refused.push(index)
         if (vote === false) this.#count({ refused: 1 })
         if (accepted.length > 0 && refused.length > 0) {
@@ -456,23 +464,39 @@ class Simulation<B extends Block> {
     const sender = from.find((other) => other !== index && links?.isOpen(other, index) !== false) ?? from[0]!
     const late = (node: ValidatorNode<B>) =>
       Effect.flatMap(this.#carry(sender, index), (arrives) => (arrives ? what(node) : Effect.void))
-    return Effect.asVoid(this.#fork(index, Number.POSITIVE_INFINITY, late))
+    return Effect.asVoid(this.#begin(index, Number.POSITIVE_INFINITY, late, () => {}))
   }
 
   /**
-   * Starts work with a node, for as long as it is up and until a deadline; undefined when it is down. That a node stops is
-   * its own affair; a defect ends the simulation.
+   * Begins work with a node; false when it is down. `settled` hears its result once: undefined when it failed, its time
+   * was up, or the node left before. That a node stops is its own affair; a defect ends the simulation.
    */
-  #fork<A>(index: number, deadlineMs: number, work: (node: ValidatorNode<B>) => Effect.Effect<A, unknown>) {
+  #begin<A>(
+    index: number,
+    deadlineMs: number,
+    work: (node: ValidatorNode<B>) => Effect.Effect<A, unknown>,
+    settled: (result: A | undefined) => void,
+  ) {
     return Effect.gen({ self: this }, function* () {
       const incarnation = this.#nodes[index]
-      if (incarnation === undefined) return undefined
-      const asked = work(incarnation.node)
-      const withinMs = deadlineMs - (yield* Clock.currentTimeMillis)
-      // A timeout takes two fibers more, and most of what nodes are told has none.
-      const isBounded = deadlineMs < Number.POSITIVE_INFINITY
-      const bounded = isBounded ? Effect.timeoutOption(asked, Math.max(0, withinMs)) : Effect.asSome(asked)
-      return yield* Effect.forkIn(this.#guarded(bounded), incarnation.scope)
+      if (incarnation === undefined) return false
+      const { node, runs, scope, waits } = incarnation
+      const fiber = yield* Effect.forkIn(this.#guarded(runs(work(node))), scope)
+      const settle = (result: A | undefined): void => {
+        if (waits.delete(end)) settled(result)
+      }
+      const end = (): void => settle(undefined)
+      waits.add(end)
+      fiber.addObserver((exit) => settle(Exit.isSuccess(exit) ? exit.value : undefined))
+      if (deadlineMs === Number.POSITIVE_INFINITY) return true
+      const leftMs = deadlineMs - (yield* Clock.currentTimeMillis)
+      const timesOut = Effect.sync(() => {
+        end()
+        fiber.interruptUnsafe()
+      })
+      const timer = yield* Effect.forkIn(Effect.delay(timesOut, Math.max(0, leftMs)), scope)
+      fiber.addObserver(() => timer.interruptUnsafe())
+      return true
     })
   }
 
@@ -491,10 +515,6 @@ class Simulation<B extends Block> {
   }
 }
 
-/** The answer of ended work: undefined when it failed, was interrupted, ran out of time, or had none. */
-const answerOf = <A>(exit: Exit.Exit<Option.Option<A>, unknown>): A | undefined =>
-  Exit.isSuccess(exit) ? Option.getOrUndefined(exit.value) : undefined
-
 /**
  * Creates a simulation without nodes. What it has under way ends with the scope.
  *
@@ -506,7 +526,7 @@ export const makeSimulatedConsensus = <B extends Block>(
   Effect.map(Effect.scope, (scope) => {
     const simulation = new Simulation(options, scope)
     return {
-      join: (index, node) => simulation.join(index, node),
+      join: (index, node, runs) => simulation.join(index, node, runs),
       leave: (index) => simulation.leave(index),
       run: simulation.run,
       statistics: Effect.sync(() => simulation.statistics),

@@ -3,7 +3,7 @@
  *
  * Terms: a *model* computes from the final blocks alone what the databases must hold.
  */
-import { type Block, Height } from "@coppice/consensus"
+import { type Block, Height, Round } from "@coppice/consensus"
 import { Location } from "@coppice/qmdb"
 import type { Application, Databases, Readers, StandardApplication, StandardBlock } from "@coppice/stateful"
 import { type DrawTransactions, drawer, drawnInputs } from "@coppice/stateful/diagnosis"
@@ -41,8 +41,16 @@ export const corruptStandard =
         )
       case "bad range":
         return blocks.make({ height, context, targets: with_({ end: Location(target.end + 1) }) }, transactions)
+      case "bad parent": {
+        const parent = { ...context.parent, digest: context.parent.digest.map((byte) => byte ^ 1) }
+        return blocks.make({ height, context: { ...context, parent }, targets }, transactions)
+      }
       case "bad height":
         return blocks.make({ height: Height(height + 1), context, targets }, transactions)
+      case "bad epoch": {
+        const round = Round(context.round.epoch + 1, context.round.view)
+        return blocks.make({ height, context: { ...context, round }, targets }, transactions)
+      }
       case "bad context":
         return blocks.make({ height, context: { ...context, leader: context.parent.digest }, targets }, transactions)
     }

@@ -18,8 +18,8 @@ export interface Blame {
   readonly reason: string
 }
 
-/** Answers requests of peers. */
-export type Serve = (request: BlockRequest) => Effect.Effect<Uint8Array | undefined>
+/** Answers requests of peers. `asker` is the identity key of the peer. */
+export type Serve = (request: BlockRequest, asker: Uint8Array) => Effect.Effect<Uint8Array | undefined>
 
 /** A network of nodes named by identity keys. */
 export interface BlockNetwork {
@@ -73,7 +73,7 @@ export const makeBlockNetwork = (links: LinkOptions | Crossing): BlockNetwork =>
           [key, serve],
         ])
         yield* pass(identity, peer, ends)
-        const bytes = yield* serve(decode(blockRequestCodec, encode(blockRequestCodec, request)))
+        const bytes = yield* serve(decode(blockRequestCodec, encode(blockRequestCodec, request)), identity)
         yield* pass(peer, identity, ends)
         if (bytes !== undefined) answered++
         return bytes?.slice()

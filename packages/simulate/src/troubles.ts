@@ -68,8 +68,8 @@ export class Troubles {
   passes(node: number, point: string): boolean {
     const due = this.#due(node, point)
     if (due === undefined) return false
-    this.#disks[node]!.crash()
     this.#lose(due)
+    this.#disks[node]!.crash()
     return true
   }
 
@@ -80,9 +80,15 @@ export class Troubles {
     return this.#isOver ? undefined : this.#points.get(`${node}/${point}/${nth}`)
   }
 
-  #lose({ node, downMs }: PointFault): void {
+  #lose({ node, downMs, everyone = false }: PointFault): void {
     this.pointCrashes++
     this.#powerLoss(node, downMs)
+    if (!everyone) return
+    for (const [other, disk] of this.#disks.entries()) {
+      if (other === node) continue
+      this.#powerLoss(other, downMs)
+      disk.crash()
+    }
   }
 
   #faultsOf(node: number, chance: () => number, now: () => number): Faults {

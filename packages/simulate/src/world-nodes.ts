@@ -9,17 +9,36 @@
  * Invariant: a node that stops without an excuse fails the world. One generation counter per node decides which of several
  * returns is the last: an older one does nothing.
  */
-import { type Block, type ExecutorPort, Height } from "@coppice/consensus"
+import { bytesEqual } from "@coppice/codec"
+import type { Block, ExecutorPort, Height } from "@coppice/consensus"
 import { createParticipants, type KeyPair } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import { type StartedExecutor, startExecutor } from "@coppice/node"
 import { SCRATCH_MAPS } from "@coppice/qmdb"
-import { type Application, bindSet, type Databases, memberNames, SET_MAPS, targetsEqual } from "@coppice/stateful"
-import { Deferred, Effect, Exit, Queue, Random, type Scope } from "effect"
+import {
+  type Application,
+  bindSet,
+  type Databases,
+  type Hook,
+  memberNames,
+  SET_MAPS,
+  targetsEqual,
+} from "@coppice/stateful"
+import { drawer } from "@coppice/stateful/diagnosis"
+import { Deferred, Effect, Exit, Queue, type Scope } from "effect"
 import { type Cluster, makeCluster, makeDisks, type NodeContext, type RunningNode } from "./cluster.ts"
-import { type Boot, type Delivery, deliveryViolations, NodeRecord } from "./journal.ts"
+import type { Drift } from "./incarnation.ts"
+import {
+  type Boot,
+  blameViolations,
+  type Delivery,
+  deliveryViolations,
+  NodeRecord,
+  pendingViolations,
+} from "./journal.ts"
+import { type Forgery, forge, type Lie, lieOf } from "./liars.ts"
 import type { LinkOptions } from "./links.ts"
-import type { Happenings, Lie, Plan, WorldFault } from "./plan.ts"
+import type { Happenings, Plan, WorldFault } from "./plan.ts"
 import type { Subject } from "./subject.ts"
 import type { Serve } from "./transport.ts"
 import { clockOf, type Happens, Troubles } from "./troubles.ts"
@@ -51,16 +70,19 @@ type Counted = Pick<
   | "fetched"
   | "spilled"
   | "lies"
+  | "forgeries"
+  | "halted"
+  | "drifting"
+  | "abstained"
   | "blames"
   | "pruned"
 >
 
 const CHAIN_ID = "simulation"
-const WEIGH_MS = 500
+/** Virtual time between two looks at every node. */
+const LOOK_MS = 250
 /** Time for which a node is down whose storage failed. */
 const DOWN_MS = 300
-/** Time that a late liar takes: longer than a peer is waited for. */
-const LATE_MS = 4_000
 
 /** Nodes that go down, and for how long. */
 type Exits = Queue.Queue<readonly [number, number]>
@@ -84,14 +106,21 @@ export class World<B extends Block, M extends Databases> {
   /** What blocks commit to, by each validator's own application. */
   readonly applications: ReadonlyArray<Application<B, M>>
   readonly #lying: Array<Lie | undefined>
-  readonly #liars = new Set<number>()
+  /** Answers that prove themselves to be lies. */
+  readonly #lies: Array<{ readonly to: number; readonly by: number }> = []
   readonly #partitions = new Set<ReadonlyArray<number>>()
   readonly #failed = Deferred.makeUnsafe<never, unknown>()
   readonly #violations: Array<string> = []
   #haltedAt: { readonly notarized: number } | undefined
   #halt = 0
   #isCalm = false
-  readonly #counted = { crashes: 0, partitions: 0, halts: 0, cancelled: 0, lies: 0, spilled: 0 }
+  readonly #halted: ReadonlySet<number>
+  readonly #drifts: ReadonlyMap<number, Drift>
+  readonly #hookChances: ReadonlyArray<() => number>
+  readonly #counted = {
+    ...{ crashes: 0, partitions: 0, halts: 0, cancelled: 0 },
+    ...{ lies: 0, forgeries: 0, halted: 0, abstained: 0, spilled: 0 },
+  }
 
   constructor(parts: WorldParts<B, M>, scope: Scope.Scope, exits: Exits, now: () => number) {
     const { subject, plan, seed, faults, validators, happens } = parts
@@ -104,6 +133,9 @@ export class World<B extends Block, M extends Databases> {
     this.#lying = validators.map(() => undefined)
     this.#generations = validators.map(() => 0)
     this.#records = validators.map((_, index) => new NodeRecord(`node ${index}`))
+    this.#halted = new Set(faults.flatMap((fault) => (fault.kind === "halted" ? [fault.node] : [])))
+    this.#drifts = new Map(faults.flatMap((fault) => (fault.kind === "clock" ? [[fault.node, fault] as const] : [])))
+    this.#hookChances = validators.map((_, index) => drawer(seed, `hooks ${index}`))
     const powerLoss = (node: number, downMs: number) => this.#exit(node, downMs)
     this.#troubles = new Troubles({ plan, faults, disks: this.#disks, seed }, { happens, powerLoss, now })
   }
@@ -127,6 +159,8 @@ export class World<B extends Block, M extends Databases> {
       executor: this.#executor,
       serves: this.#serves,
       watches: this.#watches,
+      drift: (index) => this.#drifts.get(index),
+      isHalted: (index) => this.#halted.has(index),
       onFailure: (index, failure) => Effect.sync(() => this.#stopped(index, failure)),
       ...(corrupt === undefined ? {} : { corrupt }),
     })
@@ -134,8 +168,7 @@ export class World<B extends Block, M extends Databases> {
     const absent = new Set(faults.flatMap((fault) => (fault.kind === "crash" && fault.atMs === 0 ? fault.nodes : [])))
     for (const index of validators.keys()) if (!absent.has(index)) yield* this.#boot(index)
     for (const fault of faults) yield* this.#fork(this.#befall(fault))
-    const { pendingEntriesMax } = plan.limits ?? {}
-    if (pendingEntriesMax !== undefined) yield* this.#fork(this.#weigh(pendingEntriesMax))
+    yield* this.#fork(this.#looks)
   })
 
   /** Drives consensus until interrupted; fails with what fails the world. */
@@ -176,16 +209,20 @@ export class World<B extends Block, M extends Databases> {
 
   /** What is against the properties so far. */
   violations(): ReadonlyArray<string> {
-    const { validators } = this.parts
     const ofNodes = this.#records.flatMap(({ violations }) => violations)
-    const names = validators.map(({ publicKey }) => publicKey.join())
-    const wronged = this.cluster.network.blames().filter(({ peer }) => !this.#liars.has(names.indexOf(peer.join())))
+    const blames = this.cluster.network.blames().map(({ by, peer, reason }) => {
+      return { by: this.#indexOf(by), peer: this.#indexOf(peer), reason }
+    })
     return [
       ...deliveryViolations(this.deliveries, this.cluster.node(0)?.marshal.pendingAcksMax ?? 16),
       ...ofNodes,
       ...this.#violations,
-      ...wronged.map(({ peer, reason }) => `P-9 node ${names.indexOf(peer.join())} is honest and blamed: ${reason}`),
+      ...blameViolations(blames, this.#lies),
     ]
+  }
+
+  #indexOf(identity: Uint8Array): number {
+    return this.parts.validators.findIndex(({ publicKey }) => bytesEqual(publicKey, identity))
   }
 
   /** What happened to nodes so far. */
@@ -198,22 +235,38 @@ export class World<B extends Block, M extends Databases> {
     const { network } = this.cluster
     const { pointCrashes, storageFaults } = this.#troubles
     const [fetched, blames] = [network.answered(), network.blames().length]
-    return { ...this.#counted, pointCrashes, storageFaults, fetched, blames, pruned }
+    return { ...this.#counted, pointCrashes, storageFaults, fetched, blames, pruned, drifting: this.#drifts.size }
   }
 
-  /** Watches that what executors hold stays within what they may: at most the results of running jobs come on top (F65). */
-  #weigh(pendingEntriesMax: number): Effect.Effect<never> {
+  /** Looks at every node that is up, again and again. */
+  get #looks(): Effect.Effect<never> {
+    const looks = Effect.forEach(this.#lives.keys(), (index) => this.#look(index), { discard: true })
+    return Effect.forever(Effect.andThen(looks, Effect.sleep(LOOK_MS)))
+  }
+
+  /**
+   * What is pending descends from what is final (P-8), what is durable stays within the ack window above marshal's progress
+   * (P-7), and what executors hold within what they may: at most the results of running jobs come on top (F65).
+   */
+  #look(index: number): Effect.Effect<void> {
     return Effect.gen({ self: this }, function* () {
-      for (const [index, life] of this.#lives.entries()) {
-        if (life === undefined) continue
-        const { pendingEntries, scratchEntries, requests } = yield* life.executor.status
-        const held = pendingEntries - scratchEntries
-        this.#counted.spilled = Math.max(this.#counted.spilled, scratchEntries)
-        if (held <= pendingEntriesMax + requests) continue
-        this.#violations.push(`F65 node ${index} holds ${held} states in memory, ${pendingEntriesMax} are allowed`)
+      const life = this.#lives[index]
+      if (life === undefined) return
+      this.#violations.push(...pendingViolations(index, yield* life.executor.pending))
+      const marshal = this.cluster.node(index)?.marshal
+      if (marshal !== undefined) {
+        const before = life.set.durable.height
+        const processed = (yield* marshal.processedHeight) ?? 0
+        const stands = [before, life.set.durable.height] as const
+        this.#records[index]!.stands(stands, processed, marshal.pendingAcksMax)
       }
-      yield* Effect.sleep(WEIGH_MS)
-    }).pipe(Effect.forever)
+      const { pendingEntries, scratchEntries, requests } = yield* life.executor.status
+      const held = pendingEntries - scratchEntries
+      this.#counted.spilled = Math.max(this.#counted.spilled, scratchEntries)
+      const { pendingEntriesMax = Number.POSITIVE_INFINITY } = this.parts.plan.limits ?? {}
+      if (held <= pendingEntriesMax + requests) return
+      this.#violations.push(`F65 node ${index} holds ${held} states in memory, ${pendingEntriesMax} are allowed`)
+    })
   }
 
   #fork<E>(work: Effect.Effect<void, E>) {
@@ -227,6 +280,7 @@ export class World<B extends Block, M extends Databases> {
   /** A node has lost its power, or what it stands on: it goes down as soon as others have had their turn. */
   #exit(index: number, downMs: number): void {
     this.#troubles.excused.add(index)
+    this.cluster.halt(index)
     if (this.#dying.has(index)) return
     this.#dying.add(index)
     Queue.offerUnsafe(this.#exits, [index, downMs])
@@ -253,7 +307,9 @@ export class World<B extends Block, M extends Databases> {
   }
 
   readonly #crash = Effect.fnUntraced({ self: this }, function* (this: World<B, M>, index: number, downMs: number) {
-    if (this.cluster.node(index) !== undefined) this.#counted.crashes++
+    const isUp = this.cluster.node(index) !== undefined
+    if (isUp) this.#counted.crashes++
+    if (isUp && this.#halted.has(index)) this.#counted.halted++
     yield* this.#down(index)
     const generation = this.#generations[index]
     const back = Effect.suspend(() => (this.#generations[index] === generation ? this.#boot(index) : Effect.void))
@@ -280,7 +336,7 @@ export class World<B extends Block, M extends Databases> {
   })
 
   readonly #befall = Effect.fnUntraced({ self: this }, function* (this: World<B, M>, fault: WorldFault) {
-    if (fault.kind === "point") return
+    if (!("atMs" in fault)) return
     yield* Effect.sleep(fault.atMs)
     if (this.#isCalm) return
     switch (fault.kind) {
@@ -295,10 +351,12 @@ export class World<B extends Block, M extends Databases> {
         this.#partitions.delete(fault.nodes)
         return yield* this.#reconnect
       case "lie":
-        this.#liars.add(fault.node)
         this.#lying[fault.node] = fault.how
         yield* Effect.sleep(fault.forMs)
         this.#lying[fault.node] = undefined
+        return
+      case "forgery":
+        return yield* this.#forge(fault.node, fault.how)
     }
   })
 
@@ -370,15 +428,23 @@ export class World<B extends Block, M extends Databases> {
   #application(index: number): Application<B, M> {
     const { subject, plan } = this.parts
     const application = subject.application(index)
-    const { verifyMsMax } = plan
-    if (verifyMsMax === undefined) return application
+    const { hooks } = plan
+    if (hooks === undefined) return application
+    const chance = this.#hookChances[index]!
+    const effectOf = <A>(hook: Hook<A>) => (Effect.isEffect(hook) ? hook : Effect.promise(() => hook))
     return {
       ...application,
+      propose: (...asked) => {
+        const declines = !this.#isCalm && chance() < hooks.declineChance
+        return declines ? Effect.succeed(undefined) : application.propose(...asked)
+      },
       verify: (...asked) =>
-        Effect.gen(function* () {
-          yield* Effect.sleep(yield* Random.nextBetween(0, verifyMsMax))
-          const hook = application.verify(...asked)
-          return yield* Effect.isEffect(hook) ? hook : Effect.promise(() => hook)
+        Effect.gen({ self: this }, function* () {
+          const [abstainDraw, waitDraw] = [chance(), chance()]
+          yield* Effect.sleep(waitDraw * hooks.verifyMsMax)
+          if (this.#isCalm || abstainDraw >= hooks.abstainChance) return yield* effectOf(application.verify(...asked))
+          this.#counted.abstained++
+          return yield* Effect.never
         }),
     }
   }
@@ -400,10 +466,8 @@ export class World<B extends Block, M extends Databases> {
           this.#acknowledged(index, block, set)
           if (!troubles.passes(index, "block acknowledged")) ack.acknowledge()
         }
-        return Effect.andThen(
-          troubles.pass(index, "block delivered"),
-          port.finalized(block, { acknowledge, cancel: ack.cancel }),
-        )
+        const delivered = port.finalized(block, { acknowledge, cancel: ack.cancel })
+        return Effect.andThen(troubles.pass(index, "block delivered"), Effect.tap(delivered, this.#look(index)))
       },
     }
   }
@@ -442,27 +506,28 @@ export class World<B extends Block, M extends Databases> {
   }
 
   readonly #serves = (index: number, honest: Serve): Serve =>
-    Effect.fnUntraced({ self: this }, function* (this: World<B, M>, request: Parameters<Serve>[0]) {
+    Effect.fnUntraced({ self: this }, function* (this: World<B, M>, ...asked: Parameters<Serve>) {
       yield* this.#troubles.pass(index, "peer asks")
       const lie = this.#lying[index]
-      const answer = yield* honest(request)
+      const answer = yield* honest(...asked)
       if (lie === undefined || answer === undefined) return answer
       this.#counted.lies++
-      switch (lie) {
-        case "nothing":
-          return undefined
-        case "silence":
-          return yield* Effect.never
-        case "too late":
-          return yield* Effect.delay(Effect.succeed(answer), LATE_MS)
-        case "truncated":
-          return answer.subarray(0, answer.length >> 1)
-        case "another block": {
-          const height = request.tag === "finalized" ? request.height - 1 : 1
-          return yield* honest({ tag: "finalized", height: Height(height) })
-        }
-      }
+      const [request, asker] = asked
+      const told = yield* lieOf(lie, request, answer, (other) => honest(other, asker))
+      if (told !== undefined && !bytesEqual(told, answer)) this.#lies.push({ to: this.#indexOf(asker), by: index })
+      return told
     })
+
+  /** Gives a node a finalization that no quorum signed, which it must refuse (CONS-24, F-12). */
+  readonly #forge = Effect.fnUntraced({ self: this }, function* (this: World<B, M>, index: number, how: Forgery) {
+    const marshal = this.cluster.node(index)?.marshal
+    const good = yield* marshal?.newestFinalization ?? Effect.succeed(undefined)
+    if (marshal === undefined || good === undefined) return
+    const forged = forge(how, good, this.parts.validators, CHAIN_ID)
+    const exit = yield* Effect.exit(marshal.report(forged))
+    if (Exit.isSuccess(exit)) this.#violations.push(`CONS-24 node ${index} takes in a forged finalization: ${how}`)
+    else this.#counted.forgeries++
+  })
 }
 
 /** Makes a world whose nodes are up and whose faults have begun. Everything in it ends with the scope. */

@@ -87,6 +87,8 @@ export const VALIDATORS = 5
 
 const VIRTUAL_MS_MAX = 600_000
 const STEPS_MAX = 50_000_000
+/** Views after a stall in which every node must have come to the plan's height. */
+const STALL_BACK_VIEWS = 10
 /** Time after which nothing that a stopped consensus began is under way any more. */
 const REST_MS = 10_000
 
@@ -112,6 +114,35 @@ const untilDurable = <B extends Block, M extends Databases>(world: World<B, M>, 
     )
   })
 
+/** Once a stall is over every node comes to the plan's height within ten views (F65). */
+const requireBack = Effect.fnUntraced(function* <B extends Block, M extends Databases>(world: World<B, M>, plan: Plan) {
+  const { stall } = plan.schedule
+  if (stall === undefined) return
+  const { views } = yield* world.cluster.consensus.statistics
+  const late = views - stall.view - stall.views - STALL_BACK_VIEWS
+  if (late > 0)
+    yield* requireNone([`F65 finality is back ${late} views later than ${STALL_BACK_VIEWS} after its stall`])
+})
+
+/** Restarts every node from a disk at rest: it must come up, and no lower than it stood (P-13). */
+export const judgeRestarts = Effect.fnUntraced(function* (
+  world: {
+    readonly durable: (index: number) => number
+    readonly restart: (index: number) => Effect.Effect<void, unknown>
+  },
+  nodes: Iterable<number>,
+) {
+  const found: Array<string> = []
+  for (const index of nodes) {
+    const before = world.durable(index)
+    const exit = yield* Effect.exit(world.restart(index))
+    const after = world.durable(index)
+    if (Exit.isFailure(exit)) found.push(`P-13 node ${index} does not come up again: ${Cause.squash(exit.cause)}`)
+    else if (after < before) found.push(`P-13 node ${index} came up at ${after}, stood at ${before}`)
+  }
+  return found
+})
+
 const requireNone = (violations: ReadonlyArray<string>): Effect.Effect<void, PropertyViolated> => {
   const [first] = violations
   if (first === undefined) return Effect.void
@@ -134,18 +165,13 @@ const program = Effect.fnUntraced(function* <B extends Block, M extends Database
     yield* Effect.sleep(plan.faultsMs)
     yield* world.calm
     yield* untilDurable(world, plan)
+    yield* requireBack(world, plan)
   })
   yield* Effect.raceAllFirst([through, world.runs])
   yield* Effect.sleep(REST_MS)
   yield* requireNone(world.violations())
   yield* requireNone(yield* judgeAtRest(world, subject))
-  for (const index of validators.keys()) {
-    const before = world.durable(index)
-    yield* world.restart(index)
-    if (world.durable(index) < before) {
-      yield* requireNone([`P-13 node ${index} came up at ${world.durable(index)}, stood at ${before}`])
-    }
-  }
+  yield* requireNone(yield* judgeRestarts(world, validators.keys()))
   yield* Effect.sleep(REST_MS)
   yield* requireNone(world.violations())
   yield* requireNone(yield* judgeAtRest(world, subject))
@@ -157,6 +183,8 @@ const program = Effect.fnUntraced(function* <B extends Block, M extends Database
     nullified: statistics.nullified,
     finalizedAtOnce: Math.max(0, finalizedAtOnceMax - 2),
     corrupted: statistics.corrupted,
+    declined: statistics.declined,
+    blindVotes: statistics.blindVotes,
     refused: statistics.refused,
     redelivered: redeliveries(world.deliveries),
   }
@@ -216,4 +244,12 @@ export const runWorld = <B extends Block, M extends Databases>(
   } catch (stuck) {
     return { ...result, failure: failureOf(stuck as Stuck), audit: undefined, virtualMs: undefined }
   }
+}
+
+/** Runs the same seed twice: it must take the same way (P-14). */
+export const runTwice = (run: () => WorldResult): WorldResult => {
+  const [first, second] = [run(), run()]
+  if (first.audit === second.audit) return first
+  const what = `P-14 seed ${first.seed} has audit ${first.audit}, and ${second.audit} the second time`
+  return { ...first, failure: { kind: "P-14", what } }
 }

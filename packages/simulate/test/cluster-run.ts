@@ -1,5 +1,5 @@
 /** Runs whole clusters in virtual time and judges what their executors were given. */
-import { Height } from "@coppice/consensus"
+import { Height, Round } from "@coppice/consensus"
 import type { MemoryDisk } from "@coppice/storage"
 import { Effect, Exit, Random } from "effect"
 import { blockCodec, CHAIN, ed25519, genesis, sealBlock, type TestBlock, validators } from "../src/chain.ts"
@@ -46,8 +46,17 @@ export const CALM = {
 /** A block that honest executors refuse. */
 export const corrupt = (block: TestBlock, how: BadBlock = "bad root"): TestBlock => {
   switch (how) {
+    case "bad parent": {
+      const parent = block.parent.map((byte) => byte ^ 1)
+      const context = { ...block.context, parent: { ...block.context.parent, digest: parent } }
+      return sealBlock({ ...block, parent, context })
+    }
     case "bad height":
       return sealBlock({ ...block, height: Height(block.height + 1) })
+    case "bad epoch": {
+      const { epoch, view } = block.context.round
+      return sealBlock({ ...block, context: { ...block.context, round: Round(epoch + 1, view) } })
+    }
     case "bad context":
       return sealBlock({ ...block, context: { ...block.context, leader: block.parent } })
     default:

@@ -214,6 +214,28 @@ describe("verifications", () => {
     },
   )
 
+  test("F18 a stream that loops, the candidate again in its parent's place, is false and asks for no more", () => {
+    const { world, c } = forked()
+    const request = world.verify(c)
+    world.finish(world.job("pull"))
+    world.deceived.add(request)
+    world.give(world.job("pull"), c)
+    expect(world.verdicts.get(request)).toBe(false)
+    expect(world.jobs.size).toBe(0)
+  })
+
+  test("F9 F10 parents that loop end the walk: whatever a looping source gives, the next height is below", () => {
+    const { world, b, c } = forked()
+    const request = world.verify(c)
+    world.finish(world.job("pull"))
+    world.finish(world.job("pull"))
+    world.deceived.add(request)
+    // The source names the candidate's own parent as its grandparent.
+    world.give(world.job("fetch", b), b)
+    expect(world.verdicts.get(request)).toBe(false)
+    expect(world.runs("fetch")).toBe(false)
+  })
+
   test("F11 an ancestry that reaches the tip's height elsewhere is invalid without a further fetch", () => {
     const { world, a, b2 } = forked()
     verified(world, a)

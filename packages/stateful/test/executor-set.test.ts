@@ -8,10 +8,11 @@ import { Bytes, Struct, U64 } from "@coppice/codec"
 import { type Ack, type Ancestry, anchorOf, type BlockSource, Height, Round } from "@coppice/consensus"
 import { nobleHasher } from "@coppice/crypto"
 import { Qmdb } from "@coppice/qmdb"
+import { faultAt, makeMemoryDisk } from "@coppice/storage"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Scope } from "effect"
 import { expect } from "vitest"
-import { Application, Executor, openDatabaseSet, type StandardBlock } from "../src/index.ts"
+import { Application, Executor, openDatabaseSet, SET_MAPS, type StandardBlock } from "../src/index.ts"
 import { Disk } from "./support/disk.ts"
 import { notebook } from "./support/notebook.ts"
 
@@ -71,7 +72,7 @@ const contextOn = (parent: B, view: number) => ({
 })
 
 /** A node: its set, its executor and the scope that ends them. */
-const node = Effect.fnUntraced(function* (chain: Chain, disk: Disk) {
+const node = Effect.fnUntraced(function* (chain: Chain, disk: Pick<Disk, "open">) {
   const scope = yield* Scope.make()
   const set = yield* openDatabaseSet({
     application,
@@ -180,5 +181,45 @@ it.live(
         }
       }
       expect(cut, "every fault stopped its node").toBe(2 * (writes - 1))
+    }),
+)
+
+it.live(
+  "F29 a disk that is full in the middle of a flush: fatal with its evidence, no ack, no verdict, nothing lost",
+  () =>
+    Effect.gen(function* () {
+      const chain = yield* proposed
+      chain.acked = 0
+      const disk = makeMemoryDisk({ chance: () => 0.7 })
+      const opened = <A, E>(use: (follower: Effect.Success<ReturnType<typeof node>>) => Effect.Effect<A, E>) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const storage = yield* disk.open("set", SET_MAPS)
+            const follower = yield* node(chain, { open: () => storage })
+            return yield* Effect.ensuring(use(follower), follower.end)
+          }),
+        )
+      // The first write makes the set, the second one is the first flush.
+      disk.faults = faultAt(3, "disk full", { name: "write" })
+      const durable = yield* opened((follower) =>
+        Effect.gen(function* () {
+          expect(Exit.isFailure(yield* follow(chain, follower))).toBe(true)
+          const cause = { _tag: "StorageWriteFailed", reason: "disk full" }
+          expect(yield* Effect.flip(follower.stopped)).toMatchObject({ _tag: "FlushFailed", cause })
+          const last = chain.main.at(-1)!
+          expect(yield* Effect.flip(follower.port.verify(last.context, chain.ancestry(last)))).toMatchObject({
+            _tag: "ExecutorStopped",
+          })
+          return follower.set.durable.height
+        }),
+      )
+      expect([durable > 0, durable < HEIGHTS, chain.acked <= durable]).toEqual([true, true, true])
+      yield* opened((follower) =>
+        Effect.gen(function* () {
+          expect(follower.set.anchor.height).toBe(durable)
+          expect(Exit.isSuccess(yield* follow(chain, follower))).toBe(true)
+          expect(follower.set.tip.targets).toEqual(chain.main.at(-1)!.targets)
+        }),
+      )
     }),
 )

@@ -13,7 +13,15 @@
  * work: it keeps its place (`places.ts`) and its room (`budget.ts`) until its caller leaves. A mailbox holds what has come
  * since the last turn: per caller a request and its leave, per job a result, and the ack window of finalized blocks.
  */
-import { type Block, type BlockSource, type ExecutorPort, type ExecutorStopped, Height } from "@coppice/consensus"
+import {
+  type Anchor,
+  type Block,
+  type BlockSource,
+  type ExecutorPort,
+  type ExecutorStopped,
+  Height,
+} from "@coppice/consensus"
+import type { Digest } from "@coppice/crypto"
 import { LAYERS_MAX } from "@coppice/qmdb"
 import { Clock, Context, Deferred, Effect, Metric, Queue, Random, Scheduler, type Scope, Tracer } from "effect"
 import type { Application } from "../application.ts"
@@ -92,10 +100,18 @@ export interface ExecutorStatus extends CoreFigures {
   readonly flushSecondsLast: number
 }
 
+/** The newest applied block and the blocks above it whose state is held, parents before their children. */
+export interface PendingTree {
+  readonly tip: Anchor
+  readonly blocks: ReadonlyArray<{ readonly anchor: Anchor; readonly parent: Digest }>
+}
+
 /** A running executor. It lives as long as its scope. */
 export interface Executor<B extends Block, M extends Databases> {
   readonly port: ExecutorPort<B>
   readonly status: Effect.Effect<ExecutorStatus>
+  /** What is pending, as of one turn. */
+  readonly pending: Effect.Effect<PendingTree>
   /** Waits for the end: fails with the fatal error, succeeds after a clean shutdown. */
   readonly stopped: Effect.Effect<void, FatalError>
   /** Tells it that the plan of a `covered` set is complete: nothing is pruned before. */
@@ -214,6 +230,7 @@ const make = <B extends Block, M extends Databases>(
         finalized: (block, ack) => shell.finalized(block, ack),
       },
       status: Effect.sync(() => shell.status),
+      pending: Effect.sync(() => shell.pending),
       stopped: Deferred.await(ended),
       complete: Effect.sync(() => shell.complete()),
       set: options.set,

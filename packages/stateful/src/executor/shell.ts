@@ -7,6 +7,7 @@
  *
  * Invariant: every caller is answered or fails with `ExecutorStopped`, every ack is released or cancelled, exactly once.
  */
+import { keyBytes } from "@coppice/codec"
 import { type Ack, type Ancestry, type Block, type ConsensusContext, ExecutorStopped } from "@coppice/consensus"
 import {
   Cause,
@@ -23,7 +24,7 @@ import {
 } from "effect"
 import type { Databases, SealedSet } from "../database-set.ts"
 import { targetsEqual } from "../targets.ts"
-import type { ExecutorLimits, ExecutorOptions } from "./actor.ts"
+import type { ExecutorLimits, ExecutorOptions, PendingTree } from "./actor.ts"
 import { type Core, type CoreFigures, createCore, figuresOf, step } from "./core.ts"
 import { ApplyFailed, ExecutorDefect, type FatalError, type TargetMismatch } from "./errors.ts"
 import { type Fork, HookRun } from "./hook-run.ts"
@@ -225,6 +226,13 @@ export class Shell<B extends Block, M extends Databases> {
   /** Figures of the core, and of the flushes. */
   get status(): CoreFigures & { readonly flushes: number; readonly flushSecondsLast: number } {
     return { ...figuresOf(this.#core), flushes: this.#flushes, flushSecondsLast: this.#flushSecondsLast }
+  }
+
+  /** The tip, and the blocks above it whose state is held. */
+  get pending(): PendingTree {
+    const { tip, pending } = this.#core
+    const blocks = Array.from(pending.values(), ({ anchor, parent }) => ({ anchor, parent: keyBytes(parent) }))
+    return { tip: tip.anchor, blocks }
   }
 
   #now(): bigint {

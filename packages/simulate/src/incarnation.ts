@@ -1,0 +1,83 @@
+/**
+ * What one incarnation of a node runs on: the world's clock as the node reads it, and a scheduler that power loss halts.
+ *
+ *   world's clock ------ rate, offset -----> node's clock
+ *   world's scheduler <-- ready tasks ------ node's fibers
+ *                     <-- halted: kept, until the world is over and they are let go
+ *
+ * Terms: *halted*: nothing that the incarnation has begun takes another step, its finalizers neither; so ends a process
+ * that loses its power. What it would have done is kept, and done once nobody looks any more, so that its fibers end.
+ *
+ * Invariant: no clock of a node goes back, and none reaches another node.
+ */
+import { Clock, Duration, Effect, Scheduler } from "effect"
+
+/** How a node's clock differs from the world's. */
+export interface Drift {
+  /** Node's seconds in one of the world's; above 0. */
+  readonly rate: number
+  /** What it is ahead by at the start, at least 0: no clock that programs read tells times before their epoch. */
+  readonly offsetMs: number
+}
+
+/** The clock of a node that drifts. */
+const drifting = (base: Clock.Clock, { rate, offsetMs }: Drift): Clock.Clock => {
+  const ms = (): number => offsetMs + base.currentTimeMillisUnsafe() * rate
+  const ns = (): bigint => BigInt(Math.round(ms() * 1e6))
+  return {
+    currentTimeMillisUnsafe: ms,
+    currentTimeNanosUnsafe: ns,
+    monotonicTimeNanosUnsafe: ns,
+    currentTimeMillis: Effect.sync(ms),
+    currentTimeNanos: Effect.sync(ns),
+    monotonicTimeNanos: Effect.sync(ns),
+    sleep: (duration) => base.sleep(Duration.millis(Duration.toMillis(duration) / rate)),
+  }
+}
+
+/** An incarnation's clock and scheduler. */
+export class Incarnation {
+  readonly #clock: Clock.Clock
+  readonly #scheduler: Scheduler.Scheduler
+  readonly #kept: Array<() => void> = []
+  #isHalted = false
+
+  constructor(base: { readonly clock: Clock.Clock; readonly scheduler: Scheduler.Scheduler }, drift?: Drift) {
+    this.#clock = drift === undefined ? base.clock : drifting(base.clock, drift)
+    const { scheduler } = base
+    this.#scheduler = {
+      executionMode: scheduler.executionMode,
+      // A fiber that is resumed from outside gives way before its first step, to a task that is kept.
+      shouldYield: (fiber) => this.#isHalted || scheduler.shouldYield(fiber),
+      makeDispatcher: () => {
+        const dispatcher = scheduler.makeDispatcher()
+        const whenUp = (task: () => void, priority: number) => (): void => {
+          if (this.#isHalted) this.#kept.push(() => dispatcher.scheduleTask(task, priority))
+          else task()
+        }
+        return {
+          scheduleTask: (task, priority) => dispatcher.scheduleTask(whenUp(task, priority), priority),
+          flush: () => dispatcher.flush(),
+        }
+      },
+    }
+  }
+
+  /** Runs something of the node, on its clock and as long as it has power. */
+  readonly runs = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    work.pipe(
+      Effect.provideService(Clock.Clock, this.#clock),
+      Effect.provideService(Scheduler.Scheduler, this.#scheduler),
+    )
+
+  /** From now on it takes no step. */
+  halt(): void {
+    this.#isHalted = true
+  }
+
+  /** What was kept is done after all. */
+  letGo(): void {
+    this.#isHalted = false
+    for (const schedule of this.#kept.splice(0)) schedule()
+  }
+}
