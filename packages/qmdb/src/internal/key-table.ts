@@ -48,6 +48,11 @@ export class KeyTable {
     return this.starts[this.size]!
   }
 
+  /** Length of a key. */
+  length(number: number): number {
+    return this.starts[number + 1]! - this.starts[number]!
+  }
+
   /** Number of the key `key[from .. to)`, or -1. */
   find(key: Uint8Array, from = 0, to = key.length): number {
     if (this.crowded !== undefined) return this.crowded.get(bytesKey(key.subarray(from, to))) ?? EMPTY

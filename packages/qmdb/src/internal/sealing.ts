@@ -124,6 +124,9 @@ export class Sealing<K, V> {
   /** Of the locations of a slice that the floor passes: their owners, and where those are. */
   private readonly owners = new Uint32Array(SLICE_ITEMS)
   private readonly places = new Float64Array(SLICE_ITEMS)
+  /** Of the operations of a slice that are written: their keys, and offsets of what is to be written next. */
+  private readonly written = new Uint32Array(SLICE_ITEMS)
+  private readonly offsets = new Uint32Array(SLICE_ITEMS)
   /** The next key that the next update of an ordered database gets. */
   readonly next: Slice
 
@@ -157,30 +160,36 @@ export class Sealing<K, V> {
   /** Writes the update or delete of a key that is active at `location`. */
   writeExisting(key: number, slot: number, location: number): void {
     this.placeExisting(key, slot, location, this.size)
-    this.mutateExisting(key, slot)
+    this.mutate(key, this.reserveExisting(key, slot))
   }
 
-  /** The same for entries of `found`, in the order given. All are placed first, for the reason that `moveUntil` gives. */
+  /**
+   * The same for entries of `found`, in the order given. What they need of the batch and the indexes lies in no order: each
+   * is met in a loop of little else, for the reason that `moveUntil` gives.
+   */
   writeAllExisting({ keys, slots, locations }: FoundKeys, order: Uint32Array): void {
-    const { size } = this
+    const { size, written } = this
     for (let n = 0; n < order.length; n++) {
       const i = order[n]!
+      written[n] = keys[i]!
       this.placeExisting(keys[i]!, slots[i]!, locations[i]!, size + n)
     }
-    for (let n = 0; n < order.length; n++) this.mutateExisting(keys[order[n]!]!, slots[order[n]!]!)
+    for (let n = 0; n < order.length; n++) this.offsets[n] = this.reserveExisting(written[n]!, slots[order[n]!]!)
+    for (let n = 0; n < order.length; n++) this.offsets[n] = this.writeKey(written[n]!, this.offsets[n]!)
+    for (let n = 0; n < order.length; n++) this.writeValue(written[n]!, this.offsets[n]!)
   }
 
   private placeExisting(key: number, slot: number, location: number, next: number): void {
     this.place(slot, this.input.writes.of(key) === REMOVED ? INACTIVE : next, location)
   }
 
-  private mutateExisting(key: number, slot: number): void {
+  /** Room for the update or delete of an active key. */
+  private reserveExisting(key: number, slot: number): number {
     const { writes, trace } = this.input
-    if (writes.of(key) === REMOVED) {
-      trace.deleted.push(writes.keys.text(key))
-      this.active -= 1
-      this.mutate(key, ownerOf(slot, Kind.delete))
-    } else this.mutate(key, ownerOf(slot, Kind.update))
+    if (writes.of(key) !== REMOVED) return this.reserve(key, ownerOf(slot, Kind.update))
+    trace.deleted.push(writes.keys.text(key))
+    this.active -= 1
+    return this.reserve(key, ownerOf(slot, Kind.delete))
   }
 
   /** Writes the update of a key that is not active. */
@@ -192,7 +201,7 @@ export class Sealing<K, V> {
     trace.created.push(text)
     this.place(slot, this.size, INACTIVE)
     this.active += 1
-    this.mutate(key, ownerOf(slot, Kind.create))
+    this.mutate(key, this.reserve(key, ownerOf(slot, Kind.create)))
   }
 
   private nextSlot(): number {
@@ -205,23 +214,43 @@ export class Sealing<K, V> {
     return this.slotsUsed++
   }
 
-  private mutate(key: number, owner: number): void {
-    const { buffer, next } = this
+  /** Room for the operation that a written key becomes. */
+  private reserve(key: number, owner: number): number {
+    const { next } = this
     const { writes } = this.input
     const { format } = this.home
-    const { store, starts } = writes.keys
     const value = writes.of(key)
+    const keyBytes = writes.keys.length(key)
+    if (value === REMOVED) return this.buffer.reserve(mutationBytes(format, keyBytes, undefined), owner)
+    const nextBytes = format.ordered ? next.end - next.start : undefined
+    return this.buffer.reserve(mutationBytes(format, keyBytes, writes.length(value), nextBytes), owner)
+  }
+
+  /** Writes head and key of an operation at its offset; returns the offset of its value. */
+  private writeKey(key: number, at: number): number {
+    const { writes } = this.input
+    const { store, starts } = writes.keys
     const start = starts[key]!
     const end = starts[key + 1]!
-    const valueBytes = value === REMOVED ? undefined : writes.length(value)
-    const nextBytes = format.ordered && value !== REMOVED ? next.end - next.start : undefined
-    const at = buffer.reserve(mutationBytes(format, end - start, valueBytes, nextBytes), owner)
-    const keyAt = writeMutationHead(format, buffer.store.bytes, at, end - start, value !== REMOVED)
-    store.copyTo(start, end, buffer.store, keyAt)
-    if (valueBytes === undefined) return
-    const valueAt = keyAt + end - start
-    writes.copyTo(value, buffer.store, valueAt)
-    if (nextBytes !== undefined) this.writeNext(valueAt + valueBytes, nextBytes)
+    const target = this.buffer.store
+    const keyAt = writeMutationHead(this.home.format, target.bytes, at, end - start, writes.of(key) !== REMOVED)
+    store.copyTo(start, end, target, keyAt)
+    return keyAt + end - start
+  }
+
+  /** Writes the value of an operation at its offset, if it has one; returns where it ends. */
+  private writeValue(key: number, at: number): number {
+    const { writes } = this.input
+    const value = writes.of(key)
+    if (value === REMOVED) return at
+    writes.copyTo(value, this.buffer.store, at)
+    return at + writes.length(value)
+  }
+
+  private mutate(key: number, at: number): void {
+    const { format } = this.home
+    const nextAt = this.writeValue(key, this.writeKey(key, at))
+    if (format.ordered && this.input.writes.of(key) !== REMOVED) this.writeNext(nextAt, this.next.end - this.next.start)
   }
 
   private writeNext(at: number, bytes: number): void {
