@@ -151,12 +151,13 @@ export class PackedRecords implements Packed {
     this.row = new ByteStore(this.recordsPerRow * recordBytes)
   }
 
-  /** The row that holds a record, at least up to that record: holds until the next read. */
-  rowOf(record: number): Buffer {
+  /** Has the row of a record in memory, at least up to that record; returns where the record begins in it. */
+  private find(record: number): number {
     const row = Math.floor(record / this.recordsPerRow)
-    const needed = (record - row * this.recordsPerRow + 1) * this.recordBytes
+    const at = (record - row * this.recordsPerRow) * this.recordBytes
+    const needed = at + this.recordBytes
     if (row !== this.cachedRow || this.cachedBytes < needed) this.load(row, needed)
-    return this.row.bytes
+    return at
   }
 
   private load(row: number, needed: number): void {
@@ -170,23 +171,26 @@ export class PackedRecords implements Packed {
 
   /** Copies bytes `[from, to)` of a record into `target` at `at`. */
   copyBytes(record: number, from: number, to: number, target: ByteStore, at: number): void {
-    const start = (record % this.recordsPerRow) * this.recordBytes
-    this.rowOf(record)
+    const start = this.find(record)
     this.row.copyTo(start + from, start + to, target, at)
   }
 
   /** A record, as a view that holds until the next read. */
   read(record: number): Uint8Array {
-    const row = this.rowOf(record)
-    const at = (record % this.recordsPerRow) * this.recordBytes
-    return row.subarray(at, at + this.recordBytes)
+    const at = this.find(record)
+    return this.row.bytes.subarray(at, at + this.recordBytes)
+  }
+
+  /** The row of a record up to and with that record, as a view that holds until the next read. */
+  private upTo(record: number): Uint8Array {
+    const at = this.find(record)
+    return this.row.bytes.subarray(0, at + this.recordBytes)
   }
 
   /** The first four bytes of a record as a little-endian number. */
   uint32(record: number): number {
-    const row = this.rowOf(record)
-    const at = (record % this.recordsPerRow) * this.recordBytes
-    return (row[at]! | (row[at + 1]! << 8) | (row[at + 2]! << 16) | (row[at + 3]! << 24)) >>> 0
+    const at = this.find(record)
+    return this.row.view.getUint32(at, true)
   }
 
   forget(): void {
@@ -197,7 +201,7 @@ export class PackedRecords implements Packed {
     const row = Math.floor(count / this.recordsPerRow)
     const kept = count % this.recordsPerRow
     if (kept > 0 && count < end) {
-      const value = Uint8Array.from(this.rowOf(count - 1).subarray(0, kept * this.recordBytes))
+      const value = Uint8Array.from(this.upTo(count - 1))
       changes.push({ tag: "put", map: this.map, key: this.space.rowKey(row), value })
     }
     this.space.removeRows(this.map, kept > 0 ? row + 1 : row, Math.ceil(end / this.recordsPerRow), changes)
@@ -216,7 +220,7 @@ export class PackedRecords implements Packed {
     const rowBytes = this.recordsPerRow * this.recordBytes
     let row = Math.floor(count / this.recordsPerRow)
     let openBytes = (count % this.recordsPerRow) * this.recordBytes
-    let open: Array<Uint8Array> = openBytes === 0 ? [] : [this.rowOf(count - 1).subarray(0, openBytes)]
+    let open: Array<Uint8Array> = openBytes === 0 ? [] : [this.upTo(count - 1)]
     const close = (): void => {
       if (openBytes === 0) return
       const value = open.length === 1 ? open[0]! : Buffer.concat(open, openBytes)
