@@ -7,6 +7,20 @@
 /** Below this length a loop over words copies faster than a native call. */
 const LOOP_BYTES_MAX = 256
 
+/** Runs of bytes to be copied: run `n` is `lengths[n]` bytes from `from[n]` on, and goes to `to[n]`. */
+export interface Runs {
+  readonly from: Uint32Array
+  readonly lengths: Uint32Array
+  readonly to: Uint32Array
+}
+
+/** Room for so many runs. */
+export const runsOf = (count: number): Runs => ({
+  from: new Uint32Array(count),
+  lengths: new Uint32Array(count),
+  to: new Uint32Array(count),
+})
+
 /** Memory that grows by doubling. New bytes are zero when it was made so. */
 export class ByteStore {
   bytes: Buffer
@@ -38,6 +52,25 @@ export class ByteStore {
   copyTo(from: number, to: number, target: ByteStore, at: number): void {
     if (to - from > LOOP_BYTES_MAX) this.bytes.copy(target.bytes, at, from, to)
     else copyBytes(this.bytes, this.view, from, to, target, at)
+  }
+
+  /**
+   * Copies the first `count` of some runs into another store; there must be room. They lie in no order: in a loop of
+   * nothing else one waits for memory while the next is on its way, and that takes half of the time.
+   */
+  copyRuns({ from, lengths, to }: Runs, count: number, target: ByteStore): void {
+    const { bytes, view } = this
+    const { bytes: targetBytes, view: targetView } = target
+    for (let n = 0; n < count; n++) {
+      let source = from[n]!
+      let offset = to[n]!
+      const end = source + lengths[n]!
+      if (end - source > LOOP_BYTES_MAX) bytes.copy(targetBytes, offset, source, end)
+      else {
+        for (; source + 8 <= end; source += 8, offset += 8) targetView.setBigUint64(offset, view.getBigUint64(source))
+        for (; source < end; source++, offset++) targetBytes[offset] = bytes[source]!
+      }
+    }
   }
 }
 

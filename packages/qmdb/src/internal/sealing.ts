@@ -25,6 +25,7 @@ import { SLOTS_MAX } from "../limits.ts"
 import { authenticate } from "./authenticate.ts"
 import { requireSealing } from "./base-member.ts"
 import type { Branch } from "./branches.ts"
+import { runsOf } from "./byte-store.ts"
 import type { KeyIndex } from "./key-index.ts"
 import type { KeyedContent, KeyedState } from "./keyed-state.ts"
 import { SLICE_ITEMS } from "./layout.ts"
@@ -121,12 +122,12 @@ export class Sealing<K, V> {
   /** The floor so far, and moves still to be made. */
   private floor: number
   private steps = 0
-  /** Of the locations of a slice that the floor passes: their owners, and where those are. */
+  /** Of the locations of a slice that the floor passes: their owners. Of these, and of keys that are written: where they are. */
   private readonly owners = new Uint32Array(SLICE_ITEMS)
   private readonly places = new Float64Array(SLICE_ITEMS)
-  /** Of the operations of a slice that are written: their keys, and offsets of what is to be written next. */
-  private readonly written = new Uint32Array(SLICE_ITEMS)
-  private readonly offsets = new Uint32Array(SLICE_ITEMS)
+  /** Of the operations of a slice that are written: where their keys and values come from and go to. */
+  private readonly keyRuns = runsOf(SLICE_ITEMS)
+  private readonly valueRuns = runsOf(SLICE_ITEMS)
   /** The next key that the next update of an ordered database gets. */
   readonly next: Slice
 
@@ -167,16 +168,23 @@ export class Sealing<K, V> {
    * The same for entries of `found`, in the order given. What they need of the batch and the indexes lies in no order: each
    * is met in a loop of little else, for the reason that `moveUntil` gives.
    */
-  writeAllExisting({ keys, slots, locations }: FoundKeys, order: Uint32Array): void {
-    const { size, written } = this
-    for (let n = 0; n < order.length; n++) {
-      const i = order[n]!
-      written[n] = keys[i]!
-      this.placeExisting(keys[i]!, slots[i]!, locations[i]!, size + n)
+  writeAllExisting({ keys, slots }: FoundKeys, order: Uint32Array): void {
+    const { size, places, keyRuns, valueRuns } = this
+    const { writes, branch } = this.input
+    const count = order.length
+    for (let n = 0; n < count; n++) places[n] = this.home.slots.locate(slots[order[n]!]!, branch)
+    for (let n = 0; n < count; n++) this.placeExisting(keys[order[n]!]!, slots[order[n]!]!, places[n]!, size + n)
+    for (let n = 0; n < count; n++) {
+      const key = keys[order[n]!]!
+      const at = this.writeHead(key, this.reserveExisting(key, slots[order[n]!]!))
+      const keyBytes = writes.keys.length(key)
+      keyRuns.from[n] = writes.keys.starts[key]!
+      keyRuns.lengths[n] = keyBytes
+      keyRuns.to[n] = at
+      writes.setRun(valueRuns, n, writes.of(key), at + keyBytes)
     }
-    for (let n = 0; n < order.length; n++) this.offsets[n] = this.reserveExisting(written[n]!, slots[order[n]!]!)
-    for (let n = 0; n < order.length; n++) this.offsets[n] = this.writeKey(written[n]!, this.offsets[n]!)
-    for (let n = 0; n < order.length; n++) this.writeValue(written[n]!, this.offsets[n]!)
+    writes.keys.store.copyRuns(keyRuns, count, this.buffer.store)
+    writes.copyRuns(valueRuns, count, this.buffer.store)
   }
 
   private placeExisting(key: number, slot: number, location: number, next: number): void {
@@ -226,31 +234,25 @@ export class Sealing<K, V> {
     return this.buffer.reserve(mutationBytes(format, keyBytes, writes.length(value), nextBytes), owner)
   }
 
-  /** Writes head and key of an operation at its offset; returns the offset of its value. */
-  private writeKey(key: number, at: number): number {
+  /** Writes the head of an operation at its offset; returns the offset of its key. */
+  private writeHead(key: number, at: number): number {
+    const { writes } = this.input
+    const keyBytes = writes.keys.length(key)
+    return writeMutationHead(this.home.format, this.buffer.store.bytes, at, keyBytes, writes.of(key) !== REMOVED)
+  }
+
+  /** Writes the operation that a written key becomes at its offset. */
+  private mutate(key: number, at: number): void {
     const { writes } = this.input
     const { store, starts } = writes.keys
-    const start = starts[key]!
-    const end = starts[key + 1]!
     const target = this.buffer.store
-    const keyAt = writeMutationHead(this.home.format, target.bytes, at, end - start, writes.of(key) !== REMOVED)
-    store.copyTo(start, end, target, keyAt)
-    return keyAt + end - start
-  }
-
-  /** Writes the value of an operation at its offset, if it has one; returns where it ends. */
-  private writeValue(key: number, at: number): number {
-    const { writes } = this.input
+    const keyAt = this.writeHead(key, at)
+    store.copyTo(starts[key]!, starts[key + 1]!, target, keyAt)
     const value = writes.of(key)
-    if (value === REMOVED) return at
-    writes.copyTo(value, this.buffer.store, at)
-    return at + writes.length(value)
-  }
-
-  private mutate(key: number, at: number): void {
-    const { format } = this.home
-    const nextAt = this.writeValue(key, this.writeKey(key, at))
-    if (format.ordered && this.input.writes.of(key) !== REMOVED) this.writeNext(nextAt, this.next.end - this.next.start)
+    if (value === REMOVED) return
+    const valueAt = keyAt + writes.keys.length(key)
+    writes.copyTo(value, target, valueAt)
+    if (this.home.format.ordered) this.writeNext(valueAt + writes.length(value), this.next.end - this.next.start)
   }
 
   private writeNext(at: number, bytes: number): void {

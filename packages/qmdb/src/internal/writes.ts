@@ -13,7 +13,7 @@
  */
 import { BatchTooLarge } from "../errors.ts"
 import { BATCH_BYTES_MAX, BATCH_WRITES_MAX } from "../limits.ts"
-import { ByteStore } from "./byte-store.ts"
+import { ByteStore, type Runs } from "./byte-store.ts"
 import { KeyTable } from "./key-table.ts"
 
 /** The number that stands for a delete. */
@@ -73,6 +73,18 @@ export class Writes {
   copyTo(number: number, target: ByteStore, at: number): void {
     const start = this.starts[number]!
     this.store.copyTo(start, start + this.lengths[number]!, target, at)
+  }
+
+  /** Sets run `n` to a value that goes to `to`; to nothing when it is `REMOVED`. */
+  setRun(runs: Runs, n: number, number: number, to: number): void {
+    runs.from[n] = number === REMOVED ? 0 : this.starts[number]!
+    runs.lengths[n] = number === REMOVED ? 0 : this.lengths[number]!
+    runs.to[n] = to
+  }
+
+  /** Copies the values of the first `count` runs. */
+  copyRuns(runs: Runs, count: number, target: ByteStore): void {
+    this.store.copyRuns(runs, count, target)
   }
 
   /** Writes a value. Key and value are copied. Throws `BatchTooLarge` and changes nothing. */
