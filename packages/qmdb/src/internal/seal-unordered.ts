@@ -43,7 +43,8 @@ class Resolved implements FoundKeys {
     const locationOf = new Float64Array(written.length)
     for (let n = 0; n < written.length; n++) {
       const key = written[n]!
-      const [from, to] = [starts[key]!, starts[key + 1]!]
+      const from = starts[key]!
+      const to = starts[key + 1]!
       const known = found.find(bytes, from, to)
       slotOf[n] = known < 0 ? index.slotOf(bytes, from, to, parent) : found.slot(known)
     }
