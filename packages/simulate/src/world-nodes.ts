@@ -19,8 +19,8 @@ import {
   type Application,
   bindSet,
   type Databases,
-  type Hook,
   memberNames,
+  runHook,
   SET_MAPS,
   targetsEqual,
 } from "@coppice/stateful"
@@ -431,7 +431,6 @@ export class World<B extends Block, M extends Databases> {
     const { hooks } = plan
     if (hooks === undefined) return application
     const chance = this.#hookChances[index]!
-    const effectOf = <A>(hook: Hook<A>) => (Effect.isEffect(hook) ? hook : Effect.promise(() => hook))
     return {
       ...application,
       propose: (...asked) => {
@@ -442,7 +441,8 @@ export class World<B extends Block, M extends Databases> {
         Effect.gen({ self: this }, function* () {
           const [abstainDraw, waitDraw] = [chance(), chance()]
           yield* Effect.sleep(waitDraw * hooks.verifyMsMax)
-          if (this.#isCalm || abstainDraw >= hooks.abstainChance) return yield* effectOf(application.verify(...asked))
+          if (this.#isCalm || abstainDraw >= hooks.abstainChance)
+            return yield* runHook(() => application.verify(...asked))
           this.#counted.abstained++
           return yield* Effect.never
         }),
