@@ -6,6 +6,7 @@
 import { Effect } from "effect"
 import { describe, test } from "vitest"
 import { APPLICATION_LAWS, type ApplicationSubject } from "./application/index.ts"
+import { ENGINE_LAWS, type EngineSubject } from "./consensus/index.ts"
 import { EXECUTOR_LAWS, type ExecutorSubject } from "./executor/index.ts"
 import { applies, type Law, type Subject } from "./law.ts"
 import { STORAGE_LAWS, type StorageSubject } from "./storage/index.ts"
@@ -40,3 +41,7 @@ export const transportLaws = (name: string, subject: TransportSubject, run: RunL
 /** Registers the laws of the executor port for an implementation. */
 export const executorLaws = (name: string, subject: ExecutorSubject, run: RunLaw = Effect.runPromise): void =>
   register(name, EXECUTOR_LAWS, subject, run)
+
+/** Registers the laws of engines for a consensus engine with its marshal. */
+export const engineLaws = (name: string, subject: EngineSubject, run: RunLaw = Effect.runPromise): void =>
+  register(name, ENGINE_LAWS, subject, run)
