@@ -9,6 +9,7 @@ import { APPLICATION_LAWS, type ApplicationSubject } from "./application/index.t
 import { ENGINE_LAWS, type EngineSubject } from "./consensus/index.ts"
 import { EXECUTOR_LAWS, type ExecutorSubject } from "./executor/index.ts"
 import { applies, type Law, type Subject } from "./law.ts"
+import { SYNC_LAWS, type SyncSubject } from "./state-sync/index.ts"
 import { STORAGE_LAWS, type StorageSubject } from "./storage/index.ts"
 import { TRANSPORT_LAWS, type TransportSubject } from "./transport/index.ts"
 
@@ -45,3 +46,7 @@ export const executorLaws = (name: string, subject: ExecutorSubject, run: RunLaw
 /** Registers the laws of engines for a consensus engine with its marshal. */
 export const engineLaws = (name: string, subject: EngineSubject, run: RunLaw = Effect.runPromise): void =>
   register(name, ENGINE_LAWS, subject, run)
+
+/** Registers the laws of the state-sync port for an implementation. */
+export const syncLaws = (name: string, subject: SyncSubject, run: RunLaw = Effect.runPromise): void =>
+  register(name, SYNC_LAWS, subject, run)
