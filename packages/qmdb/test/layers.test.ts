@@ -4,7 +4,7 @@
  * Method: small trees, every pair of layers; one chain sealed over pending, applied and flushed parents.
  */
 import { Bytes } from "@coppice/codec"
-import { describe, expect, it } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import {
   createRig,
   type KeyedBatch,
@@ -15,6 +15,8 @@ import {
   type Rig,
   StaleBatch,
 } from "./support/api.ts"
+
+vi.mock("../src/limits.ts", async (original) => ({ ...(await original<object>()), LAYERS_MAX: 300 }))
 
 type Raw = Rig<KeyedBatch<Uint8Array, Uint8Array>, KeyedReader<Uint8Array, Uint8Array>>
 

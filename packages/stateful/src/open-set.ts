@@ -236,11 +236,17 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     must(anchor.height === this.#anchor.height + 1, `height ${anchor.height} is applied over ${this.#anchor.height}`)
     this.#applyEach(winner)
     this.#pending.delete(winner.id)
-    this.#keep(this.#descendants(winner.id))
+    if (this.#isContested()) this.#keep(this.#descendants(winner.id))
     this.#applied.push(winner)
     this.#tip = winner
     this.#anchor = anchor
     this.#rows.set(anchor.height, { ...anchor, targets: winner.targets })
+  }
+
+  /** Whether a pending state stands on the tip: without one nothing loses, and a long chain is not gone through. */
+  #isContested(): boolean {
+    for (const { parent } of this.#pending.values()) if (parent === this.#tip.id) return true
+    return false
   }
 
   #applyEach({ layers }: SetLayer<M>): void {

@@ -9,6 +9,7 @@ import {
   CoreWorld,
   forked,
   GENESIS,
+  keyNamed,
   tagOf,
   verified,
   type WorldBlock,
@@ -150,9 +151,13 @@ describe("F65 spilling", () => {
     verified(world, other)
     verified(world, world.grow(GENESIS, "one more", 10))
     expect([...world.core.pending.values()].map(({ state }) => state.of.name)).toEqual(["other", "one more"])
-    const before = world.core.pending.heldSize
+    world.verify(b)
+    world.serve()
+    world.finish(world.job("apply", a))
+    const replayed = world.core.pending.get(keyNamed(world, "a"))
+    expect(replayed?.origin).toBe("replayed")
     world.finish(job)
-    expect([world.core.spilled, world.core.pending.heldSize]).toEqual([0, before])
+    expect([world.core.spilled, replayed?.scratchBytes]).toEqual([0, 0])
   })
 
   test("that fails is fatal: what was spilled cannot be read", () => {

@@ -90,10 +90,10 @@ const replayWinner = <B extends Block, S extends State>(core: Core<B, S>, { bloc
 const applyWinner = <B extends Block, S extends State>(core: Core<B, S>, winner: Delivery<B>, entry: Entry<S>) => {
   const { bytes, state } = entry
   const anchor = anchorOf(winner.block)
-  const survivors = core.pending.survivors(winner.key)
-  const lost = endLosers(core, survivors)
+  const survives = core.pending.survivors(winner.key)
+  const lost = endLosers(core, survives)
   emit(core, { type: "apply", state, anchor })
-  core.forksPruned += core.pending.finalize(winner.key, survivors)
+  core.forksPruned += core.pending.finalize(winner.key, survives)
   core.tip = { key: winner.key, anchor, state }
   core.applied.push({ height: anchor.height, bytes })
   startFlush(core)
@@ -103,11 +103,11 @@ const applyWinner = <B extends Block, S extends State>(core: Core<B, S>, winner:
 /** Ends every hook whose base neither is the winner nor descends from it. Returns the requests that wanted them. */
 const endLosers = <B extends Block, S extends State>(
   core: Core<B, S>,
-  survivors: ReadonlySet<string>,
+  survives: (key: string) => boolean,
 ): ReadonlySet<RequestId> => {
   const lost = new Set<RequestId>()
   for (const [id, { base, owner }] of core.jobs) {
-    if (base === undefined || survivors.has(base)) continue
+    if (base === undefined || survives(base)) continue
     if (owner.of === "flight") {
       const flight = core.flights.get(owner.key)!
       for (const waiter of flight.waiters) lost.add(waiter)

@@ -50,6 +50,8 @@ export class PendingTips<S extends State> {
   #bytes = 0
   #scratchBytes = 0
   #uses = 0
+  /** Entries whose parent is the tip. */
+  #roots = 0
 
   get size(): number {
     return this.#entries.size
@@ -98,24 +100,31 @@ export class PendingTips<S extends State> {
     this.#held.set(entry.key, added)
     this.#bytes += bytes
     const parent = this.#entries.get(entry.parent)
-    if (parent !== undefined) parent.children++
+    if (parent === undefined) this.#roots++
+    else parent.children++
   }
 
-  /** Keys that stay when the block `winner` is finalized: its descendants, all of later rounds, and `winner` itself. */
-  survivors(winner: Key): Set<Key> {
+  /**
+   * Tells which keys stay when the block `winner` is finalized: its descendants, all of later rounds, and `winner` itself.
+   * Cost: one pass, but none where nothing stands beside the winner: so a long chain is finalized in linear time.
+   */
+  survivors(winner: Key): (key: Key) => boolean {
+    if (this.#roots === 1) return (key) => this.#entries.has(key)
     const keys = new Set([winner])
     for (const { key, parent } of this.#entries.values()) if (keys.has(parent)) keys.add(key)
-    return keys
+    return (key) => keys.has(key)
   }
 
-  /** Drops the winner and everything outside `survivors`. Returns how many others went. */
-  finalize(winner: Key, survivors: ReadonlySet<Key>): number {
-    let pruned = 0
-    for (const entry of this.#entries.values()) {
-      if (entry.key !== winner && survivors.has(entry.key)) continue
-      if (entry.key !== winner) pruned++
-      this.#remove(entry)
+  /** Drops the winner, and every entry that does not survive it. Returns how many others went. Cost: that of `survivors`. */
+  finalize(winner: Key, survives: (key: Key) => boolean): number {
+    const entry = this.#entries.get(winner)!
+    const before = this.#entries.size
+    if (this.#roots > 1) {
+      for (const other of this.#entries.values()) if (!survives(other.key)) this.#remove(other)
     }
+    const pruned = before - this.#entries.size
+    this.#remove(entry)
+    this.#roots = entry.children
     return pruned
   }
 
@@ -141,7 +150,8 @@ export class PendingTips<S extends State> {
   evict(leaf: Entry<S>): void {
     this.#remove(leaf)
     const parent = this.#entries.get(leaf.parent)
-    if (parent !== undefined) parent.children--
+    if (parent === undefined) this.#roots--
+    else parent.children--
   }
 
   /** Takes note that a state of an entry takes so many bytes of memory now. Returns whether it is spilled by that. */
