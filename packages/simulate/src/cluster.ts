@@ -20,6 +20,7 @@ import {
   type Marshal,
   type MarshalFailure,
   makeMarshal,
+  type ValidatorNode,
   verifyFinalization,
 } from "@coppice/consensus"
 import { createParticipants, type Ed25519, type KeyPair } from "@coppice/crypto"
@@ -27,7 +28,7 @@ import { beginDelivery, type Delivery } from "@coppice/node"
 import { drawer } from "@coppice/stateful/diagnosis"
 import { type MemoryDisk, makeMemoryDisk, Storage, type StorageError } from "@coppice/storage"
 import { Clock, Deferred, Effect, Exit, Fiber, Scheduler, Scope } from "effect"
-import type { NodeControl, SimulatedConsensus } from "./consensus.ts"
+import type { NodeControl, Saying, SimulatedConsensus } from "./consensus.ts"
 import { type Drift, Incarnation } from "./incarnation.ts"
 import { type LinkOptions, type Links, makeLinks } from "./links.ts"
 import type { BadBlock, ConsensusSchedule, Fault } from "./schedule.ts"
@@ -78,6 +79,8 @@ export interface ClusterOptions<B extends Block, E> {
   readonly serves?: (index: number, honest: Serve) => Serve
   /** Stands between consensus and a node. */
   readonly watches?: (index: number, node: RunningNode<B>) => RunningNode<B>
+  /** Runs where a proposal or a vote leaves its node; see `SimulatedConsensusOptions`. */
+  readonly leaves?: (index: number, node: ValidatorNode<B>, saying: Saying) => Effect.Effect<void>
   /** How a node's clock differs from the world's; not at all when not given. */
   readonly drift?: (index: number) => Drift | undefined
   /** Whether a node is halted when it loses power, so that no finalizer runs; interrupted when not given. */
@@ -239,11 +242,12 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
   }
 
   const control: NodeControl = { down: crash, up: (index) => Effect.orDie(boot(index)) }
-  const { genesis, codec, seed, schedule, corrupt, allows } = options
+  const { genesis, codec, seed, schedule, corrupt, allows, leaves } = options
   const consensus = yield* makeSimulatedConsensus({
     ...{ chainId, genesis, codec, validators, ed25519, seed, schedule, control, links },
     ...(corrupt === undefined ? {} : { corrupt }),
     ...(allows === undefined ? {} : { allows }),
+    ...(leaves === undefined ? {} : { leaves }),
   }).pipe(Scope.provide(scope))
   const cluster: Cluster<B, E> = {
     consensus,

@@ -11,7 +11,7 @@
  * Invariant: no impossible history (spec consensus §6.1): parents are certified, every skipped view is nullified, one
  * notarized payload per view, no view both finalized and nullified, the finalized chain is a chain.
  */
-import type { Block, BlockCodec, ValidatorNode } from "@coppice/consensus"
+import type { Block, BlockCodec, Round, ValidatorNode } from "@coppice/consensus"
 import type { Digest, Ed25519, KeyPair } from "@coppice/crypto"
 import { Data, type Effect } from "effect"
 import type { Links } from "./links.ts"
@@ -19,6 +19,12 @@ import type { BadBlock, ConsensusSchedule, Fault } from "./schedule.ts"
 
 /** Runs work with a node the way the node runs. */
 export type Runs = <A, E>(work: Effect.Effect<A, E>) => Effect.Effect<A, E>
+
+/** What a node lets out for a round: its proposal, or its vote for a block. */
+export interface Saying {
+  readonly round: Round
+  readonly digest: Digest
+}
 
 /** How the simulation restarts nodes: each runs in its own fiber, `down` before `up`; `up` ends by calling `join`. */
 export interface NodeControl {
@@ -80,6 +86,11 @@ export interface SimulatedConsensusOptions<B extends Block> {
   /** What carries blocks, votes and certificates; by the schedule's latency and without loss when not given. */
   readonly links?: Links
   readonly control?: NodeControl
+  /**
+   * Runs where an honest proposal or vote leaves its node, as a part of that node, before anybody is sent it: while it does
+   * not end, nothing leaves. A blind vote and what a corrupt leader makes up are not asked about.
+   */
+  readonly leaves?: (index: number, node: ValidatorNode<B>, saying: Saying) => Effect.Effect<void>
 }
 
 /** The running simulation. */

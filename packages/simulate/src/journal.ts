@@ -8,9 +8,10 @@
  * Invariant: everything is judged over all incarnations of a node; nothing is forgotten when it crashes.
  */
 import { bytesEqual, bytesKey } from "@coppice/codec"
-import { type Anchor, anchorOf, type Block, compareRounds, type Round, roundKey } from "@coppice/consensus"
+import { type Anchor, anchorOf, type Block, compareRounds, type Height, roundKey } from "@coppice/consensus"
 import type { Digest } from "@coppice/crypto"
 import type { PendingTree } from "@coppice/stateful"
+import type { Saying } from "./consensus.ts"
 
 /** A final block that one incarnation was given. */
 export interface Delivery<B extends Block> {
@@ -63,6 +64,36 @@ export const deliveryViolations = <B extends Block>(
   return found
 }
 
+/** A `finalized` hook that one incarnation ran to its end. */
+export interface Hooked {
+  readonly index: number
+  readonly incarnation: number
+  readonly height: Height
+}
+
+/**
+ * What hooks say of nodes that stand at these heights, all acknowledged, and began with genesis (INV-16): every height
+ * above it at least once, and within an incarnation each after the one below.
+ */
+export const hookViolations = (hooks: ReadonlyArray<Hooked>, heights: ReadonlyArray<number>): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  const seen = heights.map(() => new Set<number>())
+  const last = new Map<string, number>()
+  for (const { index, incarnation, height } of hooks) {
+    const life = `${index}/${incarnation}`
+    const below = last.get(life)
+    if (below !== undefined && height !== below + 1) found.push(`INV-16 node ${life}: hook of ${height} after ${below}`)
+    last.set(life, height)
+    seen[index]!.add(height)
+  }
+  for (const [index, standing] of heights.entries()) {
+    for (let height = 1; height <= standing; height++) {
+      if (!seen[index]!.has(height)) found.push(`INV-16 node ${index} never ran its hook of ${height}`)
+    }
+  }
+  return found
+}
+
 /** Deliveries of a block to a node that had it before. */
 export const redeliveries = <B extends Block>({ deliveries }: Pick<Deliveries<B>, "deliveries">): number => {
   const seen = new Set<string>()
@@ -70,12 +101,6 @@ export const redeliveries = <B extends Block>({ deliveries }: Pick<Deliveries<B>
     const key = `${index}/${block.height}`
     return seen.has(key) || !seen.add(key)
   }).length
-}
-
-/** What a node let out for a round. */
-interface Saying {
-  readonly round: Round
-  readonly digest: Digest
 }
 
 /** Sayings of a node that its next incarnation is asked about. */
@@ -95,14 +120,16 @@ export class NodeRecord {
     this.#name = name
   }
 
-  /** The node lets something out for a round: nothing else may ever be said for that round (P-4). */
-  says(round: Round, digest: Digest): void {
+  /** The node lets something out for a round: nothing else may ever be said for that round (P-4), and it holds it (P-5). */
+  says(saying: Saying, held: Digest | undefined): void {
+    this.holds(saying, held)
+    const { round, digest } = saying
     const key = roundKey(round)
     const before = this.#said.get(key)
     if (before !== undefined && !bytesEqual(before.digest, digest)) {
       this.violations.push(`P-4 ${this.#name} said two things in round ${key}`)
     }
-    if (before === undefined) this.#said.set(key, { round, digest })
+    if (before === undefined) this.#said.set(key, saying)
   }
 
   /** The node acknowledges a block of a height and view while its set is durable at another height. */
@@ -133,7 +160,7 @@ export class NodeRecord {
     return kept.slice(-SAYINGS_ASKED_MAX)
   }
 
-  /** The node, up again, holds this for the round of something that was said. */
+  /** The node, when it says something or is up again after, holds this for the same round. */
   holds({ round, digest }: Saying, held: Digest | undefined): void {
     if (held !== undefined && bytesEqual(held, digest)) return
     this.violations.push(`P-5 ${this.#name} said a block in round ${roundKey(round)} and does not hold it`)

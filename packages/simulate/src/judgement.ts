@@ -8,6 +8,7 @@ import { type Block, Height } from "@coppice/consensus"
 import { Location, type LogReader, PROOF_OPS_MAX } from "@coppice/qmdb"
 import { type Databases, type ExecutorStatus, memberNames, targetsEqual } from "@coppice/stateful"
 import { Effect } from "effect"
+import { hookViolations } from "./journal.ts"
 import type { Subject } from "./subject.ts"
 import type { World } from "./world-nodes.ts"
 
@@ -74,16 +75,18 @@ export const logViolations = (
   return []
 }
 
-/** What an executor at rest must not hold: requests, unacknowledged blocks, states of no pending block (P-15). */
+/** What a node at rest must not hold: requests, unacknowledged blocks, states of no pending block, waiting callers (P-15). */
 export const heldViolations = (
   index: number,
   { requests, unacked, pendingEntries }: Pick<ExecutorStatus, "requests" | "unacked" | "pendingEntries">,
   layers: number,
+  subscriptions: number,
 ): ReadonlyArray<string> => {
   const found: Array<string> = []
   if (requests > 0) found.push(`P-15 node ${index} has ${requests} requests at rest`)
   if (unacked > 0) found.push(`P-15 node ${index} has ${unacked} unacknowledged blocks at rest`)
   if (layers > pendingEntries) found.push(`P-15 node ${index} holds ${layers} layers for ${pendingEntries} blocks`)
+  if (subscriptions > 0) found.push(`P-15 node ${index} has ${subscriptions} callers that wait for a block at rest`)
   return found
 }
 
@@ -97,9 +100,12 @@ export const judgeAtRest = Effect.fnUntraced(function* <B extends Block, M exten
   const found: Array<string> = []
   for (const index of world.parts.validators.keys()) {
     const { executor, set } = world.life(index)
+    const { marshal } = world.cluster.node(index)!
     found.push(...(yield* judgeNode(world, subject, index, chain)))
-    found.push(...heldViolations(index, yield* executor.status, set.layers))
+    found.push(...heldViolations(index, yield* executor.status, set.layers, yield* marshal.subscriptions))
   }
+  const heights = world.parts.validators.map((_, index) => world.life(index).set.anchor.height)
+  found.push(...hookViolations(world.hooks, heights))
   for (const name of memberNames(world.applications[0]!.databases)) {
     const readers = readersOf(world, name)
     // A compact member keeps no log.

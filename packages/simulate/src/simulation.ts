@@ -244,7 +244,9 @@ class Simulation<B extends Block> {
         leader: validators[plan.leader]!.publicKey,
         parent: { view: View(plan.parent.view), digest: plan.parent.digest },
       }
-      const block = yield* this.#ask(plan.leader, deadlineMs, (node) => proposeBlock(node, context))
+      const block = yield* this.#ask(plan.leader, deadlineMs, (node) =>
+        Effect.tap(proposeBlock(node, context), (made) => this.#leaves(plan.leader, node, context, made)),
+      )
       if (block === undefined) return undefined
       const good = this.#candidate(context, block)
       const turn = plan.misbehaves === undefined ? undefined : yield* this.#misbehave(plan, good, deadlineMs)
@@ -253,6 +255,18 @@ class Simulation<B extends Block> {
       return turn ?? honest
     },
   )
+
+  #leaves(
+    index: number,
+    node: ValidatorNode<B>,
+    { round }: ConsensusContext,
+    block: B | undefined,
+  ): Effect.Effect<void> {
+    const { leaves } = this.#options
+    return block === undefined || leaves === undefined
+      ? Effect.void
+      : leaves(index, node, { round, digest: block.digest })
+  }
 
   #candidate(context: ConsensusContext, block: B, isGood = true): Candidate<B> {
     const { codec, validators } = this.#options
@@ -320,7 +334,9 @@ class Simulation<B extends Block> {
         const asked = (node: ValidatorNode<B>) =>
           Effect.gen({ self: this }, function* () {
             if (!(yield* this.#carry(leader, index))) return yield* Effect.never
-            const vote = index === blind || (yield* verifyBlock(node, context, receivedBy(index)))
+            const block = receivedBy(index)
+            const vote = index === blind || (yield* verifyBlock(node, context, block))
+            if (vote && index !== blind) yield* this.#leaves(index, node, context, block)
             return (yield* this.#carry(index, leader)) ? vote : yield* Effect.never
           })
         const voted = (vote: boolean | undefined): void => void Queue.offerUnsafe(votes, [index, candidate, vote])

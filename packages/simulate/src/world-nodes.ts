@@ -24,7 +24,7 @@ import {
   SET_MAPS,
   targetsEqual,
 } from "@coppice/stateful"
-import { drawer } from "@coppice/stateful/diagnosis"
+import { CallOrder, drawer } from "@coppice/stateful/diagnosis"
 import { Deferred, Effect, Exit, Queue, type Scope } from "effect"
 import { type Cluster, makeCluster, makeDisks, type NodeContext, type RunningNode } from "./cluster.ts"
 import type { Drift } from "./incarnation.ts"
@@ -33,6 +33,7 @@ import {
   blameViolations,
   type Delivery,
   deliveryViolations,
+  type Hooked,
   NodeRecord,
   pendingViolations,
 } from "./journal.ts"
@@ -93,6 +94,8 @@ export class World<B extends Block, M extends Databases> {
     deliveries: [],
     boots: [],
   }
+  /** Hooks of final blocks that ended, in order. */
+  readonly hooks: Array<Hooked> = []
   cluster!: Cluster<B, unknown>
   readonly parts: WorldParts<B, M>
   readonly #scope: Scope.Scope
@@ -109,6 +112,8 @@ export class World<B extends Block, M extends Databases> {
   /** Answers that prove themselves to be lies. */
   readonly #lies: Array<{ readonly to: number; readonly by: number }> = []
   readonly #partitions = new Set<ReadonlyArray<number>>()
+  /** The order of calls, of every incarnation. */
+  readonly #orders: Array<CallOrder> = []
   readonly #failed = Deferred.makeUnsafe<never, unknown>()
   readonly #violations: Array<string> = []
   #haltedAt: { readonly notarized: number } | undefined
@@ -159,6 +164,8 @@ export class World<B extends Block, M extends Databases> {
       executor: this.#executor,
       serves: this.#serves,
       watches: this.#watches,
+      leaves: (index, { marshal }, saying) =>
+        Effect.map(marshal.verifiedAt(saying.round), (held) => this.#records[index]!.says(saying, held?.digest)),
       drift: (index) => this.#drifts.get(index),
       isHalted: (index) => this.#halted.has(index),
       onFailure: (index, failure) => Effect.sync(() => this.#stopped(index, failure)),
@@ -217,6 +224,7 @@ export class World<B extends Block, M extends Databases> {
       ...deliveryViolations(this.deliveries, this.cluster.node(0)?.marshal.pendingAcksMax ?? 16),
       ...ofNodes,
       ...this.#violations,
+      ...this.#orders.flatMap(({ illegal }) => illegal.map(({ message }) => `IllegalCall ${message}`)),
       ...blameViolations(blames, this.#lies),
     ]
   }
@@ -398,8 +406,12 @@ export class World<B extends Block, M extends Databases> {
       const { interval = 1, marshalBlocks: blocks = 1 } = pruning ?? {}
       const storage = yield* disk.open("set", SET_MAPS)
       const scratch = yield* disk.open("scratch", SCRATCH_MAPS, { scratch: true })
+      const incarnation = this.#generations[index]!
+      const order = new CallOrder(source.pendingAcksMax)
+      this.#orders.push(order)
+      const application = order.application(this.#application(index, incarnation))
       const life = yield* startExecutor<B, M>({
-        ...{ application: this.#application(index), chainId: CHAIN_ID, hasher: nodeHasher, storage, scratch, source },
+        ...{ application, chainId: CHAIN_ID, hasher: nodeHasher, storage, scratch, source },
         development,
         ...(onBundle && {
           onDivergence: (name: string, text: string) => Effect.sync(() => onBundle(index, name, text)),
@@ -413,7 +425,6 @@ export class World<B extends Block, M extends Databases> {
             }),
       })
       const { anchor, executor } = life
-      const incarnation = this.#generations[index]!
       this.#records[index]!.boots(anchor.height, (yield* source.processedHeight) ?? 0, source.pendingAcksMax)
       this.deliveries.boots.push({ index, incarnation, anchor })
       this.#lives[index] = life
@@ -421,13 +432,21 @@ export class World<B extends Block, M extends Databases> {
         Effect.sync(() => (this.#lives[index] === life ? this.#stopped(index, error) : undefined)),
       )
       yield* Effect.forkScoped(stopped)
-      return { port: this.#port(index, incarnation, life), anchor }
+      return { port: this.#port(index, incarnation, life.set, order.port(executor.port)), anchor }
     },
   )
 
-  #application(index: number): Application<B, M> {
+  #application(index: number, incarnation: number): Application<B, M> {
     const { subject, plan } = this.parts
-    const application = subject.application(index)
+    const made = subject.application(index)
+    const application: Application<B, M> = {
+      ...made,
+      finalized: (block, ...state) =>
+        Effect.tap(
+          runHook(() => made.finalized?.(block, ...state) ?? Effect.void),
+          () => Effect.sync(() => void this.hooks.push({ index, incarnation, height: block.height })),
+        ),
+    }
     const { hooks } = plan
     if (hooks === undefined) return application
     const chance = this.#hookChances[index]!
@@ -449,8 +468,7 @@ export class World<B extends Block, M extends Databases> {
     }
   }
 
-  #port(index: number, incarnation: number, { executor, set }: StartedExecutor<B, M>): ExecutorPort<B> {
-    const { port } = executor
+  #port(index: number, incarnation: number, set: StartedExecutor<B, M>["set"], port: ExecutorPort<B>): ExecutorPort<B> {
     const troubles = this.#troubles
     const at = <A, E>(before: string, work: Effect.Effect<A, E>, after: string): Effect.Effect<A, E> =>
       Effect.andThen(troubles.pass(index, before), Effect.tap(work, troubles.pass(index, after)))
@@ -485,18 +503,11 @@ export class World<B extends Block, M extends Databases> {
 
   readonly #watches = (index: number, node: RunningNode<B>): RunningNode<B> => {
     const { marshal } = node
-    const record = this.#records[index]!
-    const said = (stores: typeof marshal.verified, point: string): typeof marshal.verified => {
-      return (round, block) =>
-        Effect.tap(stores(round, block), () => {
-          record.says(round, block.digest)
-          return this.#troubles.pass(index, point)
-        })
-    }
     const watched: typeof marshal = {
       ...marshal,
-      proposed: said(marshal.proposed, "proposal stored"),
-      verified: said(marshal.verified, "vote stored"),
+      proposed: (round, block) =>
+        Effect.tap(marshal.proposed(round, block), this.#troubles.pass(index, "proposal stored")),
+      verified: (round, block) => Effect.tap(marshal.verified(round, block), this.#troubles.pass(index, "vote stored")),
       notarized: (round, block) =>
         Effect.tap(marshal.notarized(round, block), this.#troubles.pass(index, "notarized block stored")),
       report: (finalization) =>

@@ -14,13 +14,13 @@ import { readDivergence, replayDivergence } from "@coppice/stateful/diagnosis"
 import { Effect } from "effect"
 import { describe, expect, test } from "vitest"
 import { validators } from "../src/chain.ts"
-import { blameViolations, NodeRecord, pendingViolations } from "../src/journal.ts"
-import { heldViolations, logViolations } from "../src/judgement.ts"
+import { blameViolations, hookViolations, NodeRecord, pendingViolations } from "../src/journal.ts"
+import { heldViolations, judgeAtRest, logViolations } from "../src/judgement.ts"
 import { type Mark, marksOverOne, type OneDatabase, overOne, UPGRADE_HEIGHT } from "../src/marks.ts"
 import { type Happenings, missedBy, type Plan, partWords, type WorldFault } from "../src/plan.ts"
 import { CALM, runScenario, runTwice, SCENARIOS, shrinkSeed, stalledFor } from "../src/scenarios.ts"
 import { simulate } from "../src/scheduler.ts"
-import { BUNDLES_MAX, judgeRestarts, runWorld } from "../src/world.ts"
+import { BUNDLES_MAX, judgeRestarts, runWorld, VALIDATORS } from "../src/world.ts"
 import { makeWorld, type World } from "../src/world-nodes.ts"
 import { GROUPS } from "./scenarios/matrix.ts"
 
@@ -346,8 +346,12 @@ describe("canaries: what is wrong is found", () => {
       return record.violations.join()
     }
     const [a, b] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)]
-    expect(judge((record) => [a, a].map((digest) => record.says(Round(0, 1), digest)))).toBe("")
-    expect(judge((record) => [a, b].map((digest) => record.says(Round(0, 1), digest)))).toContain("P-4")
+    expect(judge((record) => [a, a].map((digest) => record.says({ round: Round(0, 1), digest }, digest)))).toBe("")
+    expect(judge((record) => [a, b].map((digest) => record.says({ round: Round(0, 1), digest }, digest)))).toContain(
+      "P-4",
+    )
+    expect(judge((record) => record.says({ round: Round(0, 1), digest: a }, undefined))).toContain("P-5")
+    expect(judge((record) => record.says({ round: Round(0, 1), digest: a }, b))).toContain("P-5")
     expect(judge((record) => record.acknowledges(5, 5, 5))).toBe("")
     expect(judge((record) => record.acknowledges(5, 5, 4))).toContain("P-5")
     const forgets = (record: NodeRecord): void => {
@@ -361,11 +365,80 @@ describe("canaries: what is wrong is found", () => {
     expect(judge((record) => record.stands([3, 3], 4, 2))).toContain("P-7")
     expect(judge((record) => record.stands([6, 6], 3, 2))).toContain("P-7")
     const holding = (held: Uint8Array | undefined) => (record: NodeRecord) => {
-      record.says(Round(0, 1), a)
+      record.says({ round: Round(0, 1), digest: a }, a)
       for (const saying of record.newest) record.holds(saying, held)
     }
     expect(judge(holding(a))).toBe("")
     expect([judge(holding(b)), judge(holding(undefined))].join()).toMatch(/P-5.*P-5/)
+  })
+
+  test.each(["verified", "proposed"] as const)("P-5 a node that lets out what it has not stored by %s", (stores) => {
+    const [before, after] = inWorld(short("plain"), [], (world) =>
+      Effect.gen(function* () {
+        yield* Effect.sleep(1_000)
+        const before = world.violations()
+        Object.assign(world.cluster.node(1)!.marshal, { [stores]: () => Effect.void })
+        yield* Effect.sleep(VALIDATORS * 500)
+        return [before, world.violations()] as const
+      }),
+    )
+    expect(before).toEqual([])
+    expect(after.join()).toContain("P-5 node 1 said a block in round 0/")
+  })
+
+  test("INV-16 hooks that a node never ran, or not in order within an incarnation", () => {
+    const judge = (
+      heights: ReadonlyArray<number>,
+      ...ran: ReadonlyArray<readonly [incarnation: number, height: number]>
+    ) =>
+      hookViolations(
+        ran.map(([incarnation, height]) => ({ index: 0, incarnation, height: Height(height) })),
+        heights,
+      )
+    expect(judge([3], [0, 1], [0, 2], [1, 2], [1, 3])).toEqual([])
+    expect(judge([2], [0, 2]).join()).toContain("INV-16 node 0 never ran its hook of 1")
+    expect(judge([3], [0, 1], [0, 3], [1, 2]).join()).toBe("INV-16 node 0/0: hook of 3 after 1")
+    expect(judge([2], [0, 1], [0, 2], [0, 2]).join()).toBe("INV-16 node 0/0: hook of 2 after 2")
+  })
+
+  test("INV-16 P-15 a node that drops hooks, and one with a caller that waits for a block, at rest", () => {
+    const meddled = Effect.gen(function* () {
+      const [plan, faults] = [short("plain"), []]
+      const parts = { subject: honest, plan, seed: 1, faults, link: plan.link, validators, happens: () => true }
+      const world = yield* makeWorld(parts)
+      yield* Effect.raceFirst(Effect.sleep(2_000), world.runs)
+      yield* Effect.sleep(10_000)
+      const before = yield* judgeAtRest(world, honest)
+      world.hooks.splice(
+        world.hooks.findIndex(({ index, height }) => index === 2 && height === 2),
+        1,
+      )
+      yield* Effect.forkChild(world.cluster.node(1)!.marshal.subscribe(STRAY, "wait"))
+      yield* Effect.sleep(1)
+      return [before, (yield* judgeAtRest(world, honest)).join()] as const
+    })
+    const { exit } = simulate(1, Effect.scoped(meddled))
+    if (exit._tag === "Failure") throw new Error(String(exit.cause))
+    const [before, after] = exit.value
+    expect(before).toEqual([])
+    expect(after).toContain("INV-16 node 2 never ran its hook of 2")
+    expect(after).toContain("P-15 node 1 has 1 callers that wait for a block at rest")
+  })
+
+  test("a call that is not legal where it is made: a final block after none", () => {
+    const [before, after] = inWorld(short("plain"), [], (world) =>
+      Effect.gen(function* () {
+        yield* Effect.sleep(1_000)
+        const before = world.violations()
+        const { block } = world.deliveries.deliveries.at(-1)!
+        const ack = { acknowledge: () => {}, cancel: () => {} }
+        const { executor } = world.cluster.node(1)!
+        yield* Effect.exit(executor.finalized({ ...block, height: Height(block.height + 2) }, ack))
+        return [before, world.violations()] as const
+      }),
+    )
+    expect(before).toEqual([])
+    expect(after.join()).toContain("IllegalCall the engine may not deliver")
   })
 
   test("F65 finality that is back later than ten views after its stall", { timeout: TIMEOUT_MS }, () => {
@@ -404,8 +477,8 @@ describe("canaries: what is wrong is found", () => {
     })
     expect(logViolations("board", [log(1, 2, 3), log(1, 2)])).toEqual([])
     expect(logViolations("board", [log(1, 2, 3), log(1, 4)]).join()).toContain("operation 1 of board differs")
-    expect(heldViolations(0, { requests: 0, unacked: 0, pendingEntries: 2 }, 2)).toEqual([])
-    expect(heldViolations(0, { requests: 1, unacked: 1, pendingEntries: 0 }, 1).length).toBe(3)
+    expect(heldViolations(0, { requests: 0, unacked: 0, pendingEntries: 2 }, 2, 0)).toEqual([])
+    expect(heldViolations(0, { requests: 1, unacked: 1, pendingEntries: 0 }, 1, 1).length).toBe(4)
   })
 
   test("P-16 a plan that did not contain what it intends", () => {

@@ -118,6 +118,11 @@ export class Actor<B extends Block> {
     )
   }
 
+  /** How many callers wait for a block. */
+  get subscriptions(): number {
+    return this.#subscriptions.open
+  }
+
   #offer(item: InboxItem<B>): void {
     if (this.#ended === undefined) Queue.offerUnsafe(this.#inbox, item)
   }
@@ -154,7 +159,7 @@ export class Actor<B extends Block> {
         this.#replies.delete(item.done)
         Deferred.doneUnsafe(item.done, Effect.void)
       }
-      measure(this.state, this.#subscriptions.open, turn.rows)
+      measure(this.state, this.subscriptions, turn.rows)
       for (const effect of turn.effects) if (yield* this.#perform(effect, fetches)) return true
       return false
     },

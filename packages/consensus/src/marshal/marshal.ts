@@ -107,6 +107,8 @@ export interface Marshal<B extends Block> extends BlockSource<B> {
   readonly subscribeFinalized: (height: Height, supply: Supply) => Effect.Effect<B, MarshalStopped>
   /** Waits for the block that a quorum voted for in a round. As `subscribe`, without asking peers. */
   readonly subscribeNotarized: (round: Round) => Effect.Effect<B, MarshalStopped>
+  /** How many callers wait for a block at this moment. */
+  readonly subscriptions: Effect.Effect<number>
   /**
    * Walks from `start`, included, to genesis, fetching what is missing: the parent of what was pulled is fetched before it is
    * asked for. `start` must be accepted: to build on or to judge.

@@ -88,6 +88,7 @@ const publicFace = <B extends Block>(actor: Actor<B>): Marshal<B> => {
       actor.subscribe(heightKey(height), () => store.finalizedAt(height), asked({ tag: "finalized", height }, supply)),
     subscribeNotarized: (round) =>
       actor.subscribe(notarizedKey(round), () => store.cachedAt("notarized", round), undefined),
+    subscriptions: Effect.sync(() => actor.subscriptions),
     ancestry: (start) => ancestryOf(start, parentOf, ahead),
     serve: (request) =>
       actor.query(() => {
