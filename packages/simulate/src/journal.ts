@@ -1,6 +1,6 @@
 /**
  * What nodes were given and what they said, and what that says against consensus properties P-1 to P-5 and P-7
- * to P-10.
+ * to P-10, and against the order of hooks (INV-16).
  *
  * Terms: a *delivery* is a final block handed to an executor. *Said* is what a node let out for a round: a proposal, or a
  * vote for a block. A *lie* is an answer to a peer that proves itself to be none.
@@ -8,7 +8,7 @@
  * Invariant: everything is judged over all incarnations of a node; nothing is forgotten when it crashes.
  */
 import { bytesEqual, bytesKey } from "@coppice/codec"
-import { type Anchor, anchorOf, type Block, compareRounds, type Height, roundKey } from "@coppice/consensus"
+import { type Anchor, anchorOf, type Block, compareRounds, roundKey } from "@coppice/consensus"
 import type { Digest } from "@coppice/crypto"
 import type { PendingTree } from "@coppice/stateful"
 import type { Saying } from "./consensus.ts"
@@ -64,36 +64,6 @@ export const deliveryViolations = <B extends Block>(
   return found
 }
 
-/** A `finalized` hook that one incarnation ran to its end. */
-export interface Hooked {
-  readonly index: number
-  readonly incarnation: number
-  readonly height: Height
-}
-
-/**
- * What hooks say of nodes that stand at these heights, all acknowledged, and began with genesis (INV-16): every height
- * above it at least once, and within an incarnation each after the one below.
- */
-export const hookViolations = (hooks: ReadonlyArray<Hooked>, heights: ReadonlyArray<number>): ReadonlyArray<string> => {
-  const found: Array<string> = []
-  const seen = heights.map(() => new Set<number>())
-  const last = new Map<string, number>()
-  for (const { index, incarnation, height } of hooks) {
-    const life = `${index}/${incarnation}`
-    const below = last.get(life)
-    if (below !== undefined && height !== below + 1) found.push(`INV-16 node ${life}: hook of ${height} after ${below}`)
-    last.set(life, height)
-    seen[index]!.add(height)
-  }
-  for (const [index, standing] of heights.entries()) {
-    for (let height = 1; height <= standing; height++) {
-      if (!seen[index]!.has(height)) found.push(`INV-16 node ${index} never ran its hook of ${height}`)
-    }
-  }
-  return found
-}
-
 /** Deliveries of a block to a node that had it before. */
 export const redeliveries = <B extends Block>({ deliveries }: Pick<Deliveries<B>, "deliveries">): number => {
   const seen = new Set<string>()
@@ -108,11 +78,13 @@ const SAYINGS_ASKED_MAX = 8
 /** Views below the newest acknowledged block in which a marshal keeps what was said; a few fewer than it does. */
 const ROUNDS_KEPT = 48
 
-/** What one node said and acknowledged, over all its incarnations. */
+/** What one node said, acknowledged and ran hooks for, over all its incarnations. */
 export class NodeRecord {
   readonly violations: Array<string> = []
   readonly #name: string
   readonly #said = new Map<string, Saying>()
+  readonly #hooked = new Set<number>()
+  #lastHook: { readonly incarnation: number; readonly height: number } | undefined
   #acked = 0
   #ackedView = 0
 
@@ -136,7 +108,25 @@ export class NodeRecord {
   acknowledges(height: number, view: number, durable: number): void {
     this.#ackedView = Math.max(this.#ackedView, view)
     if (durable < height) this.violations.push(`P-5 ${this.#name} acknowledged ${height}, durable at ${durable}`)
+    if (!this.#hooked.has(height)) this.violations.push(`INV-16 ${this.#name} acknowledged ${height} before its hook`)
     this.#acked = Math.max(this.#acked, height)
+  }
+
+  /** An incarnation ran its `finalized` hook of a height to the end: each after the one below (INV-16). */
+  hooks(incarnation: number, height: number): void {
+    const last = this.#lastHook
+    if (last?.incarnation === incarnation && height !== last.height + 1) {
+      this.violations.push(`INV-16 ${this.#name} ran its hook of ${height} after that of ${last.height}`)
+    }
+    this.#lastHook = { incarnation, height }
+    this.#hooked.add(height)
+  }
+
+  /** Heights above genesis whose hook never ran, of a node at rest that stands at one (INV-16). */
+  unhooked(standing: number): ReadonlyArray<string> {
+    const heights = Array.from({ length: standing }, (_, below) => below + 1)
+    const missed = heights.filter((height) => !this.#hooked.has(height))
+    return missed.map((height) => `INV-16 ${this.#name} never ran its hook of ${height}`)
   }
 
   /** The node comes up at a height, where marshal has recorded progress to another. */

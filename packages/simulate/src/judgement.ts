@@ -8,7 +8,6 @@ import { type Block, Height } from "@coppice/consensus"
 import { Location, type LogReader, PROOF_OPS_MAX } from "@coppice/qmdb"
 import { type Databases, type ExecutorStatus, memberNames, targetsEqual } from "@coppice/stateful"
 import { Effect } from "effect"
-import { hookViolations } from "./journal.ts"
 import type { Subject } from "./subject.ts"
 import type { World } from "./world-nodes.ts"
 
@@ -103,9 +102,8 @@ export const judgeAtRest = Effect.fnUntraced(function* <B extends Block, M exten
     const { marshal } = world.cluster.node(index)!
     found.push(...(yield* judgeNode(world, subject, index, chain)))
     found.push(...heldViolations(index, yield* executor.status, set.layers, yield* marshal.subscriptions))
+    found.push(...world.record(index).unhooked(set.anchor.height))
   }
-  const heights = world.parts.validators.map((_, index) => world.life(index).set.anchor.height)
-  found.push(...hookViolations(world.hooks, heights))
   for (const name of memberNames(world.applications[0]!.databases)) {
     const readers = readersOf(world, name)
     // A compact member keeps no log.

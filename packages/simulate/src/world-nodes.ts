@@ -33,7 +33,6 @@ import {
   blameViolations,
   type Delivery,
   deliveryViolations,
-  type Hooked,
   NodeRecord,
   pendingViolations,
 } from "./journal.ts"
@@ -94,8 +93,6 @@ export class World<B extends Block, M extends Databases> {
     deliveries: [],
     boots: [],
   }
-  /** Hooks of final blocks that ended, in order. */
-  readonly hooks: Array<Hooked> = []
   cluster!: Cluster<B, unknown>
   readonly parts: WorldParts<B, M>
   readonly #scope: Scope.Scope
@@ -207,6 +204,11 @@ export class World<B extends Block, M extends Databases> {
   /** A node's executor; the node must be up. */
   life(index: number): StartedExecutor<B, M> {
     return this.#lives[index]!
+  }
+
+  /** What a node did so far. */
+  record(index: number): NodeRecord {
+    return this.#records[index]!
   }
 
   /** Lets a node lose power and come up at once. */
@@ -444,7 +446,7 @@ export class World<B extends Block, M extends Databases> {
       finalized: (block, ...state) =>
         Effect.tap(
           runHook(() => made.finalized?.(block, ...state) ?? Effect.void),
-          () => Effect.sync(() => void this.hooks.push({ index, incarnation, height: block.height })),
+          () => Effect.sync(() => this.#records[index]!.hooks(incarnation, block.height)),
         ),
     }
     const { hooks } = plan

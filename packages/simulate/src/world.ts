@@ -5,7 +5,7 @@
  *              --> at rest: judged --> each node once more from its disk: judged again --> closed: nothing left
  *
  * Terms: see plan.ts. A *property* is what must be true in every run, whatever the seed; P-1 to P-16 are those of the
- * consensus specification, §6.4.
+ * consensus specification, §6.4; INV, F and CONS are in docs/invariants.md.
  *
  * Invariant: the outcome depends on subject, plan, seed and the parts left out alone. What is judged is what nodes were
  * given, what they let out, and what their databases hold.
@@ -26,7 +26,7 @@ import { makeWorld, type World, type WorldParts } from "./world-nodes.ts"
 
 /** A property does not hold. */
 export class PropertyViolated extends Data.TaggedError("PropertyViolated")<{
-  /** `P-1` to `P-15`. */
+  /** Its number, `P-5` or `INV-16`; `IllegalCall` for a call out of order. */
   readonly property: string
   readonly what: string
 }> {
@@ -71,8 +71,8 @@ export interface WorldOptions {
   readonly keeps?: (part: SchedulePart) => boolean
   readonly stepsMax?: number
   /**
-   * Nodes execute every block twice, in shuffled surroundings, and assert the legal order of calls. It takes turns of its
-   * own: the audit is another.
+   * Nodes execute every block twice, in shuffled surroundings. It takes turns of its own: the audit is another. The legal
+   * order of calls is asserted in every run.
    */
   readonly development?: boolean
   /** Nodes write divergence bundles. The audit is another as soon as one is written. */

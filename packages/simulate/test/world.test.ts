@@ -14,7 +14,7 @@ import { readDivergence, replayDivergence } from "@coppice/stateful/diagnosis"
 import { Effect } from "effect"
 import { describe, expect, test } from "vitest"
 import { validators } from "../src/chain.ts"
-import { blameViolations, hookViolations, NodeRecord, pendingViolations } from "../src/journal.ts"
+import { blameViolations, NodeRecord, pendingViolations } from "../src/journal.ts"
 import { heldViolations, judgeAtRest, logViolations } from "../src/judgement.ts"
 import { type Mark, marksOverOne, type OneDatabase, overOne, UPGRADE_HEIGHT } from "../src/marks.ts"
 import { type Happenings, missedBy, type Plan, partWords, type WorldFault } from "../src/plan.ts"
@@ -352,10 +352,14 @@ describe("canaries: what is wrong is found", () => {
     )
     expect(judge((record) => record.says({ round: Round(0, 1), digest: a }, undefined))).toContain("P-5")
     expect(judge((record) => record.says({ round: Round(0, 1), digest: a }, b))).toContain("P-5")
-    expect(judge((record) => record.acknowledges(5, 5, 5))).toBe("")
-    expect(judge((record) => record.acknowledges(5, 5, 4))).toContain("P-5")
+    const acknowledges = (durable: number) => (record: NodeRecord) => {
+      record.hooks(1, 5)
+      record.acknowledges(5, 5, durable)
+    }
+    expect(judge(acknowledges(5))).toBe("")
+    expect(judge(acknowledges(4))).toContain("P-5")
     const forgets = (record: NodeRecord): void => {
-      record.acknowledges(5, 5, 5)
+      acknowledges(5)(record)
       record.boots(4, 4, 16)
     }
     expect(judge(forgets)).toContain("P-5")
@@ -386,43 +390,45 @@ describe("canaries: what is wrong is found", () => {
     expect(after.join()).toContain("P-5 node 1 said a block in round 0/")
   })
 
-  test("INV-16 hooks that a node never ran, or not in order within an incarnation", () => {
-    const judge = (
-      heights: ReadonlyArray<number>,
-      ...ran: ReadonlyArray<readonly [incarnation: number, height: number]>
-    ) =>
-      hookViolations(
-        ran.map(([incarnation, height]) => ({ index: 0, incarnation, height: Height(height) })),
-        heights,
-      )
-    expect(judge([3], [0, 1], [0, 2], [1, 2], [1, 3])).toEqual([])
-    expect(judge([2], [0, 2]).join()).toContain("INV-16 node 0 never ran its hook of 1")
-    expect(judge([3], [0, 1], [0, 3], [1, 2]).join()).toBe("INV-16 node 0/0: hook of 3 after 1")
-    expect(judge([2], [0, 1], [0, 2], [0, 2]).join()).toBe("INV-16 node 0/0: hook of 2 after 2")
+  test("INV-16 hooks that a node never ran, or too late, or not in order within an incarnation", () => {
+    const judge = (standing: number, ...ran: ReadonlyArray<readonly [incarnation: number, height: number]>) => {
+      const record = new NodeRecord("node 1")
+      for (const hook of ran) record.hooks(...hook)
+      return [...record.violations, ...record.unhooked(standing)].join()
+    }
+    expect(judge(3, [0, 1], [0, 2], [1, 2], [1, 3])).toBe("")
+    expect(judge(2, [0, 2])).toBe("INV-16 node 1 never ran its hook of 1")
+    expect(judge(3, [0, 1], [0, 3], [1, 2])).toBe("INV-16 node 1 ran its hook of 3 after that of 1")
+    expect(judge(2, [0, 1], [0, 2], [0, 2])).toBe("INV-16 node 1 ran its hook of 2 after that of 2")
+    const record = new NodeRecord("node 1")
+    record.acknowledges(1, 1, 1)
+    expect(record.violations).toEqual(["INV-16 node 1 acknowledged 1 before its hook"])
   })
 
   test("INV-16 P-15 a node that drops hooks, and one with a caller that waits for a block, at rest", () => {
     const meddled = Effect.gen(function* () {
-      const [plan, faults] = [short("plain"), []]
-      const parts = { subject: honest, plan, seed: 1, faults, link: plan.link, validators, happens: () => true }
+      const plan = short("plain")
+      const parts = { subject: honest, plan, seed: 1, faults: [], link: plan.link, validators, happens: () => true }
       const world = yield* makeWorld(parts)
-      yield* Effect.raceFirst(Effect.sleep(2_000), world.runs)
-      yield* Effect.sleep(10_000)
-      const before = yield* judgeAtRest(world, honest)
-      world.hooks.splice(
-        world.hooks.findIndex(({ index, height }) => index === 2 && height === 2),
-        1,
-      )
+      const meddles = Effect.gen(function* () {
+        yield* Effect.sleep(1_000)
+        const sound = world.violations()
+        world.record(2).hooks = () => {}
+        yield* Effect.sleep(1_000)
+        return sound
+      })
+      const sound = yield* Effect.raceFirst(meddles, world.runs)
       yield* Effect.forkChild(world.cluster.node(1)!.marshal.subscribe(STRAY, "wait"))
       yield* Effect.sleep(1)
-      return [before, (yield* judgeAtRest(world, honest)).join()] as const
+      return { sound, running: world.violations(), rest: yield* judgeAtRest(world, honest) }
     })
     const { exit } = simulate(1, Effect.scoped(meddled))
     if (exit._tag === "Failure") throw new Error(String(exit.cause))
-    const [before, after] = exit.value
-    expect(before).toEqual([])
-    expect(after).toContain("INV-16 node 2 never ran its hook of 2")
-    expect(after).toContain("P-15 node 1 has 1 callers that wait for a block at rest")
+    const { sound, running, rest } = exit.value
+    expect(sound).toEqual([])
+    expect(running.join()).toMatch(/INV-16 node 2 acknowledged \d+ before its hook/)
+    expect(rest.join()).toMatch(/INV-16 node 2 never ran its hook of/)
+    expect(rest).toContain("P-15 node 1 has 1 callers that wait for a block at rest")
   })
 
   test("a call that is not legal where it is made: a final block after none", () => {
