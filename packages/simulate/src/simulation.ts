@@ -175,10 +175,13 @@ class Simulation<B extends Block> {
   readonly #resume = Effect.fnUntraced({ self: this }, function* (this: Simulation<B>) {
     const { genesis, seed } = this.#options
     let highest = genesis.context.round
-    for (const incarnation of this.#nodes) {
-      if (incarnation === undefined) continue
-      const { marshal } = incarnation.node
-      const [round, finalization] = [yield* marshal.highestRound, yield* marshal.newestFinalization]
+    for (const index of this.#nodes.keys()) {
+      // A node may lose its power while it is asked: then its marshal never answers.
+      const known = yield* this.#ask(index, Number.POSITIVE_INFINITY, ({ marshal }) =>
+        Effect.all([marshal.highestRound, marshal.newestFinalization]),
+      )
+      if (known === undefined) continue
+      const [round, finalization] = known
       if (compareRounds(round, highest) > 0) highest = round
       if (finalization !== undefined) this.#learn(finalization)
     }
@@ -199,8 +202,8 @@ class Simulation<B extends Block> {
 
   readonly #heightOf = Effect.fnUntraced({ self: this }, function* (this: Simulation<B>, digest: Uint8Array) {
     for (;;) {
-      for (const incarnation of this.#nodes) {
-        const block = incarnation === undefined ? undefined : yield* incarnation.node.marshal.byDigest(digest)
+      for (const index of this.#nodes.keys()) {
+        const block = yield* this.#ask(index, Number.POSITIVE_INFINITY, ({ marshal }) => marshal.byDigest(digest))
         if (block !== undefined) return block.height
       }
       yield* Effect.sleep(this.#options.schedule.viewMs)

@@ -524,6 +524,12 @@ test("F65 finality that stalls for 10,000 views costs no more than the pending b
   expect([views >= 10_000, decisions.length < views + 12]).toEqual([true, true])
 })
 
+test("all validators lose power while consensus asks them where to go on, and it goes on", () => {
+  const fault = { kind: "point", node: 4, point: "set write is visible", nth: 1, downMs: 700, everyone: true } as const
+  const outage = short("plain", { faultsMs: 1_000, faults: () => [fault] })
+  expect(runScenario(outage, "one", 1).failure).toBeUndefined()
+})
+
 test("a read of marshal that fails while a node starts fails its start, and the node comes up the next time", () => {
   const { failure, happenings } = runScenario({ ...named("read-faults"), height: 8 }, "three", 9)
   expect(failure).toBeUndefined()
