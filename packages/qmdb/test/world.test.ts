@@ -99,7 +99,7 @@ describe("INV-36: layers in scratch answer as those in memory", () => {
         }),
         { numRuns: 8 },
       )
-      expect(spilled).toBeGreaterThan(8)
+      expect(spilled).toBeGreaterThan(0)
     })
   }
 })
