@@ -20,7 +20,7 @@ const judgeNode = Effect.fnUntraced(function* <B extends Block, M extends Databa
 ) {
   const { set } = world.life(index)
   const { marshal } = world.cluster.node(index)!
-  const application = world.applications[index]!
+  const application = world.watches[index]!.commitments
   const names = memberNames(application.databases)
   const model = subject.model?.()
   const { height } = set.anchor
@@ -102,9 +102,9 @@ export const judgeAtRest = Effect.fnUntraced(function* <B extends Block, M exten
     const { marshal } = world.cluster.node(index)!
     found.push(...(yield* judgeNode(world, subject, index, chain)))
     found.push(...heldViolations(index, yield* executor.status, set.layers, yield* marshal.subscriptions))
-    found.push(...world.record(index).unhooked(set.anchor.height))
+    found.push(...world.watches[index]!.record.unhooked(set.anchor.height))
   }
-  for (const name of memberNames(world.applications[0]!.databases)) {
+  for (const name of memberNames(world.watches[0]!.commitments.databases)) {
     const readers = readersOf(world, name)
     // A compact member keeps no log.
     if (readers.every(({ prove }) => prove !== undefined)) found.push(...logViolations(name, readers))

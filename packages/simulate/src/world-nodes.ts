@@ -1,5 +1,5 @@
 /**
- * The nodes of a world: they lose power and come back, are cut off and lie, and everything they do is noted.
+ * The nodes of a world: they lose power and come back, are cut off and lie. What they do is noted by node-watch.ts.
  *
  *   up --- power loss, failed storage ---> down --- its time ---> boot --- fails, excused ---> down
  *
@@ -10,34 +10,19 @@
  * returns is the last: an older one does nothing.
  */
 import { bytesEqual } from "@coppice/codec"
-import type { Block, ExecutorPort, Height } from "@coppice/consensus"
+import type { Block, Height } from "@coppice/consensus"
 import { createParticipants, type KeyPair } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import { type StartedExecutor, startExecutor } from "@coppice/node"
 import { SCRATCH_MAPS } from "@coppice/qmdb"
-import {
-  type Application,
-  bindSet,
-  type Databases,
-  memberNames,
-  runHook,
-  SET_MAPS,
-  targetsEqual,
-} from "@coppice/stateful"
-import { CallOrder, drawer } from "@coppice/stateful/diagnosis"
+import { bindSet, type Databases, SET_MAPS } from "@coppice/stateful"
 import { Deferred, Effect, Exit, Queue, type Scope } from "effect"
-import { type Cluster, makeCluster, makeDisks, type NodeContext, type RunningNode } from "./cluster.ts"
+import { type Cluster, makeCluster, makeDisks, type NodeContext } from "./cluster.ts"
 import type { Drift } from "./incarnation.ts"
-import {
-  type Boot,
-  blameViolations,
-  type Delivery,
-  deliveryViolations,
-  NodeRecord,
-  pendingViolations,
-} from "./journal.ts"
+import { type Boot, blameViolations, type Delivery, deliveryViolations } from "./journal.ts"
 import { type Forgery, forge, type Lie, lieOf } from "./liars.ts"
 import type { LinkOptions } from "./links.ts"
+import { NodeWatch } from "./node-watch.ts"
 import type { Happenings, Plan, WorldFault } from "./plan.ts"
 import type { Subject } from "./subject.ts"
 import type { Serve } from "./transport.ts"
@@ -99,18 +84,15 @@ export class World<B extends Block, M extends Databases> {
   readonly #troubles: Troubles
   readonly #disks: ReturnType<typeof makeDisks>
   readonly #lives: Array<StartedExecutor<B, M> | undefined>
-  readonly #records: ReadonlyArray<NodeRecord>
   readonly #generations: Array<number>
   readonly #dying = new Set<number>()
   readonly #exits: Exits
-  /** What blocks commit to, by each validator's own application. */
-  readonly applications: ReadonlyArray<Application<B, M>>
+  /** What stands between each node and its surroundings. */
+  readonly watches: ReadonlyArray<NodeWatch<B, M>>
   readonly #lying: Array<Lie | undefined>
   /** Answers that prove themselves to be lies. */
   readonly #lies: Array<{ readonly to: number; readonly by: number }> = []
   readonly #partitions = new Set<ReadonlyArray<number>>()
-  /** The order of calls, of every incarnation. */
-  readonly #orders: Array<CallOrder> = []
   readonly #failed = Deferred.makeUnsafe<never, unknown>()
   readonly #violations: Array<string> = []
   #haltedAt: { readonly notarized: number } | undefined
@@ -118,15 +100,10 @@ export class World<B extends Block, M extends Databases> {
   #isCalm = false
   readonly #halted: ReadonlySet<number>
   readonly #drifts: ReadonlyMap<number, Drift>
-  readonly #hookChances: ReadonlyArray<() => number>
-  readonly #counted = {
-    ...{ crashes: 0, partitions: 0, halts: 0, cancelled: 0 },
-    ...{ lies: 0, forgeries: 0, halted: 0, abstained: 0, spilled: 0 },
-  }
+  readonly #counted = { crashes: 0, partitions: 0, halts: 0, lies: 0, forgeries: 0, halted: 0 }
 
   constructor(parts: WorldParts<B, M>, scope: Scope.Scope, exits: Exits, now: () => number) {
     const { subject, plan, seed, faults, validators, happens } = parts
-    this.applications = validators.map((_, index) => subject.application(index))
     this.parts = parts
     this.#scope = scope
     this.#exits = exits
@@ -134,23 +111,26 @@ export class World<B extends Block, M extends Databases> {
     this.#lives = validators.map(() => undefined)
     this.#lying = validators.map(() => undefined)
     this.#generations = validators.map(() => 0)
-    this.#records = validators.map((_, index) => new NodeRecord(`node ${index}`))
     this.#halted = new Set(faults.flatMap((fault) => (fault.kind === "halted" ? [fault.node] : [])))
     this.#drifts = new Map(faults.flatMap((fault) => (fault.kind === "clock" ? [[fault.node, fault] as const] : [])))
-    this.#hookChances = validators.map((_, index) => drawer(seed, `hooks ${index}`))
     const powerLoss = (node: number, downMs: number) => this.#exit(node, downMs)
     this.#troubles = new Troubles({ plan, faults, disks: this.#disks, seed }, { happens, powerLoss, now })
+    const { deliveries } = this.deliveries
+    const [troubles, isCalm] = [this.#troubles, () => this.#isCalm]
+    this.watches = validators.map((_, index) => {
+      return new NodeWatch({ index, subject, plan, seed, troubles, deliveries, isCalm })
+    })
   }
 
   /** Makes the cluster, boots the nodes that are there from the start, and lets the faults begin. */
   readonly start = Effect.gen({ self: this }, function* () {
     const { subject, plan, seed, link, validators, faults, happens } = this.parts
-    const { genesis } = bindSet({ application: this.applications[0]!, chainId: CHAIN_ID, hasher: nodeHasher })
+    const { genesis } = bindSet({ application: this.watches[0]!.commitments, chainId: CHAIN_ID, hasher: nodeHasher })
     const { corrupt } = subject
     this.cluster = yield* makeCluster<B, unknown>({
       chainId: CHAIN_ID,
       genesis,
-      codec: this.applications[0]!.codec,
+      codec: this.watches[0]!.commitments.codec,
       validators,
       ed25519: nodeEd25519,
       seed,
@@ -160,9 +140,8 @@ export class World<B extends Block, M extends Databases> {
       disks: this.#disks,
       executor: this.#executor,
       serves: this.#serves,
-      watches: this.#watches,
-      leaves: (index, { marshal }, saying) =>
-        Effect.map(marshal.verifiedAt(saying.round), (held) => this.#records[index]!.says(saying, held?.digest)),
+      watches: (index, node) => ({ ...node, marshal: this.watches[index]!.marshal(node.marshal) }),
+      leaves: (index, { marshal }, saying) => this.watches[index]!.leaves(marshal, saying),
       drift: (index) => this.#drifts.get(index),
       isHalted: (index) => this.#halted.has(index),
       onFailure: (index, failure) => Effect.sync(() => this.#stopped(index, failure)),
@@ -206,11 +185,6 @@ export class World<B extends Block, M extends Databases> {
     return this.#lives[index]!
   }
 
-  /** What a node did so far. */
-  record(index: number): NodeRecord {
-    return this.#records[index]!
-  }
-
   /** Lets a node lose power and come up at once. */
   restart(index: number): Effect.Effect<void, unknown> {
     return Effect.andThen(this.#down(index), Effect.raceFirst(this.#boot(index), Deferred.await(this.#failed)))
@@ -218,7 +192,7 @@ export class World<B extends Block, M extends Databases> {
 
   /** What is against the properties so far. */
   violations(): ReadonlyArray<string> {
-    const ofNodes = this.#records.flatMap(({ violations }) => violations)
+    const ofNodes = this.watches.flatMap((watch) => watch.violations())
     const blames = this.cluster.network.blames().map(({ by, peer, reason }) => {
       return { by: this.#indexOf(by), peer: this.#indexOf(peer), reason }
     })
@@ -226,7 +200,6 @@ export class World<B extends Block, M extends Databases> {
       ...deliveryViolations(this.deliveries, this.cluster.node(0)?.marshal.pendingAcksMax ?? 16),
       ...ofNodes,
       ...this.#violations,
-      ...this.#orders.flatMap(({ illegal }) => illegal.map(({ message }) => `IllegalCall ${message}`)),
       ...blameViolations(blames, this.#lies),
     ]
   }
@@ -245,7 +218,14 @@ export class World<B extends Block, M extends Databases> {
     const { network } = this.cluster
     const { pointCrashes, storageFaults } = this.#troubles
     const [fetched, blames] = [network.answered(), network.blames().length]
-    return { ...this.#counted, pointCrashes, storageFaults, fetched, blames, pruned, drifting: this.#drifts.size }
+    const counted = this.watches.map((watch) => watch.counted)
+    return {
+      ...this.#counted,
+      ...{ pointCrashes, storageFaults, fetched, blames, pruned, drifting: this.#drifts.size },
+      cancelled: counted.reduce((sum, { cancelled }) => sum + cancelled, 0),
+      abstained: counted.reduce((sum, { abstained }) => sum + abstained, 0),
+      spilled: Math.max(...counted.map(({ spilled }) => spilled)),
+    }
   }
 
   /** Looks at every node that is up, again and again. */
@@ -254,28 +234,10 @@ export class World<B extends Block, M extends Databases> {
     return Effect.forever(Effect.andThen(looks, Effect.sleep(LOOK_MS)))
   }
 
-  /**
-   * What is pending descends from what is final (P-8), what is durable stays within the ack window above marshal's progress
-   * (P-7), and what executors hold within what they may: at most the results of running jobs come on top (F65).
-   */
   #look(index: number): Effect.Effect<void> {
-    return Effect.gen({ self: this }, function* () {
+    return Effect.suspend(() => {
       const life = this.#lives[index]
-      if (life === undefined) return
-      this.#violations.push(...pendingViolations(index, yield* life.executor.pending))
-      const marshal = this.cluster.node(index)?.marshal
-      if (marshal !== undefined) {
-        const before = life.set.durable.height
-        const processed = (yield* marshal.processedHeight) ?? 0
-        const stands = [before, life.set.durable.height] as const
-        this.#records[index]!.stands(stands, processed, marshal.pendingAcksMax)
-      }
-      const { pendingEntries, scratchEntries, requests } = yield* life.executor.status
-      const held = pendingEntries - scratchEntries
-      this.#counted.spilled = Math.max(this.#counted.spilled, scratchEntries)
-      const { pendingEntriesMax = Number.POSITIVE_INFINITY } = this.parts.plan.limits ?? {}
-      if (held <= pendingEntriesMax + requests) return
-      this.#violations.push(`F65 node ${index} holds ${held} states in memory, ${pendingEntriesMax} are allowed`)
+      return life === undefined ? Effect.void : this.watches[index]!.look(life, this.cluster.node(index)?.marshal)
     })
   }
 
@@ -336,7 +298,7 @@ export class World<B extends Block, M extends Databases> {
       else Deferred.doneUnsafe(this.#failed, Effect.failCause(exit.cause))
       return
     }
-    const record = this.#records[index]!
+    const { record } = this.watches[index]!
     for (const saying of record.newest) {
       const node = this.cluster.node(index)
       if (node === undefined) return
@@ -409,9 +371,9 @@ export class World<B extends Block, M extends Databases> {
       const storage = yield* disk.open("set", SET_MAPS)
       const scratch = yield* disk.open("scratch", SCRATCH_MAPS, { scratch: true })
       const incarnation = this.#generations[index]!
-      const order = new CallOrder(source.pendingAcksMax)
-      this.#orders.push(order)
-      const application = order.application(this.#application(index, incarnation))
+      const watch = this.watches[index]!
+      const order = watch.order(source.pendingAcksMax)
+      const application = order.application(watch.application(incarnation))
       const life = yield* startExecutor<B, M>({
         ...{ application, chainId: CHAIN_ID, hasher: nodeHasher, storage, scratch, source },
         development,
@@ -427,96 +389,16 @@ export class World<B extends Block, M extends Databases> {
             }),
       })
       const { anchor, executor } = life
-      this.#records[index]!.boots(anchor.height, (yield* source.processedHeight) ?? 0, source.pendingAcksMax)
+      watch.record.boots(anchor.height, (yield* source.processedHeight) ?? 0, source.pendingAcksMax)
       this.deliveries.boots.push({ index, incarnation, anchor })
       this.#lives[index] = life
       const stopped = Effect.catch(executor.stopped, (error) =>
         Effect.sync(() => (this.#lives[index] === life ? this.#stopped(index, error) : undefined)),
       )
       yield* Effect.forkScoped(stopped)
-      return { port: this.#port(index, incarnation, life.set, order.port(executor.port)), anchor }
+      return { port: watch.port(incarnation, order.port(executor.port), life.set, this.#look(index)), anchor }
     },
   )
-
-  #application(index: number, incarnation: number): Application<B, M> {
-    const { subject, plan } = this.parts
-    const made = subject.application(index)
-    const application: Application<B, M> = {
-      ...made,
-      finalized: (block, ...state) =>
-        Effect.tap(
-          runHook(() => made.finalized?.(block, ...state) ?? Effect.void),
-          () => Effect.sync(() => this.#records[index]!.hooks(incarnation, block.height)),
-        ),
-    }
-    const { hooks } = plan
-    if (hooks === undefined) return application
-    const chance = this.#hookChances[index]!
-    return {
-      ...application,
-      propose: (...asked) => {
-        const declines = !this.#isCalm && chance() < hooks.declineChance
-        return declines ? Effect.succeed(undefined) : application.propose(...asked)
-      },
-      verify: (...asked) =>
-        Effect.gen({ self: this }, function* () {
-          const [abstainDraw, waitDraw] = [chance(), chance()]
-          yield* Effect.sleep(waitDraw * hooks.verifyMsMax)
-          if (this.#isCalm || abstainDraw >= hooks.abstainChance)
-            return yield* runHook(() => application.verify(...asked))
-          this.#counted.abstained++
-          return yield* Effect.never
-        }),
-    }
-  }
-
-  #port(index: number, incarnation: number, set: StartedExecutor<B, M>["set"], port: ExecutorPort<B>): ExecutorPort<B> {
-    const troubles = this.#troubles
-    const at = <A, E>(before: string, work: Effect.Effect<A, E>, after: string): Effect.Effect<A, E> =>
-      Effect.andThen(troubles.pass(index, before), Effect.tap(work, troubles.pass(index, after)))
-    return {
-      propose: (context, ancestry) => at("asked to propose", port.propose(context, ancestry), "has proposed"),
-      verify: (context, ancestry) =>
-        Effect.onInterrupt(at("asked to verify", port.verify(context, ancestry), "has verified"), () =>
-          Effect.sync(() => void this.#counted.cancelled++),
-        ),
-      finalized: (block, ack) => {
-        this.deliveries.deliveries.push({ index, incarnation, block })
-        const acknowledge = (): void => {
-          this.#acknowledged(index, block, set)
-          if (!troubles.passes(index, "block acknowledged")) ack.acknowledge()
-        }
-        const delivered = port.finalized(block, { acknowledge, cancel: ack.cancel })
-        return Effect.andThen(troubles.pass(index, "block delivered"), Effect.tap(delivered, this.#look(index)))
-      },
-    }
-  }
-
-  /** What is acknowledged is durable, with the roots that its block commits to (P-5, P-6). */
-  #acknowledged(index: number, block: B, set: StartedExecutor<B, M>["set"]): void {
-    this.#records[index]!.acknowledges(block.height, block.context.round.view, set.durable.height)
-    const application = this.applications[index]!
-    const [expected, row] = [application.syncTargets(block), set.row(block.height)]
-    for (const name of memberNames(application.databases)) {
-      if (row !== undefined && targetsEqual(row.targets[name], expected[name])) continue
-      this.#violations.push(`P-6 node ${index} at ${block.height}: ${name} is not what the block commits to`)
-    }
-  }
-
-  readonly #watches = (index: number, node: RunningNode<B>): RunningNode<B> => {
-    const { marshal } = node
-    const watched: typeof marshal = {
-      ...marshal,
-      proposed: (round, block) =>
-        Effect.tap(marshal.proposed(round, block), this.#troubles.pass(index, "proposal stored")),
-      verified: (round, block) => Effect.tap(marshal.verified(round, block), this.#troubles.pass(index, "vote stored")),
-      notarized: (round, block) =>
-        Effect.tap(marshal.notarized(round, block), this.#troubles.pass(index, "notarized block stored")),
-      report: (finalization) =>
-        Effect.tap(marshal.report(finalization), this.#troubles.pass(index, "certificate stored")),
-    }
-    return { ...node, marshal: watched }
-  }
 
   readonly #serves = (index: number, honest: Serve): Serve =>
     Effect.fnUntraced({ self: this }, function* (this: World<B, M>, ...asked: Parameters<Serve>) {

@@ -413,7 +413,7 @@ describe("canaries: what is wrong is found", () => {
       const meddles = Effect.gen(function* () {
         yield* Effect.sleep(1_000)
         const sound = world.violations()
-        world.record(2).hooks = () => {}
+        world.watches[2]!.record.hooks = () => {}
         yield* Effect.sleep(1_000)
         return sound
       })

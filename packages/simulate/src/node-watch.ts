@@ -1,0 +1,180 @@
+/**
+ * What stands between one node of a world and its surroundings: it notes what passes, and lets trouble come in between.
+ *
+ *   consensus --> marshal(..) --> marshal --> port(..) --> executor --> application(..) --> the subject's application
+ *             <-- leaves(..) --- what is said          <-- acks ---             <-- hooks
+ *
+ * Terms: see journal.ts for what is noted, troubles.ts for the points that are passed.
+ *
+ * Invariant: it outlives the incarnations of its node, and changes nothing that passes but by what the plan asks for.
+ */
+import type { Block, ExecutorPort, Marshal } from "@coppice/consensus"
+import type { StartedExecutor } from "@coppice/node"
+import { type Application, type Databases, memberNames, runHook, targetsEqual } from "@coppice/stateful"
+import { CallOrder, drawer } from "@coppice/stateful/diagnosis"
+import { Effect } from "effect"
+import type { Saying } from "./consensus.ts"
+import { type Delivery, NodeRecord, pendingViolations } from "./journal.ts"
+import type { Plan } from "./plan.ts"
+import type { Subject } from "./subject.ts"
+import type { Troubles } from "./troubles.ts"
+
+/** What a watch is made of. */
+export interface WatchParts<B extends Block, M extends Databases> {
+  readonly index: number
+  readonly subject: Subject<B, M>
+  readonly plan: Plan
+  readonly seed: number
+  readonly troubles: Troubles
+  /** Takes the deliveries of all nodes, in order. */
+  readonly deliveries: Array<Delivery<B>>
+  /** Whether hooks do what they should, whatever the plan says. */
+  readonly isCalm: () => boolean
+}
+
+/** The watch of one node. */
+export class NodeWatch<B extends Block, M extends Databases> {
+  readonly record: NodeRecord
+  readonly counted = { cancelled: 0, abstained: 0, spilled: 0 }
+  /** Says what blocks commit to; no incarnation runs it. */
+  readonly commitments: Application<B, M>
+  readonly #parts: WatchParts<B, M>
+  readonly #chance: () => number
+  /** The order of calls, of every incarnation. */
+  readonly #orders: Array<CallOrder> = []
+  readonly #found: Array<string> = []
+
+  constructor(parts: WatchParts<B, M>) {
+    const { index, subject, seed } = parts
+    this.#parts = parts
+    this.record = new NodeRecord(`node ${index}`)
+    this.commitments = subject.application(index)
+    this.#chance = drawer(seed, `hooks ${index}`)
+  }
+
+  /** What is against the properties so far. */
+  violations(): ReadonlyArray<string> {
+    const illegal = this.#orders.flatMap((order) => order.illegal)
+    return [...this.record.violations, ...this.#found, ...illegal.map(({ message }) => `IllegalCall ${message}`)]
+  }
+
+  /** Where the calls of a new incarnation stand. */
+  order(pendingAcksMax: number): CallOrder {
+    const order = new CallOrder(pendingAcksMax)
+    this.#orders.push(order)
+    return order
+  }
+
+  /** The application as an incarnation runs it. */
+  application(incarnation: number): Application<B, M> {
+    const { index, subject, plan, isCalm } = this.#parts
+    const made = subject.application(index)
+    const application: Application<B, M> = {
+      ...made,
+      finalized: (block, ...state) =>
+        Effect.tap(
+          runHook(() => made.finalized?.(block, ...state) ?? Effect.void),
+          () => Effect.sync(() => this.record.hooks(incarnation, block.height)),
+        ),
+    }
+    const { hooks } = plan
+    if (hooks === undefined) return application
+    const chance = this.#chance
+    return {
+      ...application,
+      propose: (...asked) => {
+        const declines = !isCalm() && chance() < hooks.declineChance
+        return declines ? Effect.succeed(undefined) : application.propose(...asked)
+      },
+      verify: (...asked) =>
+        Effect.gen({ self: this }, function* () {
+          const [abstainDraw, waitDraw] = [chance(), chance()]
+          yield* Effect.sleep(waitDraw * hooks.verifyMsMax)
+          if (isCalm() || abstainDraw >= hooks.abstainChance) return yield* runHook(() => application.verify(...asked))
+          this.counted.abstained++
+          return yield* Effect.never
+        }),
+    }
+  }
+
+  /** The executor's port as the marshal and consensus have it. `look`: looks at the node once a block is delivered. */
+  port(
+    incarnation: number,
+    port: ExecutorPort<B>,
+    set: StartedExecutor<B, M>["set"],
+    look: Effect.Effect<void>,
+  ): ExecutorPort<B> {
+    const { index, troubles, deliveries } = this.#parts
+    const at = <A, E>(before: string, work: Effect.Effect<A, E>, after: string): Effect.Effect<A, E> =>
+      Effect.andThen(troubles.pass(index, before), Effect.tap(work, troubles.pass(index, after)))
+    return {
+      propose: (context, ancestry) => at("asked to propose", port.propose(context, ancestry), "has proposed"),
+      verify: (context, ancestry) =>
+        Effect.onInterrupt(at("asked to verify", port.verify(context, ancestry), "has verified"), () =>
+          Effect.sync(() => void this.counted.cancelled++),
+        ),
+      finalized: (block, ack) => {
+        deliveries.push({ index, incarnation, block })
+        const acknowledge = (): void => {
+          this.#acknowledged(block, set)
+          if (!troubles.passes(index, "block acknowledged")) ack.acknowledge()
+        }
+        const delivered = port.finalized(block, { acknowledge, cancel: ack.cancel })
+        return Effect.andThen(troubles.pass(index, "block delivered"), Effect.tap(delivered, look))
+      },
+    }
+  }
+
+  /** The marshal as consensus has it. */
+  marshal(marshal: Marshal<B>): Marshal<B> {
+    const { index, troubles } = this.#parts
+    const at = <A, E>(work: Effect.Effect<A, E>, after: string): Effect.Effect<A, E> =>
+      Effect.tap(work, troubles.pass(index, after))
+    return {
+      ...marshal,
+      proposed: (round, block) => at(marshal.proposed(round, block), "proposal stored"),
+      verified: (round, block) => at(marshal.verified(round, block), "vote stored"),
+      notarized: (round, block) => at(marshal.notarized(round, block), "notarized block stored"),
+      report: (finalization) => at(marshal.report(finalization), "certificate stored"),
+    }
+  }
+
+  /** A proposal or a vote leaves the node, whose marshal must hold it (P-4, P-5). */
+  leaves(marshal: Pick<Marshal<B>, "verifiedAt">, saying: Saying): Effect.Effect<void> {
+    return Effect.map(marshal.verifiedAt(saying.round), (held) => this.record.says(saying, held?.digest))
+  }
+
+  /**
+   * What is pending descends from what is final (P-8), what is durable stays within the ack window above marshal's progress
+   * (P-7), and what executors hold within what they may: at most the results of running jobs come on top (F65).
+   */
+  look({ executor, set }: StartedExecutor<B, M>, marshal: Marshal<B> | undefined): Effect.Effect<void> {
+    const { index, plan } = this.#parts
+    return Effect.gen({ self: this }, function* () {
+      this.#found.push(...pendingViolations(index, yield* executor.pending))
+      if (marshal !== undefined) {
+        const before = set.durable.height
+        const processed = (yield* marshal.processedHeight) ?? 0
+        this.record.stands([before, set.durable.height], processed, marshal.pendingAcksMax)
+      }
+      const { pendingEntries, scratchEntries, requests } = yield* executor.status
+      const held = pendingEntries - scratchEntries
+      this.counted.spilled = Math.max(this.counted.spilled, scratchEntries)
+      const { pendingEntriesMax = Number.POSITIVE_INFINITY } = plan.limits ?? {}
+      if (held <= pendingEntriesMax + requests) return
+      this.#found.push(`F65 node ${index} holds ${held} states in memory, ${pendingEntriesMax} are allowed`)
+    })
+  }
+
+  /** What is acknowledged is durable and hooked (P-5, INV-16), with the roots that its block commits to (P-6). */
+  #acknowledged(block: B, set: StartedExecutor<B, M>["set"]): void {
+    this.record.acknowledges(block.height, block.context.round.view, set.durable.height)
+    const { commitments } = this
+    const [expected, row] = [commitments.syncTargets(block), set.row(block.height)]
+    for (const name of memberNames(commitments.databases)) {
+      if (row !== undefined && targetsEqual(row.targets[name], expected[name])) continue
+      const { index } = this.#parts
+      this.#found.push(`P-6 node ${index} at ${block.height}: ${name} is not what the block commits to`)
+    }
+  }
+}
