@@ -4,7 +4,7 @@
  *   plan --> leader proposes --> candidate to every node, after its latency --> verdicts
  *        --> a quorum accepts in time: notarized, told to all --> the script finalizes: certificates, told to all
  *
- * Terms: an *incarnation* is a node from its join to its leave; what is under way with it lives in its own scope.
+ * Terms: a *candidate* is a block as a leader announces it to some. Nodes are asked and told by roster.ts.
  *
  * Invariant: a view waits for no node beyond its deadline, and a node that is down or slow costs nothing but its vote.
  * Verdicts that come after a quorum change nothing, but until the view's deadline they too must agree.
@@ -26,7 +26,7 @@ import {
   verifyBlock,
 } from "@coppice/consensus"
 import { assemble, createParticipants, type Participants } from "@coppice/crypto"
-import { Cause, Clock, Deferred, Effect, Exit, Queue, Random, Scope, Semaphore } from "effect"
+import { Clock, Deferred, Effect, Queue, type Scope, Semaphore } from "effect"
 import { note } from "./audit.ts"
 import {
   type ConsensusStatistics,
@@ -45,6 +45,7 @@ import {
   type ViewOutcome,
   type ViewPlan,
 } from "./oracle.ts"
+import { Roster } from "./roster.ts"
 import { requireSchedule } from "./schedule.ts"
 
 const EPOCH = 0
@@ -64,14 +65,6 @@ const NO_STATISTICS: ConsensusStatistics = {
   declined: 0,
   blindVotes: 0,
   restarts: 0,
-}
-
-interface Incarnation<B extends Block> {
-  readonly node: ValidatorNode<B>
-  readonly runs: Runs
-  readonly scope: Scope.Closeable
-  /** Ends the wait for each answer that has not come. */
-  readonly waits: Set<() => void>
 }
 
 /** A block as it is announced to some nodes. */
@@ -100,13 +93,13 @@ const short = (bytes: Uint8Array): string =>
 
 class Simulation<B extends Block> {
   statistics = NO_STATISTICS
+  /** The nodes that are up. */
+  readonly roster: Roster<B>
   readonly #options: SimulatedConsensusOptions<B>
   readonly #scope: Scope.Scope
   readonly #participants: Participants
   readonly #setting: OracleSetting
-  readonly #nodes: Array<Incarnation<B> | undefined>
   readonly #controls: ReadonlyArray<Semaphore.Semaphore>
-  readonly #fatal = Deferred.makeUnsafe<never, VerdictsDiverged>()
   #newest: Finalization | undefined
   #isRunning = false
 
@@ -116,7 +109,7 @@ class Simulation<B extends Block> {
     this.#options = options
     this.#scope = scope
     this.#participants = createParticipants(validators.map(({ publicKey }) => publicKey))
-    this.#nodes = validators.map(() => undefined)
+    this.roster = new Roster(validators.length, options, scope)
     this.#controls = validators.map(() => Semaphore.makeUnsafe(1))
     this.#setting = {
       nodes: validators.length,
@@ -130,29 +123,19 @@ class Simulation<B extends Block> {
 
   readonly join = Effect.fnUntraced(
     { self: this },
-    function* (this: Simulation<B>, index: number, node: ValidatorNode<B>, runs: Runs = (work) => work) {
-      yield* this.leave(index)
-      this.#nodes[index] = { node, runs, scope: yield* Scope.fork(this.#scope), waits: new Set() }
+    function* (this: Simulation<B>, index: number, node: ValidatorNode<B>, runs?: Runs) {
+      yield* this.roster.join(index, node, runs)
       const newest = this.#newest
-      if (newest !== undefined) yield* this.#tell(this.#others(index), index, ({ marshal }) => marshal.report(newest))
+      if (newest === undefined) return
+      yield* this.roster.tell(this.roster.others(index), index, ({ marshal }) => marshal.report(newest))
     },
   )
-
-  leave(index: number): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      const incarnation = this.#nodes[index]
-      this.#nodes[index] = undefined
-      if (incarnation === undefined) return Effect.void
-      for (const end of [...incarnation.waits]) end()
-      return Effect.uninterruptible(Scope.close(incarnation.scope, Exit.void))
-    })
-  }
 
   get run(): Effect.Effect<never, VerdictsDiverged> {
     return Effect.suspend(() => {
       if (this.#isRunning) throw new Error("the simulation is running already")
       this.#isRunning = true
-      return Effect.raceFirst(this.#views(), Deferred.await(this.#fatal))
+      return Effect.raceFirst(this.#views(), Deferred.await(this.roster.fatal))
     })
   }
 
@@ -175,9 +158,9 @@ class Simulation<B extends Block> {
   readonly #resume = Effect.fnUntraced({ self: this }, function* (this: Simulation<B>) {
     const { genesis, seed } = this.#options
     let highest = genesis.context.round
-    for (const index of this.#nodes.keys()) {
+    for (const index of this.roster.indexes) {
       // A node may lose its power while it is asked: then its marshal never answers.
-      const known = yield* this.#ask(index, Number.POSITIVE_INFINITY, ({ marshal }) =>
+      const known = yield* this.roster.ask(index, Number.POSITIVE_INFINITY, ({ marshal }) =>
         Effect.all([marshal.highestRound, marshal.newestFinalization]),
       )
       if (known === undefined) continue
@@ -191,8 +174,8 @@ class Simulation<B extends Block> {
       const root = { view: 0, parentView: 0, digest: genesis.digest, height: 0, isSplit: false, voters: [] }
       return startOracle(seed, root, view)
     }
-    for (const index of this.#nodes.keys()) {
-      yield* this.#tell(this.#others(index), index, ({ marshal }) => marshal.report(newest))
+    for (const index of this.roster.indexes) {
+      yield* this.roster.tell(this.roster.others(index), index, ({ marshal }) => marshal.report(newest))
     }
     const { round, parentView, payload } = newest.proposal
     const height = yield* this.#heightOf(payload)
@@ -202,8 +185,8 @@ class Simulation<B extends Block> {
 
   readonly #heightOf = Effect.fnUntraced({ self: this }, function* (this: Simulation<B>, digest: Uint8Array) {
     for (;;) {
-      for (const index of this.#nodes.keys()) {
-        const block = yield* this.#ask(index, Number.POSITIVE_INFINITY, ({ marshal }) => marshal.byDigest(digest))
+      for (const index of this.roster.indexes) {
+        const block = yield* this.roster.ask(index, Number.POSITIVE_INFINITY, ({ marshal }) => marshal.byDigest(digest))
         if (block !== undefined) return block.height
       }
       yield* Effect.sleep(this.#options.schedule.viewMs)
@@ -247,7 +230,7 @@ class Simulation<B extends Block> {
         leader: validators[plan.leader]!.publicKey,
         parent: { view: View(plan.parent.view), digest: plan.parent.digest },
       }
-      const block = yield* this.#ask(plan.leader, deadlineMs, (node) =>
+      const block = yield* this.roster.ask(plan.leader, deadlineMs, (node) =>
         Effect.tap(proposeBlock(node, context), (made) => this.#leaves(plan.leader, node, context, made)),
       )
       if (block === undefined) return undefined
@@ -295,7 +278,7 @@ class Simulation<B extends Block> {
         return some({ ...good, context: { ...context, parent }, isGood: false })
       }
       if (how === "two blocks") {
-        const other = yield* this.#ask(leader, deadlineMs, ({ executor, marshal }) =>
+        const other = yield* this.roster.ask(leader, deadlineMs, ({ executor, marshal }) =>
           Effect.flatMap(marshal.subscribe(context.parent.digest, "fetch"), (parent) =>
             executor.propose(context, marshal.ancestry(parent)),
           ),
@@ -309,15 +292,6 @@ class Simulation<B extends Block> {
     },
   )
 
-  /** Asks a node; undefined when it is down, fails or does not answer in time. */
-  #ask<A>(index: number, deadlineMs: number, work: (node: ValidatorNode<B>) => Effect.Effect<A, unknown>) {
-    const answer = Deferred.makeUnsafe<A | undefined>()
-    const settled = (value: A | undefined): void => void Deferred.doneUnsafe(answer, Effect.succeed(value))
-    return Effect.flatMap(this.#begin(index, deadlineMs, work, settled), (isUp) =>
-      isUp ? Deferred.await(answer) : Effect.succeed(undefined),
-    )
-  }
-
   /**
    * The candidate that a quorum accepts, and who; undefined once all have answered, or the time is up. Later votes are
    * compared as well.
@@ -330,20 +304,20 @@ class Simulation<B extends Block> {
     function* (this: Simulation<B>, { leader, view, blind }: ViewPlan, turn: Turn<B>, deadlineMs: number) {
       const votes = yield* Queue.unbounded<readonly [number, Candidate<B>, boolean | undefined]>()
       let awaited = 0
-      for (const index of this.#nodes.keys()) {
+      for (const index of this.roster.indexes) {
         const candidate = turn.candidateFor(index)
         if (index === leader || candidate === undefined) continue
         const { context, receivedBy } = candidate
         const asked = (node: ValidatorNode<B>) =>
           Effect.gen({ self: this }, function* () {
-            if (!(yield* this.#carry(leader, index))) return yield* Effect.never
+            if (!(yield* this.roster.carry(leader, index))) return yield* Effect.never
             const block = receivedBy(index)
             const vote = index === blind || (yield* verifyBlock(node, context, block))
             if (vote && index !== blind) yield* this.#leaves(index, node, context, block)
-            return (yield* this.#carry(index, leader)) ? vote : yield* Effect.never
+            return (yield* this.roster.carry(index, leader)) ? vote : yield* Effect.never
           })
         const voted = (vote: boolean | undefined): void => void Queue.offerUnsafe(votes, [index, candidate, vote])
-        if (yield* this.#begin(index, deadlineMs, asked, voted)) awaited++
+        if (yield* this.roster.begin(index, deadlineMs, asked, voted)) awaited++
       }
       // A leader's own vote for a block that it made bad says nothing about honest verdicts.
       const tallies = new Map(
@@ -376,7 +350,7 @@ class Simulation<B extends Block> {
         const voters = [...accepted]
         const late = Effect.whileLoop({ while: () => awaited > 0, body: () => next, step: () => undefined })
         yield* Effect.forkIn(
-          Effect.tapError(late, (diverged) => Deferred.fail(this.#fatal, diverged)),
+          Effect.tapError(late, (diverged) => Deferred.fail(this.roster.fatal, diverged)),
           this.#scope,
         )
         return { candidate, voters }
@@ -416,14 +390,14 @@ class Simulation<B extends Block> {
           (index: number) =>
           ({ marshal }: ValidatorNode<B>) =>
             marshal.notarized(context.round, receivedBy(index))
-        for (const index of this.#nodes.keys()) {
-          if (!withheld.includes(index)) yield* this.#tell([plan.leader], index, stores(index))
+        for (const index of this.roster.indexes) {
+          if (!withheld.includes(index)) yield* this.roster.tell([plan.leader], index, stores(index))
         }
       }
       for (const certified of verdict.finalizes) {
         const finalization = this.#sign(certified)
         this.#learn(finalization)
-        yield* this.#tellAll(certified.voters, ({ marshal }) => marshal.report(finalization))
+        yield* this.roster.tellAll(certified.voters, ({ marshal }) => marshal.report(finalization))
       }
     },
   )
@@ -446,86 +420,16 @@ class Simulation<B extends Block> {
     const { control } = this.#options
     if (control === undefined) return
     const inTurn = (index: number, work: Effect.Effect<void>) =>
-      Effect.forkIn(this.#controls[index]!.withPermit(this.#guarded(work)), this.#scope, { startImmediately: true })
+      Effect.forkIn(this.#controls[index]!.withPermit(this.roster.guarded(work)), this.#scope, {
+        startImmediately: true,
+      })
     if (plan.goesDown !== undefined) {
       this.#count({ restarts: 1 })
       yield* note(`down ${plan.goesDown}`)
-      yield* inTurn(plan.goesDown, Effect.andThen(this.leave(plan.goesDown), control.down(plan.goesDown)))
+      yield* inTurn(plan.goesDown, Effect.andThen(this.roster.leave(plan.goesDown), control.down(plan.goesDown)))
     }
     for (const index of plan.comeUp) yield* inTurn(index, control.up(index))
   })
-
-  /** Carries a message: true when it has arrived, false when it is lost. */
-  #carry(from: number, to: number): Effect.Effect<boolean> {
-    const { links, schedule } = this.#options
-    if (links !== undefined) return links.carry(from, to)
-    const { min, max } = schedule.latencyMs
-    return Effect.flatMap(Random.nextBetween(min, max), (ms) => Effect.as(Effect.sleep(ms), true))
-  }
-
-  /** The other nodes that are up; the node itself where there are none. */
-  #others(index: number): ReadonlyArray<number> {
-    const others = [...this.#nodes.keys()].filter((other) => other !== index && this.#nodes[other] !== undefined)
-    return others.length === 0 ? [index] : others
-  }
-
-  #tellAll(from: ReadonlyArray<number>, what: (node: ValidatorNode<B>) => Effect.Effect<void, unknown>) {
-    return Effect.forEach(this.#nodes.keys(), (index) => this.#tell(from, index, what), { discard: true })
-  }
-
-  /** Tells a node something that any of some nodes can send. */
-  #tell(
-    from: ReadonlyArray<number>,
-    index: number,
-    what: (node: ValidatorNode<B>) => Effect.Effect<void, unknown>,
-  ): Effect.Effect<void> {
-    const { links } = this.#options
-    const sender = from.find((other) => other !== index && links?.isOpen(other, index) !== false) ?? from[0]!
-    const late = (node: ValidatorNode<B>) =>
-      Effect.flatMap(this.#carry(sender, index), (arrives) => (arrives ? what(node) : Effect.void))
-    return Effect.asVoid(this.#begin(index, Number.POSITIVE_INFINITY, late, () => {}))
-  }
-
-  /**
-   * Begins work with a node; false when it is down. `settled` hears its result once: undefined when it failed, its time
-   * was up, or the node left before. That a node stops is its own affair; a defect ends the simulation.
-   */
-  #begin<A>(
-    index: number,
-    deadlineMs: number,
-    work: (node: ValidatorNode<B>) => Effect.Effect<A, unknown>,
-    settled: (result: A | undefined) => void,
-  ) {
-    return Effect.gen({ self: this }, function* () {
-      const incarnation = this.#nodes[index]
-      if (incarnation === undefined) return false
-      const { node, runs, scope, waits } = incarnation
-      const fiber = yield* Effect.forkIn(this.#guarded(runs(work(node))), scope)
-      const settle = (result: A | undefined): void => {
-        if (waits.delete(end)) settled(result)
-      }
-      const end = (): void => settle(undefined)
-      waits.add(end)
-      fiber.addObserver((exit) => settle(Exit.isSuccess(exit) ? exit.value : undefined))
-      if (deadlineMs === Number.POSITIVE_INFINITY) return true
-      const leftMs = deadlineMs - (yield* Clock.currentTimeMillis)
-      const timesOut = Effect.sync(() => {
-        end()
-        fiber.interruptUnsafe()
-      })
-      const timer = yield* Effect.forkIn(Effect.delay(timesOut, Math.max(0, leftMs)), scope)
-      fiber.addObserver(() => timer.interruptUnsafe())
-      return true
-    })
-  }
-
-  #guarded<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.tapCause(work, (cause) =>
-      Effect.sync(() => {
-        if (Cause.hasDies(cause)) Deferred.doneUnsafe(this.#fatal, Effect.die(Cause.squash(cause)))
-      }),
-    )
-  }
 
   #count(change: Partial<ConsensusStatistics>): void {
     const counted = { ...this.statistics }
@@ -546,7 +450,7 @@ export const makeSimulatedConsensus = <B extends Block>(
     const simulation = new Simulation(options, scope)
     return {
       join: (index, node, runs) => simulation.join(index, node, runs),
-      leave: (index) => simulation.leave(index),
+      leave: (index) => simulation.roster.leave(index),
       run: simulation.run,
       statistics: Effect.sync(() => simulation.statistics),
     }
