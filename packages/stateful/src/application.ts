@@ -32,6 +32,8 @@ export interface HookTools<M extends Databases> {
   readonly seal: (batches: Batches<M>) => Effect.Effect<SealedSet<M>, unknown>
   /** Aborted when the hook's result is no longer wanted. */
   readonly signal: AbortSignal
+  /** A final height that the databases have reached; blocks below it may be forgotten. Not given outside an executor. */
+  readonly durableHeight?: number
 }
 
 /** A block with the sealed state its header commits to. */

@@ -217,9 +217,15 @@ export const make = <Tx, const M extends Databases>(
     return undefined
   })
 
-  const candidates = Effect.fnUntraced(function* (parent: B, ancestry: Ancestry<B>, room: BodyDraft<Tx>["room"]) {
+  const candidates = Effect.fnUntraced(function* (
+    parent: B,
+    ancestry: Ancestry<B>,
+    room: BodyDraft<Tx>["room"],
+    durableHeight: number,
+  ) {
     if (inputs === undefined || inputs.waiting === 0) return []
-    const ancestors = yield* unfinalized(parent, ancestry, inputs.finalizedHeight ?? 0)
+    // A process that starts with every block acknowledged has told its inputs of none, and may have forgotten old ones.
+    const ancestors = yield* unfinalized(parent, ancestry, inputs.finalizedHeight ?? durableHeight)
     if (ancestors === undefined) return []
     const excluded = new Set<string>()
     for (const block of ancestors) {
@@ -238,7 +244,7 @@ export const make = <Tx, const M extends Databases>(
     if (parent === undefined) return undefined
     const info = { height: Height(parent.height + 1), context }
     const draft = blocks.draft()
-    const offered = yield* candidates(parent, ancestry, draft.room)
+    const offered = yield* candidates(parent, ancestry, draft.room, tools.durableHeight ?? 0)
     yield* runInSlices<void, unknown>(transition.fill(draft, batches, info, offered), hasher)
     const sealed = yield* tools.seal(batches)
     return { block: blocks.finish({ ...info, targets: sealed.targets }, draft), sealed }

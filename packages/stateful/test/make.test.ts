@@ -288,6 +288,25 @@ describe("rejection", () => {
       }),
   )
 
+  it.effect(
+    "inputs that have heard of no final block cost no walk to blocks that are durable and may be forgotten",
+    () =>
+      Effect.gen(function* () {
+        const pool = poolOf([tx(1)])
+        expect(pool.finalizedHeight).toBeUndefined()
+        const node = yield* nodeOf(make({ inputs: pool }))
+        const parent = { ...node.chain[0]!, height: Height(7) } as (typeof node.chain)[number]
+        let asked = 0
+        const ancestry = { next: Effect.suspend(() => (asked++ === 0 ? Effect.succeed(parent) : Effect.never)) }
+        const tools = { ...toolsOf(node.set), durableHeight: 7 }
+        const context = { ...contextOf(parent), parent: { view: View(7), digest: parent.digest } }
+        const batches = node.set.openBatches(node.set.tip)
+        const proposal = yield* run(node.app.propose(context, ancestry, batches, tools))
+        expect(proposal!.block.transactions).toEqual([tx(1)])
+        expect(asked).toBe(1)
+      }),
+  )
+
   it.effect("a transaction that keeps being rejected leaves the pool", () =>
     Effect.gen(function* () {
       const pool = poolOf([tx(1, 1n), tx(2)])

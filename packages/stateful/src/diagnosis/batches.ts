@@ -57,5 +57,6 @@ export const interceptCalls = <M extends Databases>(
 /** Tools that take `given` for `behind`. Sealing anything else is the hook's mistake, and stays one. */
 const sealing = <M extends Databases>(tools: HookTools<M>, given: Batches<M>, behind: Batches<M>): HookTools<M> => ({
   signal: tools.signal,
+  ...(tools.durableHeight === undefined ? {} : { durableHeight: tools.durableHeight }),
   seal: (batches) => tools.seal(batches === given ? behind : batches),
 })

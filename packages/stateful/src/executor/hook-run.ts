@@ -33,7 +33,8 @@ export class HookRun<M extends Databases> {
     this.#set = set
     this.#fork = fork
     this.batches = set.openBatches(parent)
-    this.tools = { seal: (batches) => this.#seal(batches), signal: this.#abort.signal }
+    const { height } = set.durable
+    this.tools = { seal: (batches) => this.#seal(batches), signal: this.#abort.signal, durableHeight: height }
   }
 
   // Sealing has a fiber that nobody interrupts: an interruption between the moment the set holds the state and the moment
