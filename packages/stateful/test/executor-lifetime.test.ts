@@ -93,6 +93,29 @@ describe("the end", () => {
     }),
   )
 
+  it.effect("F66 a hook that is still ending when the executor has stopped by itself ends, and the scope closes", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const ending = Effect.andThen(Deferred.await(gate), Effect.yieldNow)
+      const { chain, executor, verify, finalize, end } = yield* started({
+        hooks: { verify: () => Effect.onInterrupt(Effect.never, () => ending) },
+      })
+      const a = chain.grow(TOY_GENESIS, 1)
+      yield* Effect.forkChild(verify(chain.grow(TOY_GENESIS, 2)))
+      yield* quiet
+      yield* finalize(chain.grow(a, 3))
+      expect(yield* Effect.flip(executor.stopped)).toMatchObject({ _tag: "FinalizedGap" })
+      yield* quiet
+      const closing = yield* Effect.forkChild(end)
+      yield* quiet
+      expect(closing.pollUnsafe(), "the end waits for the hook").toBeUndefined()
+      yield* Deferred.succeed(gate, undefined)
+      yield* quiet
+      const exit = closing.pollUnsafe()
+      expect(exit !== undefined && Exit.isSuccess(exit)).toBe(true)
+    }),
+  )
+
   it.effect.each(["ancestry", "source"] as const)("a defect in the %s is fatal, never a verdict", (where) =>
     Effect.gen(function* () {
       const { chain, executor, port, end } = yield* started()

@@ -244,7 +244,9 @@ export class Shell<B extends Block, M extends Databases> {
   }
 
   #post(event: Event<B, SealedSet<M>>): void {
-    this.#eventHold ??= this.#services.pace.hold()
+    const { pace, ended } = this.#services
+    // After the end no turn is taken, and none would end the hold: what is paced must still come to its own end.
+    if (!Deferred.isDoneUnsafe(ended)) this.#eventHold ??= pace.hold()
     Queue.offerUnsafe(this.#services.mailbox, event)
   }
 
