@@ -153,7 +153,7 @@ describe("canaries: the same commands catch", () => {
 
   it("a part whose rows go before the layer is flushed", () => {
     vi.spyOn(SpilledParts.prototype, "removeReleased").mockImplementation(function (this: SpilledParts, changes) {
-      this.operations.trim(0, 1000, changes)
+      this.rows.operations.trim(0, 1000, changes)
     })
     caught({}, spilling)
   })

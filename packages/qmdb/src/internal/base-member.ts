@@ -56,7 +56,6 @@ export abstract class BaseMember<B extends BatchHandle, R, C extends LayerConten
   abstract rewind(size: Location): Generator<undefined, MemberWrite, void> | undefined
   abstract copy(layer: Layer, bytesMax: number): Generator<undefined, StateCopy | undefined, void>
 
-  /** What a layer has added to the log; undefined once it is flushed. */
   /** Bytes of memory of a layer. */
   protected abstract bytesOf(content: C): number
   protected abstract batchOver(parent: Branch<C>): B

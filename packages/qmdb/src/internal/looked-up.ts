@@ -7,6 +7,8 @@
  * flushes move where the answer is stored, not what it is. It is a cache; beyond its bounds keys are looked up each time.
  */
 import { LOOKED_UP_BYTES_MAX, LOOKED_UP_KEYS_MAX } from "../limits.ts"
+import type { Branch } from "./branches.ts"
+import type { KeyIndex } from "./key-index.ts"
 import { KeyTable } from "./key-table.ts"
 
 const START = 32
@@ -26,6 +28,12 @@ export class LookedUp {
 
   slot(number: number): number {
     return this.slots[number]!
+  }
+
+  /** Slot of a key in the parent: as it was found, else looked up in the index. */
+  slotOf(index: KeyIndex, bytes: Uint8Array, from: number, to: number, parent: Branch<unknown>): number {
+    const known = this.find(bytes, from, to)
+    return known < 0 ? index.slotOf(bytes, from, to, parent) : this.slot(known)
   }
 
   location(number: number): number {

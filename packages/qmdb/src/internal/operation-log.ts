@@ -9,15 +9,16 @@
  * Invariant: locations below the stored size are read from storage, all others from the layers that the reader sees; a
  * layer keeps its part until the write that carries it is visible.
  */
-import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
+import type { Digest } from "@coppice/crypto"
 import { type Frontier, frontierFromPins, Location, type Position, pinPositions } from "@coppice/merkle"
 import type { Change } from "@coppice/storage"
 import type { Branch } from "./branches.ts"
 import type { ByteStore } from "./byte-store.ts"
 import type { HeldPart, LogFormat, LogPart } from "./log-part.ts"
+import { type LogPlace, LogRows } from "./log-rows.ts"
 import type { Pins } from "./log-state.ts"
 import type { OperationBuffer } from "./operation-buffer.ts"
-import { OWNER_BYTES, type Packed, PackedRecords, PackedVariable, type Space } from "./space.ts"
+import type { Space } from "./space.ts"
 
 /** What of a log lies in storage. */
 export interface StoredLog {
@@ -31,10 +32,7 @@ export class OperationLog {
   private readonly space: Space
   private readonly partOf: (layer: number) => LogPart | undefined
   private readonly format: LogFormat
-  private readonly fixed: PackedRecords | undefined
-  private readonly variable: PackedVariable | undefined
-  private readonly owners: PackedRecords
-  private readonly nodes: PackedRecords
+  private readonly rows: LogRows
   /** Operations in storage, and the nodes over them. */
   storedSize: number
   private storedNodes: number
@@ -43,28 +41,25 @@ export class OperationLog {
 
   /** `partOf` gives what a live layer adds to the log, by its id. */
   constructor(space: Space, format: LogFormat, stored: StoredLog, partOf: (layer: number) => LogPart | undefined) {
-    const { family, operationBytes } = format
+    const { family } = format
     this.space = space
     this.partOf = partOf
     this.format = format
-    this.fixed = operationBytes === undefined ? undefined : new PackedRecords(space, "log", operationBytes)
-    this.variable = operationBytes === undefined ? new PackedVariable(space, "log") : undefined
-    this.owners = new PackedRecords(space, "owners", OWNER_BYTES)
-    this.nodes = new PackedRecords(space, "nodes", DIGEST_BYTES)
+    this.rows = new LogRows(space, format)
     this.storedSize = stored.size
     this.storedNodes = family.size(Location(stored.size))
     this.pins = stored.pins
     this.prunedNodes = family.size(Location(stored.pruned))
   }
 
-  private get operations(): Packed {
-    return this.fixed ?? this.variable!
+  private placeOf(size: number): LogPlace {
+    return { operations: size, owners: size, nodes: this.format.family.size(Location(size)) }
   }
 
   /** Says that the log in storage is another now: a flush, a prune or a rewind is visible. */
   moved({ size, pruned, pins }: StoredLog): void {
     const { family } = this.format
-    if (size < this.storedSize) for (const sequence of [this.operations, this.owners, this.nodes]) sequence.forget()
+    if (size < this.storedSize) this.rows.forget()
     this.storedSize = size
     this.storedNodes = family.size(Location(size))
     this.pins = pins
@@ -79,28 +74,30 @@ export class OperationLog {
 
   /** Encoded operation at a location, as a view that holds until the next read. */
   operation(location: number, branch: Branch<unknown>): Uint8Array {
-    if (location < this.storedSize) return this.operations.read(location)
+    if (location < this.storedSize) return this.rows.operations.read(location)
     const part = this.part(branch, location)
     return part.operation(location - part.start)
   }
 
   /** Copies the operation at a location into a buffer of operations under a new owner. */
   copyOperation(location: number, branch: Branch<unknown>, buffer: OperationBuffer, owner: number): void {
-    if (location < this.storedSize && this.fixed !== undefined) {
-      const at = buffer.reserve(this.fixed.recordBytes, owner)
-      this.fixed.copyBytes(location, 0, this.fixed.recordBytes, buffer.store, at)
+    const { fixed } = this.rows
+    if (location < this.storedSize && fixed !== undefined) {
+      const at = buffer.reserve(fixed.recordBytes, owner)
+      fixed.copyBytes(location, 0, fixed.recordBytes, buffer.store, at)
     } else buffer.push(this.operation(location, branch), owner)
   }
 
   /** Copies bytes `[from, to)` of the operation at a location to `at` of a store that has room. */
   copyBytes(location: number, branch: Branch<unknown>, from: number, to: number, target: ByteStore, at: number): void {
-    if (location < this.storedSize && this.fixed !== undefined) this.fixed.copyBytes(location, from, to, target, at)
+    const { fixed } = this.rows
+    if (location < this.storedSize && fixed !== undefined) fixed.copyBytes(location, from, to, target, at)
     else target.write(this.operation(location, branch).subarray(from, to), at)
   }
 
   /** Owner record at a location. */
   owner(location: number, branch: Branch<unknown>): number {
-    if (location < this.storedSize) return this.owners.uint32(location)
+    if (location < this.storedSize) return this.rows.owners.uint32(location)
     const part = this.part(branch, location)
     return part.owner(location - part.start)
   }
@@ -114,7 +111,7 @@ export class OperationLog {
   }
 
   private storedNode(position: number): Digest {
-    if (position >= this.prunedNodes) return new Uint8Array(this.nodes.read(position))
+    if (position >= this.prunedNodes) return new Uint8Array(this.rows.nodes.read(position))
     const pin = this.pins.get(position as Position)
     if (pin === undefined) throw new Error(`node ${position} is pruned and no pin`)
     return pin
@@ -133,53 +130,24 @@ export class OperationLog {
 
   /** Storage keys of the rows that hold stored operations, each once. */
   rowKeys(locations: ReadonlyArray<number>): ReadonlyArray<Uint8Array> {
-    const perRow = this.operations.recordsPerRow
+    const perRow = this.rows.operations.recordsPerRow
     const rows = new Set<number>()
     for (const location of locations) if (location < this.storedSize) rows.add(Math.floor(location / perRow))
     return Array.from(rows, (row) => this.space.rowKey(row))
   }
 
   /** Changes that move the parts of consecutive layers into storage. */
-  *append(parts: ReadonlyArray<HeldPart>, changes: Array<Change>): Generator<undefined, void, void> {
-    const of = <A>(field: (part: HeldPart) => A): ReadonlyArray<A> => parts.map(field)
-    if (this.fixed !== undefined)
-      this.fixed.append(
-        this.storedSize,
-        of((part) => part.operations),
-        changes,
-      )
-    else
-      yield* this.variable!.append(
-        this.storedSize,
-        of((part) => part.records),
-        changes,
-      )
-    yield undefined
-    if (this.format.owned)
-      this.owners.append(
-        this.storedSize,
-        of((part) => part.ownerBytes),
-        changes,
-      )
-    this.nodes.append(
-      this.storedNodes,
-      of((part) => part.nodes),
-      changes,
-    )
+  append(parts: ReadonlyArray<HeldPart>, changes: Array<Change>): Generator<undefined, void, void> {
+    return this.rows.append(this.placeOf(this.storedSize), parts, changes)
   }
 
   /** Changes that cut the stored log to `size` operations. */
   cut(size: number, changes: Array<Change>): void {
-    this.operations.cut(size, this.storedSize, changes)
-    if (this.format.owned) this.owners.cut(size, this.storedSize, changes)
-    this.nodes.cut(this.format.family.size(Location(size)), this.storedNodes, changes)
+    this.rows.cut(this.placeOf(size), this.placeOf(this.storedSize), changes)
   }
 
   /** Changes that remove the rows that lie wholly below location `to`, where those below `from` are gone already. */
   trim(from: number, to: number, changes: Array<Change>): void {
-    const { family, owned } = this.format
-    this.operations.trim(from, to, changes)
-    if (owned) this.owners.trim(from, to, changes)
-    this.nodes.trim(family.size(Location(from)), family.size(Location(to)), changes)
+    this.rows.trim(this.placeOf(from), this.placeOf(to), changes)
   }
 }

@@ -10,12 +10,13 @@
  * memory in proportion to n, forks included, where a list for each layer would take the square of it; and a look-up is two
  * array reads, however long the chain is.
  */
-import type { Family } from "@coppice/merkle"
-import { Location } from "@coppice/merkle"
+import { type Family, Location } from "@coppice/merkle"
 
 /** Layers of one chunk: a power of two. A fork copies so many at most. */
 const CHUNK_LAYERS = 64
 const CHUNK_BITS = 6
+
+const asItIs = (start: number): number => start
 
 class Chunk {
   readonly ids = new Int32Array(CHUNK_LAYERS)
@@ -84,27 +85,25 @@ export class Path {
     return this.chunks[(depth >>> CHUNK_BITS) - this.first]!.starts[depth % CHUNK_LAYERS]!
   }
 
-  /** Id of the newest layer not below `depth` that starts at or before a location. */
+  /** Id of the newest layer down from `depth` that starts at or before a location. */
   holderOf(location: number, depth: number): number {
-    let low = this.first * CHUNK_LAYERS
-    let high = depth
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1
-      if (this.startOf(middle) <= location) low = middle
-      else high = middle - 1
-    }
-    return this.at(low)
+    return this.at(this.newest(depth, location, asItIs))
   }
 
   /** The same for a node: by the position at which the nodes of a layer start. */
   nodeHolderOf(position: number, depth: number, family: Family): number {
+    return this.at(this.newest(depth, position, (start) => family.size(Location(start))))
+  }
+
+  /** Depth of the newest layer down from `depth` whose measured start is at most `most`. */
+  private newest(depth: number, most: number, measure: (start: number) => number): number {
     let low = this.first * CHUNK_LAYERS
     let high = depth
     while (low < high) {
       const middle = (low + high + 1) >>> 1
-      if (family.size(Location(this.startOf(middle))) <= position) low = middle
+      if (measure(this.startOf(middle)) <= most) low = middle
       else high = middle - 1
     }
-    return this.at(low)
+    return low
   }
 }

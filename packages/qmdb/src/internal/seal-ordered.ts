@@ -45,9 +45,7 @@ class OrderedSeal<K, V> {
     const { keys: index, slots } = this.home
     const { writes, found, parent } = this.input
     const { bytes, starts } = writes.keys
-    const [from, to] = [starts[key]!, starts[key + 1]!]
-    const known = found.find(bytes, from, to)
-    const slot = known < 0 ? index.slotOf(bytes, from, to, parent) : found.slot(known)
+    const slot = found.slotOf(index, bytes, starts[key]!, starts[key + 1]!, parent)
     const location = slot === NO_SLOT ? INACTIVE : slots.locate(slot, parent)
     const removed = writes.of(key) === REMOVED
     if (location !== INACTIVE) this.ring.add(key, removed ? Kind.delete : Kind.update, slot, location)

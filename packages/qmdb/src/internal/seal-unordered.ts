@@ -43,10 +43,7 @@ class Resolved implements FoundKeys {
     const locationOf = new Float64Array(written.length)
     for (let n = 0; n < written.length; n++) {
       const key = written[n]!
-      const from = starts[key]!
-      const to = starts[key + 1]!
-      const known = found.find(bytes, from, to)
-      slotOf[n] = known < 0 ? index.slotOf(bytes, from, to, parent) : found.slot(known)
+      slotOf[n] = found.slotOf(index, bytes, starts[key]!, starts[key + 1]!, parent)
     }
     for (let n = 0; n < written.length; n++) {
       locationOf[n] = slotOf[n] === NO_SLOT ? INACTIVE : slots.locate(slotOf[n]!, parent)

@@ -92,11 +92,10 @@ export interface SealTrace {
 /** What an operation of the variable encoding is taken to need. */
 const VARIABLE_BYTES_EXPECTED = 96
 
-/** Written keys that are active in the parent state, with their slots and locations. */
+/** Written keys that are active in the parent state, with their slots. */
 export interface FoundKeys {
   readonly keys: Uint32Array
   readonly slots: Uint32Array
-  readonly locations: Float64Array
 }
 
 /** What is sealed: a batch over its parent, into the layer that it becomes. */
