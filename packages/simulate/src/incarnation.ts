@@ -11,6 +11,7 @@
  * Invariant: no clock of a node goes back, and none reaches another node.
  */
 import { Clock, Duration, Effect, Scheduler } from "effect"
+import { clockBy } from "./clock.ts"
 
 /** How a node's clock differs from the world's. */
 export interface Drift {
@@ -24,15 +25,7 @@ export interface Drift {
 const drifting = (base: Clock.Clock, { rate, offsetMs }: Drift): Clock.Clock => {
   const ms = (): number => offsetMs + base.currentTimeMillisUnsafe() * rate
   const ns = (): bigint => BigInt(Math.round(ms() * 1e6))
-  return {
-    currentTimeMillisUnsafe: ms,
-    currentTimeNanosUnsafe: ns,
-    monotonicTimeNanosUnsafe: ns,
-    currentTimeMillis: Effect.sync(ms),
-    currentTimeNanos: Effect.sync(ns),
-    monotonicTimeNanos: Effect.sync(ns),
-    sleep: (duration) => base.sleep(Duration.millis(Duration.toMillis(duration) / rate)),
-  }
+  return clockBy(ms, ns, (duration) => base.sleep(Duration.millis(Duration.toMillis(duration) / rate)))
 }
 
 /** An incarnation's clock and scheduler. */

@@ -22,6 +22,7 @@ import {
   type StandardApplication,
   type StandardBlock,
 } from "@coppice/stateful"
+import { drawnInputs } from "@coppice/stateful/diagnosis"
 import { corruptStandard, type Subject } from "./subject.ts"
 
 /** One write of a cell; one removal when its number is a multiple of `CLEAR_EVERY`. */
@@ -65,24 +66,11 @@ export type ThreeDatabases = typeof threeDatabases
 /** Marks without end, the same for the same start, each proposed once by its node. */
 const makeMarks = (perBlock: number, from: bigint): InputProvider<Mark> => {
   let number = from
-  let finalizedHeight: Height | undefined
-  return {
-    waiting: perBlock,
-    get finalizedHeight() {
-      return finalizedHeight
-    },
-    idOf: ({ number: id }) => String(id),
-    take: (_, countMax) =>
-      Array.from({ length: Math.min(perBlock, countMax) }, () => {
-        const mark = { cell: Number((number * 7919n) % BigInt(CELLS)), number }
-        number++
-        return { id: String(mark.number), transaction: mark }
-      }),
-    rejected: () => {},
-    finalized: (height) => {
-      finalizedHeight = height
-    },
-  }
+  const mark = (): Mark => ({ cell: Number((number * 7919n) % BigInt(CELLS)), number: number++ })
+  return drawnInputs(
+    () => Array.from({ length: perBlock }, mark),
+    () => 0,
+  )
 }
 
 const write = (

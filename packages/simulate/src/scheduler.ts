@@ -14,6 +14,7 @@
 import { drawer } from "@coppice/stateful/diagnosis"
 import { Clock, Duration, Effect, type Exit, Metric, Random, type Scheduler } from "effect"
 import { Audit, Notes } from "./audit.ts"
+import { clockBy } from "./clock.ts"
 
 /** The run cannot go on: nothing is runnable and no timer is set, or it took more steps than it may. */
 export class Stuck extends Error {
@@ -140,22 +141,15 @@ class World {
       if (nanosAt !== this.now) [nanosAt, nanos] = [this.now, BigInt(Math.round(this.now * 1e6))]
       return nanos
     }
-    return {
-      currentTimeMillisUnsafe: ms,
-      currentTimeNanosUnsafe: ns,
-      monotonicTimeNanosUnsafe: ns,
-      currentTimeMillis: Effect.sync(ms),
-      currentTimeNanos: Effect.sync(ns),
-      monotonicTimeNanos: Effect.sync(ns),
-      sleep: (duration) =>
-        Effect.callback<void>((resume) => {
-          const waitMs = Duration.toMillis(duration)
-          if (waitMs === Number.POSITIVE_INFINITY) return Effect.void
-          const timer = { at: this.now + waitMs, fire: () => resume(Effect.void) }
-          this.#timers.set(timer)
-          return Effect.sync(() => this.#timers.clear(timer))
-        }),
-    }
+    return clockBy(ms, ns, (duration) =>
+      Effect.callback<void>((resume) => {
+        const waitMs = Duration.toMillis(duration)
+        if (waitMs === Number.POSITIVE_INFINITY) return Effect.void
+        const timer = { at: this.now + waitMs, fire: () => resume(Effect.void) }
+        this.#timers.set(timer)
+        return Effect.sync(() => this.#timers.clear(timer))
+      }),
+    )
   }
 
   scheduler(yieldEvery: number): Scheduler.Scheduler {

@@ -13,6 +13,7 @@ import { Application, openDatabaseSet, SLICE_MS, SLICE_STEPS_MAX } from "../src/
 import { advance, anchorAt, child, expected, observe, openSet, write } from "./support/chain.ts"
 import { Disk } from "./support/disk.ts"
 import { notebook } from "./support/notebook.ts"
+import { clockBy } from "./support/standing-clock.ts"
 
 const STEPS = 1000
 
@@ -20,16 +21,7 @@ const STEPS = 1000
 const ticking = (): Clock.Clock => {
   let now = 0
   const ms = (): number => now++
-  const ns = (): bigint => BigInt(ms()) * 1_000_000n
-  return {
-    currentTimeMillisUnsafe: ms,
-    currentTimeNanosUnsafe: ns,
-    monotonicTimeNanosUnsafe: ns,
-    currentTimeMillis: Effect.sync(ms),
-    currentTimeNanos: Effect.sync(ns),
-    monotonicTimeNanos: Effect.sync(ns),
-    sleep: () => Effect.never,
-  }
+  return clockBy(ms, () => BigInt(ms()) * 1_000_000n)
 }
 
 /** Runs an effect and counts the turns that another fiber gets meanwhile. */

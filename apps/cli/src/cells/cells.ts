@@ -7,11 +7,11 @@
  * Invariant: `execute` and `Model` decide the same from the same blocks, by different code: what the databases hold at a
  * height is what the model holds at that height.
  */
-import { Blob, Bytes, bytesKey, encode, Struct, U32, U64 } from "@coppice/codec"
-import type { Height } from "@coppice/consensus"
-import { type Hasher, nobleHasher } from "@coppice/crypto"
+import { Blob, Bytes, Struct, U32, U64 } from "@coppice/codec"
+import type { Hasher } from "@coppice/crypto"
 import { Qmdb } from "@coppice/qmdb"
 import { Application, type InputProvider, type Readers, type StandardBlock } from "@coppice/stateful"
+import { drawnInputs } from "@coppice/stateful/diagnosis"
 import { Effect } from "effect"
 
 /** How much happens. */
@@ -85,24 +85,11 @@ export const makeCells = (
 /** Strokes without end, the same for the same start. `from` is the first nonce: above every nonce used before. */
 export const makeStrokes = ({ cells: count, strokes }: Workload, from: bigint): InputProvider<Stroke> => {
   let nonce = from
-  let finalizedHeight: Height | undefined
-  return {
-    waiting: strokes,
-    get finalizedHeight() {
-      return finalizedHeight
-    },
-    idOf: (stroke) => bytesKey(nobleHasher.hash(encode(StrokeCodec, stroke))),
-    take: (_, countMax) =>
-      Array.from({ length: Math.min(strokes, countMax) }, () => {
-        const transaction = { cell: Number((nonce * 7919n) % BigInt(count)), nonce }
-        nonce++
-        return { id: String(transaction.nonce), transaction }
-      }),
-    rejected: () => {},
-    finalized: (height) => {
-      finalizedHeight = height
-    },
-  }
+  const stroke = (): Stroke => ({ cell: Number((nonce * 7919n) % BigInt(count)), nonce: nonce++ })
+  return drawnInputs(
+    () => Array.from({ length: strokes }, stroke),
+    () => 0,
+  )
 }
 
 /** What the databases must hold, kept beside them from the final blocks alone. */

@@ -15,7 +15,7 @@ import type { Ancestry, Block, ConsensusContext, Height } from "@coppice/consens
 import type { Digest } from "@coppice/crypto"
 import type { SyncTarget } from "@coppice/qmdb"
 import { Data, Effect } from "effect"
-import { startingWith } from "../ancestry.ts"
+import { rememberingFirst, startingWith } from "../ancestry.ts"
 import type { Application, Hook, HookTools, Targets } from "../application.ts"
 import type { Batches, DatabaseSet, Databases, SealedSet } from "../database-set.ts"
 import { runHook } from "../hooks.ts"
@@ -243,17 +243,10 @@ export const guardDeterminism = <B extends Block, M extends Databases>(
       }),
     verify: (context, ancestry, ...inputs) =>
       Effect.gen(function* () {
-        let judged: B | undefined
-        const walk = replayableAncestry(ancestry)
-        const noting = ({ next }: Ancestry<B>): Ancestry<B> => ({
-          next: Effect.tap(next, (block) =>
-            Effect.sync(() => {
-              judged ??= block
-            }),
-          ),
-        })
-        const execution = verifying(context, () => noting(walk()))
+        const seen = rememberingFirst(ancestry)
+        const execution = verifying(context, replayableAncestry(seen.ancestry))
         const sealed = yield* runHook(() => execution()(...inputs))
+        const judged = seen.first()
         if (judged !== undefined) yield* again("verify", judged, inputs, sealed, execution)
         return sealed
       }),

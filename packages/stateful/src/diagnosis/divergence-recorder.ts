@@ -8,8 +8,9 @@
  * Invariant: what the hook gave is passed on as it is, whatever becomes of the bundle, and no later than `DIVERGENCE_MS_MAX`
  * after it. At most `DIVERGENCE_FILES_MAX` are written in a lifetime, since peers decide how many bad blocks there are.
  */
-import { type Ancestry, type Block, encodeBlock } from "@coppice/consensus"
+import { type Block, encodeBlock } from "@coppice/consensus"
 import { Effect, Exit, Option } from "effect"
+import { rememberingFirst } from "../ancestry.ts"
 import type { Application, Hook, HookTools, Targets } from "../application.ts"
 import type { Batches, Databases, SealedSet, StateCopies } from "../database-set.ts"
 import { runHook } from "../hooks.ts"
@@ -190,18 +191,12 @@ export const recordDivergence = <B extends Block, M extends Databases>(
         (proposal) => ({ block: proposal?.block, sealed: proposal?.sealed }),
       ),
     verify: (context, ancestry, ...inputs) => {
-      let judged: B | undefined
-      const next = Effect.tap(ancestry.next, (block) =>
-        Effect.sync(() => {
-          judged ??= block
-        }),
-      )
-      const seen: Ancestry<B> = { next }
+      const seen = rememberingFirst(ancestry)
       return recorder.watch(
         "verify",
         inputs,
-        runHook(() => application.verify(context, seen, ...inputs)),
-        (sealed) => ({ block: judged, sealed }),
+        runHook(() => application.verify(context, seen.ancestry, ...inputs)),
+        (sealed) => ({ block: seen.first(), sealed }),
       )
     },
     apply: (block, ...inputs) =>
