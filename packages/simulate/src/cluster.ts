@@ -141,9 +141,7 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
   const halted: Array<Incarnation> = []
   // Before the scopes of incarnations close, which waits for their fibers.
   yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      for (const incarnation of halted) incarnation.letGo()
-    }),
+    Effect.forEach(new Set(halted), ({ letGo }) => letGo, { discard: true, concurrency: "unbounded" }),
   )
   const participants = createParticipants(validators.map(({ publicKey }) => publicKey))
   const made = makeLinks(validators.length, options.link, drawer(options.seed, "links"))

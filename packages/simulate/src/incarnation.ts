@@ -10,7 +10,7 @@
  *
  * Invariant: no clock of a node goes back, and none reaches another node.
  */
-import { Clock, Duration, Effect, Scheduler } from "effect"
+import { Clock, Duration, Effect, type Fiber, Scheduler } from "effect"
 import { clockBy } from "./clock.ts"
 
 /** How a node's clock differs from the world's. */
@@ -33,6 +33,8 @@ export class Incarnation {
   readonly #clock: Clock.Clock
   readonly #scheduler: Scheduler.Scheduler
   readonly #kept: Array<() => void> = []
+  /** Fibers that wanted to take a step and must not. */
+  readonly #parked = new Set<Fiber.Fiber<unknown, unknown>>()
   #isHalted = false
 
   constructor(base: { readonly clock: Clock.Clock; readonly scheduler: Scheduler.Scheduler }, drift?: Drift) {
@@ -41,7 +43,11 @@ export class Incarnation {
     this.#scheduler = {
       executionMode: scheduler.executionMode,
       // A fiber that is resumed from outside gives way before its first step, to a task that is kept.
-      shouldYield: (fiber) => this.#isHalted || scheduler.shouldYield(fiber),
+      shouldYield: (fiber) => {
+        if (!this.#isHalted) return scheduler.shouldYield(fiber)
+        this.#parked.add(fiber)
+        return true
+      },
       makeDispatcher: () => {
         const dispatcher = scheduler.makeDispatcher()
         const whenUp = (task: () => void, priority: number) => (): void => {
@@ -68,9 +74,19 @@ export class Incarnation {
     this.#isHalted = true
   }
 
-  /** What was kept is done after all. */
-  letGo(): void {
+  /**
+   * What was kept is done after all, and what goes on then is interrupted: a fiber that was interrupted before its first step
+   * has forgotten it, for its start was kept too.
+   */
+  readonly letGo: Effect.Effect<void> = Effect.suspend(() => {
     this.#isHalted = false
     for (const schedule of this.#kept.splice(0)) schedule()
-  }
+    // A timer comes when nothing is ready any more.
+    return Effect.delay(
+      Effect.sync(() => {
+        for (const fiber of this.#parked) fiber.interruptUnsafe()
+      }),
+      1,
+    )
+  })
 }

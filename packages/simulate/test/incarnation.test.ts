@@ -46,12 +46,29 @@ describe("a halted incarnation", () => {
         const closing = yield* Effect.forkDetach(Scope.close(scope, Exit.void))
         yield* Effect.sleep(1_000)
         const whileHalted = [...steps]
-        incarnation.letGo()
+        yield* incarnation.letGo
         yield* Fiber.await(closing)
         return [whileHalted, steps.filter((name) => name.endsWith("ended")).toSorted()]
       }),
     )
     expect(value).toEqual([[], ["deferred ended", "nothing ended", "timer ended", "turns ended"]])
+    expect(fibersLeft).toBe(0)
+  })
+
+  test("what it began in its last step, and what was interrupted before its start, ends too", () => {
+    const { fibersLeft } = inWorld((make) =>
+      Effect.gen(function* () {
+        const incarnation = make()
+        const scope = yield* Scope.make()
+        const last = Effect.sync(() => incarnation.halt())
+        yield* incarnation.runs(Effect.andThen(Effect.forkIn(Effect.never, scope), last)).pipe(Effect.forkIn(scope))
+        yield* Effect.sleep(5)
+        const closing = yield* Effect.forkDetach(Scope.close(scope, Exit.void))
+        yield* Effect.sleep(5)
+        yield* incarnation.letGo
+        yield* Fiber.await(closing)
+      }),
+    )
     expect(fibersLeft).toBe(0)
   })
 
