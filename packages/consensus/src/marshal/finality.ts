@@ -101,10 +101,10 @@ const checkLinks = <B extends Block>(work: Work<B>, block: B): void => {
   if (above !== undefined && !bytesEqual(above.parent, digest)) throw conflicting(height, above.parent, digest)
 }
 
-/** The first height from the given one on whose final block is not held. */
-export const missingFrom = <B extends Block>({ draft }: Work<B>, height: Height): Height => {
+/** The first height from the given one on whose final block is not held. Above the tip none is. */
+export const missingFrom = <B extends Block>({ draft, state: { tip } }: Work<B>, height: Height): Height => {
   let missing = height
-  while (draft.isFinalized(missing)) missing = Height(missing + 1)
+  while (missing <= tip.height && draft.isFinalized(missing)) missing = Height(missing + 1)
   return missing
 }
 
@@ -120,6 +120,7 @@ export const repair = <B extends Block>(work: Work<B>): Gap | undefined | "unfin
   for (let walked = 0; ; ) {
     const missing = missingFrom(work, work.state.missing)
     work.update({ missing })
+    if (missing > work.state.tip.height) return undefined
     let upper = work.draft.finalizedFrom(missing)
     if (upper === undefined) return undefined
     while (upper.height > missing) {

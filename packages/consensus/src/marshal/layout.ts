@@ -83,8 +83,10 @@ export const readRound = (reader: ByteReader): Round => ({
   view: View(reader.be64Safe()),
 })
 
-const encodeCached = <B extends Block>(codec: BlockCodec<B>, block: B): Uint8Array =>
-  new ByteWriter().raw(block.digest).raw(encodeBlock(codec, block)).finish()
+const encodeCached = <B extends Block>(codec: BlockCodec<B>, block: B): Uint8Array => {
+  const encoded = encodeBlock(codec, block)
+  return new ByteWriter(DIGEST_BYTES + encoded.length).raw(block.digest).raw(encoded).finish()
+}
 
 /** What a row changes in the environment. Errors: RangeError when a block is longer than its codec allows. */
 export const encodeRow = <B extends Block>(codec: BlockCodec<B>, row: Row<B>): ReadonlyArray<Change> => {

@@ -7,7 +7,7 @@
 import { ByteReader, ByteWriter, bytesEqual, bytesKey, DecodeError, decode } from "@coppice/codec"
 import { DIGEST_BYTES, type Digest } from "@coppice/crypto"
 import { StorageDead, type StorageError, StorageReadFailed, type StorageShape } from "@coppice/storage"
-import { type Finalization, finalizationCodec, Height, type Round } from "@coppice/verify/certificate"
+import { type Finalization, finalizationCodec, Height, type Round, roundKey } from "@coppice/verify/certificate"
 import { Effect } from "effect"
 import { type Block, type BlockCodec, decodeBlock } from "../block.ts"
 import { CorruptRow, ForeignEnvironment } from "../errors.ts"
@@ -55,6 +55,8 @@ export interface MarshalStore<B extends Block> extends RowReader<B> {
 
 const NO_BYTES = new Uint8Array(0)
 const text = new TextEncoder()
+const cacheKey = (kind: CacheKind, round: Round): string => `${kind}/${roundKey(round)}`
+
 /** A bounded map that forgets what was put first. */
 const createRecent = <V>(max: number) => {
   const entries = new Map<string, V>()
@@ -90,6 +92,7 @@ export const reading = <A>(read: () => A): Effect.Effect<A, ReadFailure> =>
 const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B>, genesis: B): MarshalStore<B> => {
   const recentByDigest = createRecent<B>(RECENT_BLOCKS_MAX)
   const recentByHeight = createRecent<B>(RECENT_BLOCKS_MAX)
+  const recentByRound = createRecent<B>(RECENT_BLOCKS_MAX)
 
   const decoded = <A>(map: MarshalMap, key: Uint8Array, read: () => A): A => {
     try {
@@ -132,9 +135,14 @@ const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B
       return { digest, kind, round: readRound(reader) }
     })
   const cachedAt = (kind: CacheKind, round: Round): B | undefined => {
+    const recent = recentByRound.get(cacheKey(kind, round))
+    if (recent !== undefined) return recent
     const key = roundBytes(round)
     const value = storage.get(kind, key)
-    return value === undefined ? undefined : blockOf(kind, key, value.subarray(DIGEST_BYTES))
+    if (value === undefined) return undefined
+    const block = blockOf(kind, key, value.subarray(DIGEST_BYTES))
+    recentByRound.put(cacheKey(kind, round), block)
+    return block
   }
 
   const byDigest = (digest: Digest): B | undefined => {
@@ -177,7 +185,9 @@ const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B
   const remember = (row: Row<B>): void => {
     if (row.tag === "finalized") recentByHeight.put(`${row.block.height}`, row.block)
     if (row.tag === "finalized" || row.tag === "cached") recentByDigest.put(bytesKey(row.block.digest), row.block)
+    if (row.tag === "cached") recentByRound.put(cacheKey(row.kind, row.round), row.block)
     if (row.tag === "pruned") recentByHeight.drop(`${row.ref.height}`)
+    if (row.tag === "expired") recentByRound.drop(cacheKey(row.ref.kind, row.ref.round))
     if (row.tag === "pruned" || row.tag === "expired") recentByDigest.drop(bytesKey(row.ref.digest))
   }
   const write = (rows: ReadonlyArray<Row<B>>): Effect.Effect<void, StorageError> =>
@@ -191,7 +201,8 @@ const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B
 
   return {
     finalizedAt,
-    isFinalized: (height) => storage.get("finalized", heightBytes(height)) !== undefined,
+    isFinalized: (height) =>
+      recentByHeight.get(`${height}`) !== undefined || storage.get("finalized", heightBytes(height)) !== undefined,
     finalizedFrom: (height) => {
       const entry = storage.scan("finalized", { start: heightBytes(height), limit: 1 })[0]
       return entry === undefined ? undefined : blockOf("finalized", entry.key, entry.value)

@@ -25,16 +25,32 @@ const isAccessor = (of: object, key: string): boolean => {
   return false
 }
 
-const through = (member: string, batch: object, intercept: Intercept): object =>
-  new Proxy(batch, {
+const through = (member: string, batch: object, intercept: Intercept): object => {
+  // A hook asks for the same few methods again and again.
+  const accessors = new Map<string, boolean>()
+  const methods = new Map<unknown, (...args: ReadonlyArray<unknown>) => unknown>()
+  const accessed = (key: string): boolean => {
+    const known = accessors.get(key) ?? isAccessor(batch, key)
+    accessors.set(key, known)
+    return known
+  }
+  const method = (key: string, value: (...args: never) => unknown) => {
+    const known = methods.get(value)
+    if (known !== undefined) return known
+    const made = (...args: ReadonlyArray<unknown>): unknown =>
+      intercept(member, key, args, () => Reflect.apply(value, batch, args))
+    methods.set(value, made)
+    return made
+  }
+  return new Proxy(batch, {
     get: (target, key) => {
       if (typeof key !== "string") return Reflect.get(target, key, target)
-      if (isAccessor(target, key)) return intercept(member, key, undefined, () => Reflect.get(target, key, target))
+      if (accessed(key)) return intercept(member, key, undefined, () => Reflect.get(target, key, target))
       const value: unknown = Reflect.get(target, key, target)
-      if (typeof value !== "function") return value
-      return (...args: ReadonlyArray<unknown>) => intercept(member, key, args, () => Reflect.apply(value, target, args))
+      return typeof value === "function" ? method(key, value as (...args: never) => unknown) : value
     },
   })
+}
 
 /** Batches and tools as a hook is given them. */
 export interface HookInputs<M extends Databases> {
