@@ -3,7 +3,8 @@
  *
  *   from --- at sending: open? lost? how long? ---> to          first in, first out on each directed link
  *
- * Terms: a *link* leads one way. A *partition* cuts a group of nodes off from all others, and them from it.
+ * Terms: a *link* leads one way. A *partition* cuts a group of nodes off from all others: nothing gets in, nothing out, or
+ * neither.
  *
  * Invariant: the fate of a message is decided when it is sent. On one link no message overtakes another: no two arrive at
  * one time, because what becomes ready at one time runs in any order.
@@ -16,6 +17,12 @@ export interface LinkOptions {
   /** Chance that a message is lost, 0 to 1. */
   readonly lossChance: number
 }
+
+/** Which way a group is cut off: both, or only what would get into it, or only what would get out. */
+export const WAYS = ["both", "in", "out"] as const
+
+/** One of `WAYS`. */
+export type Way = (typeof WAYS)[number]
 
 /** Time between two arrivals on one link. */
 const APART_MS = 0.001
@@ -30,10 +37,8 @@ export interface Links {
   readonly update: (from: number, to: number, link: LinkOptions) => void
   /** Changes every link. */
   readonly updateAll: (link: LinkOptions) => void
-  /** Cuts the link from one node to another, that way only. */
-  readonly cut: (from: number, to: number) => void
-  /** Cuts a group off from everyone outside it, both ways. */
-  readonly partition: (group: ReadonlyArray<number>) => void
+  /** Cuts a group off from everyone outside it, both ways when not given. */
+  readonly partition: (group: ReadonlyArray<number>, way?: Way) => void
   /** Opens every link that was cut; how links behave stays. */
   readonly heal: () => void
 }
@@ -72,11 +77,13 @@ export const makeLinks = (count: number, link: LinkOptions, chance: () => number
       behaviours[at(from, to)] = next
     },
     updateAll,
-    cut: (from, to) => void isCut.fill(1, at(from, to), at(from, to) + 1),
-    partition: (group) => {
+    partition: (group, way = "both") => {
       const inside = new Set(group)
       for (let from = 0; from < count; from++) {
-        for (let to = 0; to < count; to++) if (inside.has(from) !== inside.has(to)) isCut[at(from, to)] = 1
+        for (let to = 0; to < count; to++) {
+          const leads = inside.has(to) ? "in" : "out"
+          if (inside.has(from) !== inside.has(to) && (way === "both" || way === leads)) isCut[at(from, to)] = 1
+        }
       }
     },
     heal: () => void isCut.fill(0),

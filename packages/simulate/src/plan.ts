@@ -13,7 +13,7 @@
 import type { ExecutorLimits } from "@coppice/stateful"
 import type { Fault as StorageFault } from "@coppice/storage"
 import type { Forgery, Lie } from "./liars.ts"
-import type { LinkOptions } from "./links.ts"
+import type { LinkOptions, Way } from "./links.ts"
 import type { ConsensusSchedule, Fault } from "./schedule.ts"
 
 /** Storage writes at whose events a node can lose power, by environment. */
@@ -50,8 +50,14 @@ export const POINTS: ReadonlyArray<string> = [...Object.keys(WRITE_POINTS), ...P
 export type WorldFault =
   /** Nodes lose power at once. At time 0: they are not there until they come up. */
   | { readonly kind: "crash"; readonly atMs: number; readonly nodes: ReadonlyArray<number>; readonly downMs: number }
-  /** A group is cut off from all others. */
-  | { readonly kind: "partition"; readonly atMs: number; readonly nodes: ReadonlyArray<number>; readonly forMs: number }
+  /** A group is cut off from all others, both ways when not given. */
+  | {
+      readonly kind: "partition"
+      readonly atMs: number
+      readonly nodes: ReadonlyArray<number>
+      readonly forMs: number
+      readonly way?: Way
+    }
   /** A node loses power the n-th time it passes a point, and everyone else with it where it says so. */
   | {
       readonly kind: "point"
@@ -93,6 +99,8 @@ export interface Happenings {
   readonly pointCrashes: number
   readonly storageFaults: number
   readonly partitions: number
+  /** Those that cut one way only. */
+  readonly oneWay: number
   /** Blocks that were delivered again. */
   readonly redelivered: number
   /** Verifications that their caller gave up. */
@@ -119,7 +127,7 @@ export interface Happenings {
   readonly pruned: number
   /** Most blocks that one node had in scratch. */
   readonly spilled: number
-  /** Times in which no group of nodes was a quorum. */
+  /** Times in which no node reached a quorum that reached it. */
   readonly halts: number
 }
 
@@ -181,6 +189,12 @@ export const only = (parts: ReadonlyArray<SchedulePart>): ((part: SchedulePart) 
   return (part) => kept.has(partWords(part))
 }
 
+const WAY_WORDS: Readonly<Record<Way, string>> = {
+  both: "",
+  in: ": nothing gets in",
+  out: ": nothing gets out",
+}
+
 /** A part in words, which name it within its run. */
 export const partWords = (part: SchedulePart): string => {
   switch (part.kind) {
@@ -201,7 +215,7 @@ export const partWords = (part: SchedulePart): string => {
     case "crash":
       return `${part.atMs} ms: validators ${part.nodes.join(", ")} lose power for ${part.downMs} ms`
     case "partition":
-      return `${part.atMs} ms: validators ${part.nodes.join(", ")} are cut off for ${part.forMs} ms`
+      return `${part.atMs} ms: validators ${part.nodes.join(", ")} are cut off for ${part.forMs} ms${WAY_WORDS[part.way ?? "both"]}`
     case "point":
       return `validator ${part.node}${part.everyone ? " and everyone else" : ""} loses power for ${part.downMs} ms, time ${part.nth} that: ${part.point}`
     case "lie":

@@ -4,6 +4,7 @@
  * Invariant: each draws the same number of times whatever it draws, so that the faults after it stay what they are.
  */
 import { FORGERIES, LIES } from "./liars.ts"
+import { WAYS, type Way } from "./links.ts"
 import { POINTS, type WorldFault } from "./plan.ts"
 import { VALIDATORS } from "./world.ts"
 
@@ -33,16 +34,25 @@ export const crashing =
     })
 
 /** A group is cut off for a while. */
-export const partition = (atMs: number, nodes: ReadonlyArray<number>, forMs: number): WorldFault => ({
+export const partition = (
+  atMs: number,
+  nodes: ReadonlyArray<number>,
+  forMs: number,
+  way: Way = "both",
+): WorldFault => ({
   kind: "partition",
   atMs,
   nodes,
   forMs,
+  way,
 })
 
-/** Validators are cut off one after another, so that they miss blocks and have to fetch them. */
-export const missing = (chance: Chance): ReadonlyArray<WorldFault> =>
-  [500, 2_500, 4_500].map((atMs) => partition(atMs, some(chance, 1), between(chance, 800, 1_600)))
+/** A way by chance. */
+export const anyWay = (chance: Chance): Way => WAYS[between(chance, 0, WAYS.length)]!
+
+/** Validators are cut off one after another, so that they miss blocks and have to fetch them. `wayOf` says which way. */
+export const missing = (chance: Chance, wayOf: (chance: Chance) => Way = () => "both"): ReadonlyArray<WorldFault> =>
+  [500, 2_500, 4_500].map((atMs) => partition(atMs, some(chance, 1), between(chance, 800, 1_600), wayOf(chance)))
 
 /** A validator lies to those that fetch, in a way of its own every second. */
 export const lying = (chance: Chance, seconds: number): ReadonlyArray<WorldFault> => {

@@ -9,6 +9,7 @@ import { marksOverOne, marksOverThree, overOne, overThree } from "./marks.ts"
 import { type Plan, POINTS } from "./plan.ts"
 import {
   anyPoint,
+  anyWay,
   between,
   crashing,
   drifting,
@@ -203,14 +204,14 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
   {
     ...PLAIN,
     name: "partition",
-    about: "one validator, then two, are cut off and found again",
+    about: "one validator, then two, are cut off, both ways or one, and found again",
     schedule: FORKS,
     faultsMs: 9_000,
     faults: (chance) => [
-      partition(500, some(chance, 1), between(chance, 500, 2_000)),
-      partition(3_000, some(chance, 2), 5_000),
+      partition(500, some(chance, 1), between(chance, 500, 2_000), anyWay(chance)),
+      partition(3_000, some(chance, 2), 5_000, anyWay(chance)),
     ],
-    intends: ["partitions", "halts", "fetched"],
+    intends: ["partitions", "oneWay", "halts", "fetched"],
   },
   {
     ...PLAIN,
@@ -339,7 +340,7 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
     link: { latencyMs: { min: 5, max: 60 }, lossChance: 0.03 },
     faultsMs: 8_000,
     faults: (chance) => [
-      ...missing(chance),
+      ...missing(chance, anyWay),
       ...crashing(1_500, 600, 2, 4)(chance),
       point(chance, anyPoint(chance)),
       ...lying(chance, 8),
@@ -353,7 +354,7 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
       fromMs: 500,
       toMs: 6_000,
     },
-    intends: ["crashes", "partitions", "corrupted", "storageFaults", "fetched", "lies"],
+    intends: ["crashes", "partitions", "oneWay", "corrupted", "storageFaults", "fetched", "lies"],
   },
 ]
 

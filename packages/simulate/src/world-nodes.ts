@@ -4,7 +4,7 @@
  *   up --- power loss, failed storage ---> down --- its time ---> boot --- fails, excused ---> down
  *
  * Terms: a *life* is an incarnation with its executor. A node is *excused* when its power or its storage was made to fail:
- * it may stop then. *Halted*: no group of connected nodes is a quorum.
+ * it may stop then. *Halted*: no node reaches a quorum that reaches it.
  *
  * Invariant: a node that stops without an excuse fails the world. One generation counter per node decides which of several
  * returns is the last: an older one does nothing.
@@ -50,6 +50,7 @@ type Counted = Pick<
   | "pointCrashes"
   | "storageFaults"
   | "partitions"
+  | "oneWay"
   | "halts"
   | "cancelled"
   | "fetched"
@@ -92,7 +93,7 @@ export class World<B extends Block, M extends Databases> {
   readonly #lying: Array<Lie | undefined>
   /** Answers that prove themselves to be lies. */
   readonly #lies: Array<{ readonly to: number; readonly by: number }> = []
-  readonly #partitions = new Set<ReadonlyArray<number>>()
+  readonly #partitions = new Set<WorldFault & { readonly kind: "partition" }>()
   readonly #failed = Deferred.makeUnsafe<never, unknown>()
   readonly #violations: Array<string> = []
   #haltedAt: { readonly notarized: number } | undefined
@@ -100,7 +101,7 @@ export class World<B extends Block, M extends Databases> {
   #isCalm = false
   readonly #halted: ReadonlySet<number>
   readonly #drifts: ReadonlyMap<number, Drift>
-  readonly #counted = { crashes: 0, partitions: 0, halts: 0, lies: 0, forgeries: 0, halted: 0 }
+  readonly #counted = { crashes: 0, partitions: 0, oneWay: 0, halts: 0, lies: 0, forgeries: 0, halted: 0 }
 
   constructor(parts: WorldParts<B, M>, scope: Scope.Scope, exits: Exits, now: () => number) {
     const { subject, plan, seed, faults, validators, happens } = parts
@@ -317,10 +318,11 @@ export class World<B extends Block, M extends Databases> {
         return
       case "partition":
         this.#counted.partitions++
-        this.#partitions.add(fault.nodes)
+        if (fault.way === "in" || fault.way === "out") this.#counted.oneWay++
+        this.#partitions.add(fault)
         yield* this.#reconnect
         yield* Effect.sleep(fault.forMs)
-        this.#partitions.delete(fault.nodes)
+        this.#partitions.delete(fault)
         return yield* this.#reconnect
       case "lie":
         this.#lying[fault.node] = fault.how
@@ -332,7 +334,7 @@ export class World<B extends Block, M extends Databases> {
     }
   })
 
-  /** Cuts what is cut off now, and watches that nobody decides anything while no group is a quorum. */
+  /** Cuts what is cut off now, and watches that nobody decides anything while the world is halted. */
   readonly #reconnect: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
     const { links, consensus } = this.cluster
     const { notarized } = yield* consensus.statistics
@@ -342,7 +344,7 @@ export class World<B extends Block, M extends Databases> {
     this.#haltedAt = undefined
     const halt = ++this.#halt
     links.heal()
-    for (const group of this.#partitions) links.partition(group)
+    for (const { nodes, way } of this.#partitions) links.partition(nodes, way)
     if (!this.#isHalted) return
     this.#counted.halts++
     const { viewTimeoutMs } = this.parts.plan.schedule
@@ -352,14 +354,15 @@ export class World<B extends Block, M extends Databases> {
     yield* this.#fork(Effect.delay(settled, 2 * viewTimeoutMs))
   })
 
+  /** Whoever leads a view needs a quorum that hears its block and is heard. */
   get #isHalted(): boolean {
-    const sizes = new Map<string, number>()
-    for (const index of this.parts.validators.keys()) {
-      const group = [...this.#partitions].map((nodes) => nodes.includes(index)).join()
-      sizes.set(group, (sizes.get(group) ?? 0) + 1)
-    }
+    const { links } = this.cluster
+    const nodes = [...this.parts.validators.keys()]
     const { quorum } = createParticipants(this.parts.validators.map(({ publicKey }) => publicKey))
-    return Math.max(...sizes.values()) < quorum
+    return nodes.every((leader) => {
+      const voters = nodes.filter((voter) => links.isOpen(leader, voter) && links.isOpen(voter, leader))
+      return voters.length < quorum
+    })
   }
 
   readonly #executor = Effect.fnUntraced(

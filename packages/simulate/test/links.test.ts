@@ -70,8 +70,17 @@ describe("links", () => {
       [false, false],
     ])
     links.heal()
-    links.cut(0, 1)
-    expect([links.isOpen(0, 1), links.isOpen(1, 0), links.isOpen(3, 2)]).toEqual([false, true, true])
+    expect([links.isOpen(0, 1), links.isOpen(3, 2)]).toEqual([true, true])
+  })
+
+  test.each([
+    ["in", false, true],
+    ["out", true, false],
+  ] as const)("a partition that lets nothing %s cuts that way alone", (way, gets, leaves) => {
+    const links = makeLinks(5, LINK, () => 0.5)
+    links.partition([1, 3], way)
+    const open = [links.isOpen(0, 1), links.isOpen(1, 0), links.isOpen(1, 3), links.isOpen(0, 4)]
+    expect(open).toEqual([gets, leaves, true, true])
   })
 
   test("figures that make no sense are refused", () => {

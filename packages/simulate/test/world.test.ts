@@ -16,6 +16,7 @@ import { describe, expect, test } from "vitest"
 import { validators } from "../src/chain.ts"
 import { blameViolations, NodeRecord, pendingViolations } from "../src/journal.ts"
 import { heldViolations, judgeAtRest, logViolations } from "../src/judgement.ts"
+import { WAYS } from "../src/links.ts"
 import { type Mark, marksOverOne, type OneDatabase, overOne, UPGRADE_HEIGHT } from "../src/marks.ts"
 import { type Happenings, missedBy, type Plan, partWords, type WorldFault } from "../src/plan.ts"
 import { CALM, runScenario, runTwice, SCENARIOS, shrinkSeed, stalledFor } from "../src/scenarios.ts"
@@ -252,9 +253,8 @@ describe("canaries: what is wrong is found", () => {
     return exit.value
   }
 
-  test("P-9 P-1 an honest node that is blamed, and a decision without a quorum", () => {
-    const cut = Array.from({ length: 2 }, (_, node) => node)
-    const faults: ReadonlyArray<WorldFault> = [{ kind: "partition", atMs: 100, nodes: cut, forMs: 9_000 }]
+  test.each(WAYS)("P-9 P-1 an honest node that is blamed, and a decision without a quorum, cut off: %s", (way) => {
+    const faults: ReadonlyArray<WorldFault> = [{ kind: "partition", atMs: 100, nodes: [0, 1], forMs: 9_000, way }]
     const [before, after] = inWorld(short("plain"), faults, (world) =>
       Effect.gen(function* () {
         const before = world.violations()
@@ -270,6 +270,25 @@ describe("canaries: what is wrong is found", () => {
     expect(after.join()).toContain("P-9 node 1 is honest and blamed")
     expect(after.join()).toContain("views were notarized without a quorum")
   })
+
+  test.each(WAYS)(
+    "a quorum goes on when one node is cut off, and the world is halted when two are, whichever way: %s",
+    (way) => {
+      const halts = (...nodes: ReadonlyArray<number>) =>
+        inWorld(short("plain"), [{ kind: "partition", atMs: 100, nodes, forMs: 400, way }], (world) =>
+          Effect.gen(function* () {
+            yield* Effect.sleep(600)
+            const { partitions, oneWay, halts } = world.happenings()
+            return [partitions, oneWay, halts]
+          }),
+        )
+      const oneWay = way === "both" ? 0 : 1
+      expect([halts(2), halts(2, 3)]).toEqual([
+        [1, oneWay, 0],
+        [1, oneWay, 1],
+      ])
+    },
+  )
 
   test("P-8 an executor that keeps a branch which finality has cut off", () => {
     const [before, after] = inWorld(short("plain"), [], (world) =>
