@@ -114,6 +114,16 @@ describe("start after an anchor", () => {
     })
   })
 
+  test("an anchor whose own block is not held any more must be the parent of the block that is delivered next", () => {
+    const machine = processedTo(5)
+    machine.rows.finalized.delete(Height(3))
+    const other = anchorOf(childOf(at(2), 3, 99))
+    expect(machine.attempt({ tag: "start", after: other })).toMatchObject({
+      tag: "failed",
+      failure: { _tag: "ConflictingFinalized", height: 3, known: other.digest, conflicting: at(3).digest },
+    })
+  })
+
   test("an anchor above everything held is trusted, and the next block must be its child", () => {
     const machine = new Machine()
     machine.turn({ tag: "start", after: anchorOf(at(7)) })

@@ -138,7 +138,7 @@ export class NodeRecord {
     }
   }
 
-  /** The node was durable at one height and then at another, and between them marshal had recorded progress (P-7). */
+  /** The node was durable at one height and then at another; between them marshal had recorded progress (P-7, INV-10, INV-11). */
   stands([before, after]: readonly [number, number], processed: number, pendingAcksMax: number): void {
     if (after >= processed && before <= processed + pendingAcksMax) return
     this.violations.push(`P-7 ${this.#name} stands at ${before} to ${after}, marshal at ${processed}`)

@@ -358,7 +358,7 @@ describe("canaries: what is wrong is found", () => {
     expect(judged).toEqual(["P-13 node 1 came up at 8, stood at 9"])
   })
 
-  test("P-4 P-5 P-7 a node that says two things, forgets, or comes up elsewhere", () => {
+  test("P-4 P-5 P-7 INV-11 a node that says two things, forgets, or comes up elsewhere", () => {
     const judge = (act: (record: NodeRecord) => void): string => {
       const record = new NodeRecord("node 1")
       act(record)

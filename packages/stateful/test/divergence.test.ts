@@ -349,6 +349,19 @@ describe("a bundle without the state below the block is replayed over its answer
       }),
     ))
 
+  test("which name the recorded call that the code does not make any more", () =>
+    run(
+      Effect.gen(function* () {
+        const bundle = yield* withoutState
+        const call = { member: "counts", method: "get", args: ["c"], returned: { $none: true } } as const
+        const longer = { ...bundle, calls: [...bundle.calls, call] }
+        const { returned: _, ...recorded } = call
+        expect(yield* replayDivergence(makeTally({ hasBug: true }), longer, nobleHasher)).toMatchObject({
+          calls: { tag: "call", at: bundle.calls.length, recorded, replayed: undefined },
+        })
+      }),
+    ))
+
   test("and a record that was cut says so, and names nothing beyond its end, with the state or without", () =>
     run(
       Effect.gen(function* () {

@@ -73,6 +73,20 @@ describe("proposals", () => {
     expect(world.proposals.has(request)).toBe(true)
   })
 
+  test("INV-3 a proposal in a round that is not later than its parent's gives none, and no hook runs for it", () => {
+    const { world, b } = forked()
+    verified(world, b)
+    for (const view of [2, 3]) {
+      const request = world.propose(b, view)
+      world.serve()
+      expect(world.proposals.has(request)).toBe(true)
+      expect(world.runs("propose")).toBe(false)
+    }
+    world.propose(b, 4)
+    world.serve()
+    expect(world.runs("propose")).toBe(true)
+  })
+
   test("a proposal on a superseded parent gives no proposal when the tip moves", () => {
     const { world, a, b } = forked()
     const onTip = world.propose(GENESIS, 8)

@@ -5,10 +5,11 @@
  * judges every action against INV-1 to INV-9, INV-13 to INV-16, INV-36, INV-37 and INV-42, and against the truth about
  * every block. Then everything is answered, and nothing may be left over. Canaries: broken cores that must be caught.
  */
+import { Height } from "@coppice/consensus"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { type Core, step } from "../src/executor/core.ts"
-import type { Action, Event } from "../src/executor/protocol.ts"
+import type { Action, Event, Work } from "../src/executor/protocol.ts"
 import { pruneSchedule } from "../src/executor/pruning.ts"
 import {
   CoreWorld,
@@ -24,6 +25,8 @@ type Step = NonNullable<WorldOptions["step"]>
 type WorldCore = Core<WorldBlock, WorldState>
 type WorldEvent = Event<WorldBlock, WorldState>
 type WorldAction = Action<WorldBlock, WorldState>
+type WorldWork = Work<WorldBlock, WorldState>
+type WorldApply = Extract<WorldAction, { readonly type: "apply" }>
 
 const FAULTS: ReadonlyArray<Fault | undefined> = [
   ...Array<undefined>(30).fill(undefined),
@@ -228,6 +231,41 @@ const broken =
   (core, event) =>
     breaks(core, event, step(core, event))
 
+/** A core that gives certain work out differently, or more of it. */
+const working =
+  <K extends WorldWork["kind"]>(
+    kind: K,
+    gives: (work: Extract<WorldWork, { readonly kind: K }>, core: WorldCore) => ReadonlyArray<WorldWork>,
+  ): Step =>
+  (core, event) =>
+    step(core, event).flatMap((action): ReadonlyArray<WorldAction> => {
+      if (action.type !== "run" || action.work.kind !== kind) return [action]
+      const given = gives(action.work as Extract<WorldWork, { readonly kind: K }>, core)
+      return given.map((work, i) => ({ type: "run", job: i === 0 ? action.job : -action.job, work }))
+    })
+
+/** A core that applies something else than it should. */
+const applying = (applies: (apply: WorldApply) => ReadonlyArray<WorldApply>): Step =>
+  broken((_core, _event, actions) =>
+    actions.flatMap((action): ReadonlyArray<WorldAction> => (action.type === "apply" ? applies(action) : [action])),
+  )
+
+/** A core that takes the second of two blocks that can be acknowledged before the first. */
+const lateAcks = (): Step => {
+  const held = new WeakMap<WorldCore, WorldAction>()
+  return broken((core, _event, actions) =>
+    actions.flatMap((action) => {
+      if (action.type !== "acknowledge") return [action]
+      const first = held.get(core)
+      held.delete(core)
+      if (first !== undefined) return [action, first]
+      if (core.unacked.length === 0) return [action]
+      held.set(core, action)
+      return []
+    }),
+  )
+}
+
 const CANARIES: ReadonlyArray<readonly [string, RegExp, Step]> = [
   [
     "takes a replayed block for a verified one",
@@ -341,6 +379,82 @@ const CANARIES: ReadonlyArray<readonly [string, RegExp, Step]> = [
         return []
       }
       return step(core, event)
+    },
+  ],
+  [
+    "caches a replayed state that its block does not commit to",
+    /INV-1 /,
+    (core, event) => {
+      const isReplay = event.type === "settled" && core.jobs.get(event.job)?.work.kind === "apply"
+      if (!isReplay) return step(core, event)
+      const { mismatch } = core.options
+      Object.assign(core.options, { mismatch: () => undefined })
+      const actions = step(core, event)
+      Object.assign(core.options, { mismatch })
+      return actions
+    },
+  ],
+  ["applies a state twice", /INV-5 the applied/, applying((apply) => [apply, apply])],
+  [
+    "skips a height",
+    /INV-5 the tip/,
+    applying((apply) => [{ ...apply, anchor: { ...apply.anchor, height: Height(apply.anchor.height + 1) } }]),
+  ],
+  [
+    "calls what it applies by another name",
+    /INV-6/,
+    applying((apply) => [{ ...apply, anchor: { ...apply.anchor, digest: GENESIS.digest } }]),
+  ],
+  ["acknowledges a block before the one below", /INV-8/, lateAcks()],
+  ["flushes twice at once", /INV-29/, working("flush", (work) => [work, work])],
+  ["prunes twice at once", /INV-30 one prune/, working("prune", (work) => [work, work])],
+  [
+    "prunes what is not durable",
+    /INV-30 a prune past/,
+    working("prune", (work, { durable }) => [{ ...work, set: Height(durable.height + 1) }]),
+  ],
+  [
+    "prunes what it may have to go back to",
+    /INV-12/,
+    working("prune", (work, { durable }) => [{ ...work, set: durable.height }]),
+  ],
+  [
+    "lets marshal forget more than the set",
+    /INV-31/,
+    working("prune", (work) => [{ ...work, marshal: Height(work.set + 1) }]),
+  ],
+  [
+    "prunes backwards",
+    /prunes go forward/,
+    working("prune", (work) => [{ ...work, set: Height(0), marshal: Height(0) }]),
+  ],
+  ["replays a block twice at once", /INV-32/, working("apply", (work) => [work, work])],
+  [
+    "works on for a caller who left",
+    /INV-33/,
+    broken((_core, event, actions) =>
+      event.type === "left" ? actions.filter(({ type }) => type !== "cancel") : actions,
+    ),
+  ],
+  [
+    "answers twice",
+    /answered twice/,
+    broken((_core, _event, actions) =>
+      actions.flatMap(
+        (action): ReadonlyArray<WorldAction> => (action.type === "verdict" ? [action, action] : [action]),
+      ),
+    ),
+  ],
+  [
+    "holds more than it may",
+    /F65 more entries/,
+    (core, event) => {
+      const { limits } = core.options
+      const { pendingEntriesMax } = limits
+      Object.assign(limits, { pendingEntriesMax: 1000 })
+      const actions = step(core, event)
+      Object.assign(limits, { pendingEntriesMax })
+      return actions
     },
   ],
 ]
