@@ -2,8 +2,8 @@
  * How fast a simulated network goes: real time per finalized height, everything that a node does included.
  *
  * Five validators in one thread, links of 10 ms, blocks of 50 transfers between random accounts, a set in memory; every
- * view is final at once. A transfer reads and writes two balances and is not signed. The clock runs from one height that
- * the first validator finalizes to another: starting a world and judging it do not count.
+ * view is final at once. The first block funds all accounts; a transfer reads and writes two balances and is not signed. The
+ * clock runs from one height that the first validator finalizes to another: starting a world and judging it do not count.
  */
 import { type Bench, type Figure, figure, timingOf } from "@coppice/bench"
 import { Struct, U32, U64 } from "@coppice/codec"
@@ -33,8 +33,12 @@ const Transfers = Application.make({
   databases: { balances },
   transaction: Struct({ from: U32, to: U32, nonce: U64 }),
   hasher: nodeHasher,
+  begin: ({ balances }, { height }) => {
+    if (height > 1) return
+    for (let account = 0; account < ACCOUNTS; account++) balances.put(account, 1_000_000n)
+  },
   execute: ({ balances }, { from, to }) => {
-    const [debit, credit] = [balances.get(from) ?? 1_000_000n, balances.get(to) ?? 1_000_000n]
+    const [debit, credit] = [balances.get(from)!, balances.get(to)!]
     balances.put(from, debit - 1n)
     balances.put(to, credit + 1n)
   },

@@ -6,10 +6,10 @@
  *
  * Terms: an *incarnation* is a node from its join to its leave; what is under way with it lives in its own scope.
  *
- * Invariant: nobody waits for a node that has left. A defect of a node's work ends the simulation by `fatal`.
+ * Invariant: deadlines come in order, so one fiber keeps them all. Nobody waits for a node that has left. A defect of a node's work ends the simulation by `fatal`.
  */
 import type { Block, ValidatorNode } from "@coppice/consensus"
-import { Cause, Clock, Deferred, Effect, Exit, Random, Scope } from "effect"
+import { Cause, Clock, Deferred, Effect, Exit, Queue, Random, Scope } from "effect"
 import type { Runs, SimulatedConsensusOptions, VerdictsDiverged } from "./consensus.ts"
 
 interface Incarnation<B extends Block> {
@@ -20,6 +20,13 @@ interface Incarnation<B extends Block> {
   readonly waits: Set<() => void>
 }
 
+/** What is asked of a node may go on until a time. */
+export interface Deadline {
+  readonly atMs: number
+  readonly isOver: () => boolean
+  readonly end: () => void
+}
+
 /** The nodes that are up. */
 export class Roster<B extends Block> {
   /** What ends the simulation, whatever it is at. */
@@ -27,10 +34,17 @@ export class Roster<B extends Block> {
   readonly #options: Pick<SimulatedConsensusOptions<B>, "links" | "schedule">
   readonly #scope: Scope.Scope
   readonly #nodes: Array<Incarnation<B> | undefined>
+  readonly #deadlines = Effect.runSync(Queue.unbounded<Deadline>())
 
-  constructor(count: number, options: Pick<SimulatedConsensusOptions<B>, "links" | "schedule">, scope: Scope.Scope) {
+  constructor(
+    count: number,
+    options: Pick<SimulatedConsensusOptions<B>, "links" | "schedule">,
+    scope: Scope.Scope,
+    deadlines: Queue.Queue<Deadline>,
+  ) {
     this.#options = options
     this.#scope = scope
+    this.#deadlines = deadlines
     this.#nodes = Array.from({ length: count }, () => undefined)
   }
 
@@ -122,14 +136,25 @@ export class Roster<B extends Block> {
       waits.add(end)
       fiber.addObserver((exit) => settle(Exit.isSuccess(exit) ? exit.value : undefined))
       if (deadlineMs === Number.POSITIVE_INFINITY) return true
-      const leftMs = deadlineMs - (yield* Clock.currentTimeMillis)
-      const timesOut = Effect.sync(() => {
+      const timesOut = (): void => {
         end()
         fiber.interruptUnsafe()
-      })
-      const timer = yield* Effect.forkIn(Effect.delay(timesOut, Math.max(0, leftMs)), scope)
-      fiber.addObserver(() => timer.interruptUnsafe())
+      }
+      const isOver = (): boolean => fiber.pollUnsafe() !== undefined
+      Queue.offerUnsafe(this.#deadlines, { atMs: deadlineMs, isOver, end: timesOut })
       return true
+    })
+  }
+
+  /** Ends what takes too long, until interrupted. */
+  get keepsDeadlines(): Effect.Effect<never> {
+    return Effect.gen({ self: this }, function* () {
+      for (;;) {
+        const { atMs, isOver, end } = yield* Queue.take(this.#deadlines)
+        if (isOver()) continue
+        yield* Effect.sleep(Math.max(0, atMs - (yield* Clock.currentTimeMillis)))
+        if (!isOver()) end()
+      }
     })
   }
 

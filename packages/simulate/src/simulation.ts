@@ -45,7 +45,7 @@ import {
   type ViewOutcome,
   type ViewPlan,
 } from "./oracle.ts"
-import { Roster } from "./roster.ts"
+import { type Deadline, Roster } from "./roster.ts"
 import { requireSchedule } from "./schedule.ts"
 
 const EPOCH = 0
@@ -103,13 +103,13 @@ class Simulation<B extends Block> {
   #newest: Finalization | undefined
   #isRunning = false
 
-  constructor(options: SimulatedConsensusOptions<B>, scope: Scope.Scope) {
+  constructor(options: SimulatedConsensusOptions<B>, scope: Scope.Scope, deadlines: Queue.Queue<Deadline>) {
     requireSchedule(options.schedule)
     const { validators } = options
     this.#options = options
     this.#scope = scope
     this.#participants = createParticipants(validators.map(({ publicKey }) => publicKey))
-    this.roster = new Roster(validators.length, options, scope)
+    this.roster = new Roster(validators.length, options, scope, deadlines)
     this.#controls = validators.map(() => Semaphore.makeUnsafe(1))
     this.#setting = {
       nodes: validators.length,
@@ -446,8 +446,10 @@ class Simulation<B extends Block> {
 export const makeSimulatedConsensus = <B extends Block>(
   options: SimulatedConsensusOptions<B>,
 ): Effect.Effect<SimulatedConsensus<B>, never, Scope.Scope> =>
-  Effect.map(Effect.scope, (scope) => {
-    const simulation = new Simulation(options, scope)
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const simulation = new Simulation(options, scope, yield* Queue.unbounded<Deadline>())
+    yield* Effect.forkIn(simulation.roster.keepsDeadlines, scope)
     return {
       join: (index, node, runs) => simulation.join(index, node, runs),
       leave: (index) => simulation.roster.leave(index),
