@@ -13,6 +13,9 @@ const reading = (value: (batches: TallyBatches) => Effect.Effect<number | bigint
       }),
   }))
 
+/** Whole hours: between two executions none begins, unless the second has another time. */
+const hours = (ms: number): number => Math.floor(ms / 3_600_000)
+
 const racing = reading(() =>
   Effect.promise(
     () =>
@@ -62,13 +65,17 @@ export const floating = changed((tally) => ({
 
 /** What each canary of determinism does, and the canary. */
 export const ambientCanaries: ReadonlyArray<[string, ApplicationSubject]> = [
-  ["reads Date.now", reading(() => Effect.sync(() => Date.now()))],
-  ["reads new Date()", reading(() => Effect.sync(() => Date.parse(new Date().toISOString())))],
-  ["reads performance.now", reading(() => Effect.sync(() => Math.floor(performance.now() * 1000)))],
-  ["reads performance.timeOrigin", reading(() => Effect.sync(() => Math.floor(performance.timeOrigin)))],
-  ["reads process.hrtime", reading(() => Effect.sync(() => process.hrtime()[0]))],
-  ["reads process.hrtime.bigint", reading(() => Effect.sync(() => process.hrtime.bigint()))],
-  ["reads Effect's clock", reading(() => Clock.currentTimeMillis)],
+  ["reads Date.now", reading(() => Effect.sync(() => hours(Date.now())))],
+  ["reads new Date()", reading(() => Effect.sync(() => hours(Date.parse(new Date().toISOString()))))],
+  ["reads performance.now", reading(() => Effect.sync(() => hours(performance.now())))],
+  ["reads performance.timeOrigin", reading(() => Effect.sync(() => hours(performance.timeOrigin)))],
+  ["reads process.hrtime", reading(() => Effect.sync(() => hours(process.hrtime()[0] * 1_000)))],
+  [
+    "reads process.hrtime.bigint",
+    reading(() => Effect.sync(() => hours(Number(process.hrtime.bigint() / 1_000_000n)))),
+  ],
+  ["reads Effect's clock", reading(() => Effect.map(Clock.currentTimeMillis, hours))],
+  ["reads Effect's steady clock", reading(() => Effect.map(Clock.monotonicTimeNanos, (ns) => hours(Number(ns) / 1e6)))],
   ["draws from Math.random", reading(() => Effect.sync(() => Math.floor(Math.random() * 1e9)))],
   ["draws from Effect's Random", reading(() => Random.nextIntBetween(0, 1e9))],
   ["draws a UUID", reading(() => Effect.sync(() => BigInt(`0x${crypto.randomUUID().slice(0, 8)}`)))],
