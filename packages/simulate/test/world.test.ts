@@ -307,6 +307,49 @@ describe("canaries: what is wrong is found", () => {
     expect(after.join()).toContain("P-8 node 1: the pending block of round 0/")
   })
 
+  test("F65 a node that holds more states in memory than it may, and what running jobs can add", () => {
+    const plan = short("plain", { limits: { pendingEntriesMax: 4 } })
+    const holding = (pendingEntries: number): string =>
+      inWorld(plan, [], (world) =>
+        Effect.gen(function* () {
+          yield* Effect.sleep(1_000)
+          const { executor } = world.life(1)
+          const status = { ...(yield* executor.status), pendingEntries, scratchEntries: 2, requests: 3 }
+          Object.assign(executor, { status: Effect.succeed(status) })
+          yield* Effect.sleep(1_000)
+          return world.violations().join()
+        }),
+      )
+    expect(holding(9)).toBe("")
+    expect(holding(10)).toContain("F65 node 1 holds 8 states in memory, 4 are allowed")
+  })
+
+  test("P-1 P-6 P-12 a node at rest that lacks a final block, has another one, or stands elsewhere than its block says", () => {
+    const judged = inWorld(short("plain"), [], (world) =>
+      Effect.gen(function* () {
+        yield* Effect.sleep(3_000)
+        const { marshal } = world.cluster.node(1)!
+        const { set } = world.life(2)
+        const { finalizedAt } = marshal
+        const { row } = set
+        const sound = yield* judgeAtRest(world, honest)
+        const found: Array<ReadonlyArray<string>> = []
+        for (const gives of [Effect.succeed(undefined), finalizedAt(Height(1))]) {
+          Object.assign(marshal, { finalizedAt: (at: Height) => (at === 2 ? gives : finalizedAt(at)) })
+          found.push(yield* judgeAtRest(world, honest))
+        }
+        Object.assign(marshal, { finalizedAt })
+        Object.assign(set, { row: () => row(Height(set.anchor.height - 1)) })
+        found.push(yield* judgeAtRest(world, honest))
+        return { sound: sound.join(), found: found.map((each) => each.join()) }
+      }),
+    )
+    expect(judged.sound).not.toMatch(/P-1 |P-6|P-12/)
+    expect(judged.found[0]).toContain("P-12 node 1 does not hold the final block 2")
+    expect(judged.found[1]).toContain("P-1 node 1 holds another block at 2")
+    expect(judged.found[2]).toMatch(/P-6 node 2 at \d+: board is not what the block commits to/)
+  })
+
   test("P-8 what is pending is no tree over the final block: a gap, a height, a round", () => {
     const at = (height: number, view: number) => ({
       height: Height(height),
