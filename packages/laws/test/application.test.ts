@@ -2,11 +2,11 @@
  * Goal: the laws of applications can fail. Each has canaries that it rejects, and none rejects an application that is sound.
  * Method: a small application with one promise broken at a time, in ways that somebody could write by mistake.
  */
-import { Height } from "@coppice/consensus"
+import { type ConsensusContext, Height } from "@coppice/consensus"
 import { Application, type HookTools } from "@coppice/stateful"
 import { Cause, Effect, Exit } from "effect"
 import { describe, expect, test } from "vitest"
-import { APPLICATION_LAWS, type ApplicationSubject } from "../src/application/index.ts"
+import { APPLICATION_LAWS, type ApplicationSubject, type ApplicationWorld } from "../src/application/index.ts"
 import type { AnySealed } from "../src/application/world.ts"
 import { LawBroken } from "../src/index.ts"
 import { applicationLaws } from "../src/vitest.ts"
@@ -95,6 +95,38 @@ const ofParent = withBlock((tally, block) =>
 const tooHigh = withBlock((tally, block) =>
   tally.blocks.make({ ...block, height: Height(block.height + 1) }, block.transactions),
 )
+
+const STRANGER = new Uint8Array(32).fill(0xee)
+
+const underContext = (change: (context: ConsensusContext) => ConsensusContext): ApplicationSubject =>
+  withBlock((tally, block) => tally.blocks.make({ ...block, context: change(block.context) }, block.transactions))
+
+/** Adds to its own proposals what it does not ask of anybody else's. */
+const privileged = changed((tally) => ({
+  propose: (context, ancestry, batches, tools) => {
+    batches.totals.put("mine", 1n)
+    return tally.propose(context, ancestry, batches, tools)
+  },
+}))
+
+/** Has a choice of two encodings, and takes them in turn. */
+const wavering = changed(({ codec }) => {
+  let written = 0
+  return {
+    codec: {
+      bytesMax: codec.bytesMax + 1,
+      write: (writer, block) => {
+        codec.write(writer, block)
+        writer.u8(written++ % 2)
+      },
+      read: (reader) => {
+        const block = codec.read(reader)
+        reader.u8()
+        return block
+      },
+    },
+  }
+})
 
 /** Forgets the last transaction on its way to another node. */
 const lossyCodec = changed(({ codec, blocks }) => ({
@@ -222,17 +254,40 @@ const activating = tallies(() => {
   })
 })
 
+const sound = tallies(makeTally)
+const withoutLies = (world: ApplicationWorld): ApplicationWorld => ({
+  ...world,
+  liar: { ...world.liar!, corrupt: () => [] },
+})
+
 /** Canaries of each law, which is named by the words its name begins with. */
 const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, ApplicationSubject]>]> = [
-  ["a block is the same state", [["leaves the first transaction out", shorter]]],
+  [
+    "a block is the same state",
+    [
+      ["leaves the first transaction out", shorter],
+      ["writes more when it proposes", privileged],
+    ],
+  ],
   [
     "a block commits to",
     [
       ["names targets of another member", ofParent],
       ["is one height too high", tooHigh],
+      ["names another leader", underContext((context) => ({ ...context, leader: STRANGER }))],
+      [
+        "names another parent",
+        underContext((context) => ({ ...context, parent: { ...context.parent, digest: STRANGER } })),
+      ],
     ],
   ],
-  ["a block survives its encoding", [["loses transactions", lossyCodec]]],
+  [
+    "a block survives its encoding",
+    [
+      ["loses transactions", lossyCodec],
+      ["has two encodings of one block", wavering],
+    ],
+  ],
   [
     "a block that is not as it should be",
     [
@@ -243,6 +298,7 @@ const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, ApplicationSubject
         onRejected((seen, digest) => Effect.succeed(seen.has(digest) ? ("seal" as const) : ("refuse" as const))),
       ],
       ["applies what it refuses", trusting],
+      ["is shown no bad block", { ...sound, make: (seed) => Effect.map(sound.make(seed), withoutLies) }],
     ],
   ],
   [

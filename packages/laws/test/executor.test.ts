@@ -3,7 +3,7 @@
  * Method: the tally over databases in memory, in virtual time; canaries are ports around it with one promise broken.
  */
 import { bytesKey } from "@coppice/codec"
-import type { Ack, Block, BlockSource, ExecutorPort } from "@coppice/consensus"
+import type { Ack, Ancestry, Block, BlockSource, ExecutorPort } from "@coppice/consensus"
 import { nobleHasher } from "@coppice/crypto"
 import { simulate } from "@coppice/simulate"
 import { Executor, openDatabaseSet, SET_MAPS } from "@coppice/stateful"
@@ -86,6 +86,33 @@ const twice = acking((ack) => ({
   },
 }))
 
+type Answers = { readonly [K in "propose" | "verify"]?: ReturnType<ExecutorPort<Block>[K]> }
+
+/** Answers by itself when it does not like the first two blocks of an ancestry. */
+const looking = (dislikes: (first?: Block, second?: Block) => boolean, answers: Answers): ExecutorSubject =>
+  executors((port) => {
+    const looked = <A, E>(
+      ancestry: Ancestry<Block>,
+      answer: Effect.Effect<A, E> | undefined,
+      go: (ancestry: Ancestry<Block>) => Effect.Effect<A, E>,
+    ): Effect.Effect<A, E> =>
+      Effect.gen(function* () {
+        if (answer === undefined) return yield* go(ancestry)
+        const [first, second] = [yield* ancestry.next, yield* ancestry.next]
+        if (dislikes(first, second)) return yield* answer
+        const walk = [first, second].values()
+        return yield* go({ next: Effect.suspend(() => orRest(walk.next(), ancestry)) })
+      })
+    return {
+      ...port,
+      propose: (context, ancestry) => looked(ancestry, answers.propose, (walk) => port.propose(context, walk)),
+      verify: (context, ancestry) => looked(ancestry, answers.verify, (walk) => port.verify(context, walk)),
+    }
+  })
+
+const orRest = (next: IteratorResult<Block | undefined>, { next: rest }: Ancestry<Block>): Ancestry<Block>["next"] =>
+  next.done === true ? rest : Effect.succeed(next.value)
+
 /** Gives each ack when the next one is due. */
 const late = executors((port) => {
   let held: (() => void) | undefined
@@ -146,6 +173,14 @@ const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, ExecutorSubject]>]
         verifying((verify) =>
           Effect.timeoutOrElse(verify, { duration: "1 second", orElse: () => Effect.succeed(false) }),
         ),
+      ],
+      [
+        "takes a block whose parent is missing for invalid",
+        looking((first, second) => first !== undefined && second === undefined, { verify: Effect.succeed(false) }),
+      ],
+      [
+        "waits with a proposal for a parent that is missing",
+        looking((first) => first === undefined, { propose: Effect.never }),
       ],
     ],
   ],

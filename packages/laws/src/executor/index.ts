@@ -63,10 +63,12 @@ const missing: ExecutorLaw = law(
         ["no parent", [blocks[1]!]],
       ]
       for (const [what, given] of cases) {
-        const walk = given.values()
-        const ancestry = { next: Effect.sync(() => walk.next().value) }
-        yield* Effect.forkChild(made.verify(port, blocks[1]!, ancestry), { startImmediately: true })
-        const exit = yield* settled(world, made.verify(port, blocks[1]!, ancestry))
+        const walking = (): Ancestry<Block> => {
+          const walk = given.values()
+          return { next: Effect.sync(() => walk.next().value) }
+        }
+        yield* Effect.forkChild(made.verify(port, blocks[1]!, walking()), { startImmediately: true })
+        const exit = yield* settled(world, made.verify(port, blocks[1]!, walking()))
         claim(exit === undefined, `${what}: ${exit}`)
       }
       const ended: Ancestry<Block> = { next: Effect.succeed(undefined) }
