@@ -15,7 +15,7 @@ import { ByteStore } from "./byte-store.ts"
 import { hashBytes } from "./key-hash.ts"
 
 const EMPTY = -1
-const TABLE_START = 64
+const TABLE_START = 256
 
 /** Steps that finding a place may take before the table counts as crowded; by chance it takes fewer at half load. */
 const PROBES_MAX = 256

@@ -11,7 +11,7 @@ import type { Branch } from "./branches.ts"
 import type { KeyIndex } from "./key-index.ts"
 import { KeyTable } from "./key-table.ts"
 
-const START = 32
+const START = 128
 const NO_SLOTS = new Int32Array(0)
 const NO_LOCATIONS = new Float64Array(0)
 
