@@ -113,6 +113,7 @@ class Handle implements Owner {
     const { death } = this
     if (death !== undefined) return death
     const fault = this.disk.faults({ environment: this.environment.name, name })
+    if (fault === undefined) return undefined
     const isBefore =
       fault === "crash before" || (name !== "write" && (fault === "crash visible" || fault === "crash durable"))
     if (!isBefore) return fault
@@ -124,12 +125,16 @@ class Handle implements Owner {
     return new StorageReadFailed({ environment: this.environment.name, cause: "injected" })
   }
 
-  /** A call that reads at once. */
-  private read<A>(name: StorageCall["name"], use: () => A): A {
+  /** Begins a call that reads at once: the fault that befalls it and lets it read. */
+  private beginRead(name: StorageCall["name"]): Fault | undefined {
     const fault = this.begin(name)
     if (fault instanceof StorageDead) throw fault
     if (fault === "io") throw this.readFailed()
-    const found = use()
+    return fault
+  }
+
+  /** Ends it. */
+  private found<A>(fault: Fault | undefined, found: A): A {
     if (fault === "crash after") this.disk.crash()
     return found
   }
@@ -153,39 +158,45 @@ class Handle implements Owner {
     return this.environment.table(map)
   }
 
-  readonly get = (map: MapName, key: Uint8Array): Uint8Array | undefined =>
-    this.read("get", () => {
-      const table = this.table(map)
-      requireKey(key)
-      const value = table.get(bytesKey(key))
-      return value && copyOf(value)
-    })
+  readonly get = (map: MapName, key: Uint8Array): Uint8Array | undefined => {
+    const fault = this.beginRead("get")
+    const value = this.valueOf(map, key)
+    return this.found(fault, value && copyOf(value))
+  }
 
-  readonly getInto = (map: MapName, key: Uint8Array, target: Uint8Array): number =>
-    this.read("getInto", () => {
-      const table = this.table(map)
-      requireKey(key)
-      const value = table.get(bytesKey(key))
-      if (value === undefined) return -1
-      target.set(value.length > target.length ? value.subarray(0, target.length) : value)
-      return value.length
-    })
+  readonly getInto = (map: MapName, key: Uint8Array, target: Uint8Array): number => {
+    const fault = this.beginRead("getInto")
+    const value = this.valueOf(map, key)
+    if (value === undefined) return this.found(fault, -1)
+    target.set(value.length > target.length ? value.subarray(0, target.length) : value)
+    return this.found(fault, value.length)
+  }
 
-  readonly scan = (map: MapName, wanted: ScanRange): ReadonlyArray<Entry> =>
-    this.read("scan", () => {
-      const table = this.table(map)
-      const range = rangeOf(wanted)
-      if (range === undefined) return []
-      const { reverse, limit = Number.POSITIVE_INFINITY } = range
-      const [start, end] = [range.start && bytesKey(range.start), range.end && bytesKey(range.end)]
-      const entries: Array<Entry> = []
-      for (const [key, value] of reverse ? table.descending(start, end) : table.ascending(start, end)) {
-        if (entries.push({ key: keyBytes(key), value: copyOf(value) }) >= limit) break
-      }
-      return entries
-    })
+  /** The value of a key itself, not a copy. */
+  private valueOf(map: MapName, key: Uint8Array): Uint8Array | undefined {
+    const table = this.table(map)
+    requireKey(key)
+    return table.get(bytesKey(key))
+  }
 
-  readonly info = () => this.read("info", () => ({ bytesUsed: this.environment.bytes, bytesFree: undefined }))
+  readonly scan = (map: MapName, wanted: ScanRange): ReadonlyArray<Entry> => {
+    const fault = this.beginRead("scan")
+    const table = this.table(map)
+    const range = rangeOf(wanted)
+    if (range === undefined) return this.found(fault, [])
+    const { reverse, limit = Number.POSITIVE_INFINITY } = range
+    const [start, end] = [range.start && bytesKey(range.start), range.end && bytesKey(range.end)]
+    const entries: Array<Entry> = []
+    for (const [key, value] of reverse ? table.descending(start, end) : table.ascending(start, end)) {
+      if (entries.push({ key: keyBytes(key), value: copyOf(value) }) >= limit) break
+    }
+    return this.found(fault, entries)
+  }
+
+  readonly info = () => {
+    const fault = this.beginRead("info")
+    return this.found(fault, { bytesUsed: this.environment.bytes, bytesFree: undefined })
+  }
 
   private readonly pause = Effect.suspend(() => {
     const { delayMs } = this.disk.options
