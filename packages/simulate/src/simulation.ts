@@ -7,7 +7,8 @@
  * Terms: a *candidate* is a block as a leader announces it to some. Nodes are asked and told by roster.ts.
  *
  * Invariant: a view waits for no node beyond its deadline, and a node that is down or slow costs nothing but its vote.
- * Verdicts that come after a quorum change nothing, but until the view's deadline they too must agree.
+ * Verdicts that come after a quorum change nothing, but until the view's deadline they too must agree; a refusal that comes
+ * when the block has lost to a final one says no more than that.
  */
 import { bytesEqual } from "@coppice/codec"
 import {
@@ -101,6 +102,9 @@ class Simulation<B extends Block> {
   readonly #setting: OracleSetting
   readonly #controls: ReadonlyArray<Semaphore.Semaphore>
   #newest: Finalization | undefined
+  /** Views whose blocks are final, as far as they were decided here; the last one is the highest. */
+  readonly #finalViews = new Set<number>()
+  #finalView = 0
   #isRunning = false
 
   constructor(options: SimulatedConsensusOptions<B>, scope: Scope.Scope, deadlines: Queue.Queue<Deadline>) {
@@ -336,8 +340,10 @@ class Simulation<B extends Block> {
         const { accepted, refused } = tallies.get(candidate)!
         if (vote === true) accepted.push(index)
         if (vote === true && index === blind) this.#count({ blindVotes: 1 })
-        if (vote === false) refused.push(index)
-        if (vote === false) this.#count({ refused: 1 })
+        if (vote === false && !this.#hasLost(view)) {
+          refused.push(index)
+          this.#count({ refused: 1 })
+        }
         if (accepted.length > 0 && refused.length > 0) {
           return yield* new VerdictsDiverged({ view, digest: candidate.block.digest, accepted, refused })
         }
@@ -359,6 +365,11 @@ class Simulation<B extends Block> {
     },
   )
 
+  /** Whether the block of a view can never be final: a later one is, that does not descend from it. */
+  #hasLost(view: number): boolean {
+    return view < this.#finalView && !this.#finalViews.has(view)
+  }
+
   readonly #conclude = Effect.fnUntraced(
     { self: this },
     function* (
@@ -379,6 +390,10 @@ class Simulation<B extends Block> {
         finalizations: verdict.finalizes.length,
         finalizedBlocks: verdict.becameFinal.length,
       })
+      for (const certified of verdict.becameFinal) {
+        this.#finalViews.add(certified.view)
+        this.#finalView = certified.view
+      }
       const finalizedAtOnceMax = Math.max(this.statistics.finalizedAtOnceMax, verdict.becameFinal.length)
       this.statistics = { ...this.statistics, finalizedAtOnceMax }
       const payload = candidate === undefined ? "none" : short(candidate.block.digest)

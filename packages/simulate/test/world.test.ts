@@ -18,7 +18,7 @@ import { blameViolations, NodeRecord, pendingViolations } from "../src/journal.t
 import { heldViolations, judgeAtRest, logViolations } from "../src/judgement.ts"
 import { WAYS } from "../src/links.ts"
 import { type Mark, marksOverOne, type OneDatabase, overOne, UPGRADE_HEIGHT } from "../src/marks.ts"
-import { type Happenings, missedBy, type Plan, partWords, type WorldFault } from "../src/plan.ts"
+import { type Happenings, missedBy, only, type Plan, partWords, type WorldFault } from "../src/plan.ts"
 import { CALM, runScenario, runTwice, SCENARIOS, shrinkSeed, stalledFor } from "../src/scenarios.ts"
 import { simulate } from "../src/scheduler.ts"
 import { BUNDLES_MAX, judgeRestarts, runWorld, VALIDATORS } from "../src/world.ts"
@@ -185,6 +185,19 @@ describe("canaries: what is wrong is found", () => {
       },
     }
     expect(found(subject, short("forks"))?.kind).toBe("VerdictsDiverged")
+  })
+
+  test("INV-13 a refusal that comes when another block of its height is final is no divergence", () => {
+    const plan = SCENARIOS.find(({ name }) => name === "slow-executors")!
+    // View 32 loses to view 33 while verifications of both are under way.
+    const parts = [
+      { view: 23, kind: "silent" },
+      { view: 32, kind: "split" },
+      { view: 33, kind: "fork" },
+    ] as const
+    const { failure, happenings } = runScenario(plan, "one", 5, { keeps: only(parts) })
+    expect(failure).toBeUndefined()
+    expect(happenings).toMatchObject({ forks: 1, refused: 0 })
   })
 
   test("an upgrade that one validator makes a height late, and one that all make elsewhere than the model", () => {
