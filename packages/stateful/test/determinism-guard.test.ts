@@ -7,7 +7,7 @@ import { it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
 import { describe, expect, test } from "vitest"
-import { guardDeterminism, NonDeterministic, trackForks } from "../src/diagnosis/index.ts"
+import { type GuardOptions, guardDeterminism, NonDeterministic, trackForks } from "../src/diagnosis/index.ts"
 import { outside, runShuffled, Surroundings } from "../src/diagnosis/surroundings.ts"
 import { ApplicationFault } from "../src/index.ts"
 import { ModelSet } from "./support/model-set.ts"
@@ -17,10 +17,10 @@ import { contextOn, execute, type ToyApplication, ToyChain, toyApplication } fro
 const HOUR_MS = 3_600_000
 
 /** Starts an executor whose application is guarded. */
-const guarded = (hooks: Partial<ToyApplication> = {}) => {
+const guarded = (hooks: Partial<ToyApplication> = {}, options?: GuardOptions) => {
   const model = new ModelSet(ToyChain.start)
   const tracked = trackForks(model)
-  const application = guardDeterminism(toyApplication(hooks), tracked)
+  const application = guardDeterminism(toyApplication(hooks), tracked, options)
   return Effect.map(started({ hooks: application, set: model, runsOn: tracked.set }), (run) => ({ ...run, model }))
 }
 
@@ -53,6 +53,25 @@ test("a sound application is voted for, twice executed and once seen", () =>
       yield* finalize(block)
       yield* quiet
       expect(model.durable.height).toBe(1)
+      yield* end
+    }),
+  ))
+
+test("each time that a block is executed again has surroundings of its own", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const drawn: number[] = []
+      const noticing: Partial<ToyApplication> = {
+        verify: (_context, ancestry, batches, tools) =>
+          Effect.gen(function* () {
+            drawn.push(yield* Random.nextIntBetween(0, 1e9))
+            return yield* execute((yield* ancestry.next)!, batches, tools)
+          }),
+      }
+      const { chain, verify, end } = yield* guarded(noticing, { repetitions: 3 })
+      expect(yield* verify(chain.grow(chain.finalized[0]!, 1))).toBe(true)
+      expect(drawn).toHaveLength(4)
+      expect(new Set(drawn.slice(1)).size).toBe(3)
       yield* end
     }),
   ))

@@ -4,9 +4,13 @@
  * covers, in order; the anchor over every acknowledged block; everything left over passed on without a gap; a restart that
  * covers what marshal kept. Canaries: cores that break a rule each.
  */
+import { Effect, Fiber } from "effect"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
+import type { Databases } from "../src/index.ts"
 import { createJoin, stepJoin } from "../src/state-sync/core.ts"
+import type { SyncUpdate } from "../src/state-sync/port.ts"
+import { UpdateRing } from "../src/state-sync/update-ring.ts"
 import { blockAt, type JoinStep, JoinWorld } from "./support/join-world.ts"
 
 const FLOOR = 20
@@ -147,4 +151,21 @@ describe("refusals", () => {
       { type: "complete", height: 6 },
     ])
   })
+})
+
+test("of the tips that a sync has not taken the newest waits, and is taken once", () => {
+  const ring = new UpdateRing<Databases>()
+  const tip = (height: number) => ({ height }) as unknown as SyncUpdate<Databases>
+  const [first, second, third] = [1, 2, 3].map(tip)
+  expect(ring.poll()).toBeUndefined()
+  for (const each of [first!, second!]) ring.offer(each)
+  expect([ring.poll(), ring.poll()]).toEqual([second, undefined])
+  const taken = Effect.runSync(
+    Effect.gen(function* () {
+      const waiting = yield* Effect.forkChild(ring.next, { startImmediately: true })
+      ring.offer(third!)
+      return yield* Fiber.join(waiting)
+    }),
+  )
+  expect([taken, ring.poll()]).toEqual([third, undefined])
 })

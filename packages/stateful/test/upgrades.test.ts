@@ -6,8 +6,9 @@
  */
 import { Height } from "@coppice/consensus"
 import { it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { describe, expect, test } from "vitest"
+import { runHook } from "../src/diagnosis/index.ts"
 import { Application } from "../src/index.ts"
 import { quiet, started } from "./support/running-executor.ts"
 import {
@@ -155,6 +156,22 @@ test("blocks are read by the codec of the last rules, and commit to their target
   )
   expect(targets).toEqual(["first", "first", "second", "second", "third"])
 })
+
+it.effect("F6 F7 without a candidate there is no verdict, without a parent no proposal: no rules are asked", () =>
+  Effect.gen(function* () {
+    const log: string[] = []
+    const { verify, propose } = upgraded(log)
+    const nothing = { next: Effect.succeed(undefined) }
+    const [batches, tools] = [{} as never, {} as never]
+    const { context } = TOY_GENESIS
+    const verifying = yield* Effect.forkChild(runHook(() => verify(context, nothing, batches, tools)))
+    yield* quiet
+    expect(verifying.pollUnsafe()).toBeUndefined()
+    yield* Fiber.interrupt(verifying)
+    expect(yield* runHook(() => propose(context, nothing, batches, tools))).toBeUndefined()
+    expect(log).toEqual([])
+  }),
+)
 
 describe("mistakes", () => {
   test("heights that do not rise, and other databases, are refused", () => {
