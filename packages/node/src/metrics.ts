@@ -14,6 +14,18 @@ const requests = Metric.counter("coppice_node_http_requests_total", {
   incremental: true,
 })
 
+const CLASSES = ["2xx", "4xx", "5xx"]
+const answered = (status: string) => Metric.withAttributes(requests, { status })
+
+/** Makes counters known to whoever reads them, before their first event. */
+export const announceMetrics: Effect.Effect<void> = Effect.forEach(
+  CLASSES,
+  (status) => Metric.value(answered(status)),
+  {
+    discard: true,
+  },
+)
+
 /** Records the sizes of a node's environments, as of now. */
 export const recordDisk = (bytes: { readonly databases: number; readonly blocks: number }): Effect.Effect<void> =>
   Effect.forEach(
@@ -24,4 +36,4 @@ export const recordDisk = (bytes: { readonly databases: number; readonly blocks:
 
 /** Counts a request that was answered. */
 export const countRequest = ({ status }: HttpServerResponse.HttpServerResponse): Effect.Effect<void> =>
-  Metric.update(Metric.withAttributes(requests, { status: `${Math.floor(status / 100)}xx` }), 1)
+  Metric.update(answered(`${Math.floor(status / 100)}xx`), 1)

@@ -41,6 +41,7 @@ import type { NodeFailure, NodeOpenError } from "./errors.ts"
 import { explain } from "./explain.ts"
 import { MARSHAL_BLOCKS, PRUNE_INTERVAL } from "./limits.ts"
 import { announceHolder } from "./lock.ts"
+import { announceMetrics } from "./metrics.ts"
 import { beginDelivery, type Planned, type StateSync, startByPlan } from "./state-sync.ts"
 
 /** Opens an environment in a directory of its own, which is created when it is missing. */
@@ -246,5 +247,7 @@ const open = <B extends Block, M extends Databases>(
 ): Effect.Effect<{ readonly node: OpenNode<B, M>; readonly planned: Planned<B, M> }, NodeOpenError, Scope.Scope> =>
   Effect.suspend(() => {
     const metrics: Metric.MetricRegistry = new Map()
-    return openIn(options, stateSync, metrics).pipe(Effect.provideService(Metric.MetricRegistry, metrics))
+    return Effect.andThen(announceMetrics, openIn(options, stateSync, metrics)).pipe(
+      Effect.provideService(Metric.MetricRegistry, metrics),
+    )
   })

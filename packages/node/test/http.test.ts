@@ -57,6 +57,25 @@ const ask = (url: string, init?: RequestInit): Effect.Effect<Answer> =>
 const post = (url: string, body: string, type = "application/json") =>
   ask(url, { method: "POST", body, headers: { "content-type": type } })
 
+/** What dashboards and alarms go by: a name is changed here on purpose, or not at all. */
+const METRICS = [
+  ...["environment_bytes", "http_requests_total"].map((name) => `coppice_node_${name}`),
+  ...[
+    ...["tip_height", "processed_height", "retained_height", "floor_height", "floor_pending", "acks_pending"],
+    ...["fetches_pending", "subscriptions_open", "blocks_delivered_total", "blocks_pruned_total"],
+    ...["requests_timed_out_total", "requests_failed_total", "answers_refused_total"],
+  ].map((name) => `coppice_consensus_${name}`),
+  ...[
+    ...["applied_height", "durable_height", "prune_height", "pending_blocks", "pending_bytes", "scratch_blocks"],
+    ...["scratch_bytes", "open_requests", "parked_requests", "waiting_requests", "queued_verifications"],
+    ...["unacked_finalized_blocks", "sync_done", "held_verifications", "rebuild_pending_depth_blocks"],
+    ...["pruned_forks_total", "replayed_blocks_total", "evicted_blocks_total", "dropped_verifications_total"],
+    ...["spilled_blocks_total", "flushes_total", "prunes_total", "propose_duration_seconds"],
+    ...["verify_duration_seconds", "finalize_duration_seconds", "rebuild_pending_duration_seconds"],
+    ...["flush_duration_seconds", "prune_duration_seconds"],
+  ].map((name) => `coppice_stateful_${name}`),
+]
+
 /** A node at height 3 or above, served. */
 const served = Effect.gen(function* () {
   const application = makeToy().withInputs(fullMempool(60))
@@ -163,6 +182,20 @@ describe("a node's API", () => {
       const elsewhere = yield* serveNode(other, { api: NodeApi, handlers: Layer.empty, port: 0 })
       const { body: quiet } = yield* ask(`${elsewhere.url}/metrics`)
       expect(quiet).not.toContain(`coppice_stateful_applied_height ${node.set.anchor.height}\n`)
+    }),
+  )
+
+  it.live("gives every metric, with its help, before anything has happened", () =>
+    Effect.gen(function* () {
+      const node = yield* openNode(yield* toyOptions(yield* temporaryDirectory))
+      const { url } = yield* serveNode(node, { api: NodeApi, handlers: Layer.empty, port: 0 })
+      const { body } = yield* ask(`${url}/metrics`)
+      const helps = [...(body as string).matchAll(/^# HELP (\S+) .{10,}$/gm)].map(([, name]) => name!)
+      expect(helps.toSorted()).toEqual(METRICS.toSorted())
+      expect(body).toContain('coppice_node_http_requests_total{status="5xx"} 0\n')
+      expect(body).toContain("coppice_stateful_prunes_total 0\n")
+      expect(body).toContain("coppice_stateful_prune_duration_seconds_count 0\n")
+      expect(body).toContain('coppice_stateful_prune_duration_seconds_bucket{le="+Inf"} 0\n')
     }),
   )
 })

@@ -7,6 +7,7 @@ import { Effect, Fiber, Metric } from "effect"
 import { TestClock } from "effect/testing"
 import { describe, expect } from "vitest"
 import { executorMetrics } from "../src/executor/metrics.ts"
+import { ModelSet } from "./support/model-set.ts"
 import { never, quiet, started } from "./support/running-executor.ts"
 import { execute, TOY_GENESIS, ToyChain } from "./support/toy-chain.ts"
 
@@ -60,7 +61,7 @@ describe("metrics", () => {
       })
       expect(yield* verify(chain.grow(TOY_GENESIS, 1))).toBe(false)
       expect(yield* propose(TOY_GENESIS, 2)).toBeUndefined()
-      expect(yield* values).toMatchObject({ verifyDuration: undefined, proposeDuration: undefined })
+      expect(yield* values).toMatchObject({ verifyDuration: { count: 0 }, proposeDuration: { count: 0 } })
       const asked = yield* Effect.forkChild(verify(chain.grow(TOY_GENESIS, 3)))
       yield* quiet
       yield* TestClock.adjust("60 millis")
@@ -87,6 +88,33 @@ describe("metrics", () => {
       })
       expect(yield* verify(chain.grow(deep, 4)), "needs no recovery").toBe(true)
       expect(yield* values).toMatchObject({ rebuildPendingDepth: { value: 2 }, rebuildPendingDuration: { count: 1 } })
+      yield* end
+    }).pipe(measured),
+  )
+
+  it.effect("§12.5 flushes and prunes are timed each by itself, and the newest prune says what it kept", () =>
+    Effect.gen(function* () {
+      const set = new ModelSet(ToyChain.start)
+      set.rewindHeights = 2
+      set.gate = Effect.sleep("30 millis")
+      set.pruneGate = Effect.sleep("70 millis")
+      const { chain, finalize, end } = yield* started({ set, acks: 1, pruning: { interval: 1 } })
+      const untouched = { flushDuration: { count: 0 }, pruneDuration: { count: 0 }, pruneHeight: { value: 0 } }
+      expect(yield* values).toMatchObject(untouched)
+      let block = TOY_GENESIS
+      for (const view of [1, 2, 3]) {
+        block = chain.grow(block, view)
+        yield* finalize(block)
+        yield* quiet
+        yield* TestClock.adjust("30 millis")
+        yield* quiet
+        yield* TestClock.adjust("70 millis")
+      }
+      expect(set.prunes).toEqual([1, 2])
+      const figures = yield* values
+      expect(figures).toMatchObject({ flushes: { count: 3 }, flushDuration: { count: 3, min: 0.03, max: 0.03 } })
+      expect(figures).toMatchObject({ prunes: { count: 2 }, pruneDuration: { count: 2, min: 0.07, max: 0.07 } })
+      expect(figures).toMatchObject({ pruneHeight: { value: 2 }, durableHeight: { value: 3 } })
       yield* end
     }).pipe(measured),
   )

@@ -16,7 +16,7 @@ import type { Ack, ExecutorPort } from "../port.ts"
 import { step } from "./core.ts"
 import { fetchAnswer } from "./fetch.ts"
 import type { MarshalOptions } from "./marshal.ts"
-import { blocksDelivered, type Measure, measureIn } from "./metrics.ts"
+import { type Measure, marshalMetrics, measureIn } from "./metrics.ts"
 import { PeerBook } from "./peers.ts"
 import type { MarshalEffect, MarshalEvent, MarshalState } from "./state.ts"
 import { type MarshalStore, reading } from "./store.ts"
@@ -202,7 +202,7 @@ export class Actor<B extends Block> {
 
   #deliver(block: B): Effect.Effect<boolean> {
     return this.executor!.finalized(block, this.#ack(block.height)).pipe(
-      Effect.andThen(Metric.update(blocksDelivered, 1)),
+      Effect.andThen(Metric.update(marshalMetrics.blocksDelivered, 1)),
       Effect.as(false),
       Effect.catchTag("ExecutorStopped", () => Effect.succeed(true)),
     )

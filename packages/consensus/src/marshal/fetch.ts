@@ -14,7 +14,7 @@ import { type Finalization, finalizationCodec } from "@coppice/verify/certificat
 import { Clock, Effect, Metric, Option, Random } from "effect"
 import { type Block, type BlockCodec, decodeBlock } from "../block.ts"
 import { FETCH_PAUSE_MS, FETCH_PAUSE_MS_MAX, FETCH_TIMEOUT_MS } from "../limits.ts"
-import { answersRefused, requestsFailed, requestsTimedOut } from "./metrics.ts"
+import { marshalMetrics } from "./metrics.ts"
 import type { PeerBook } from "./peers.ts"
 import type { Answer } from "./state.ts"
 import type { BlockRequest, BlockTransport } from "./transport.ts"
@@ -63,7 +63,7 @@ const askPeer = Effect.fnUntraced(function* (
   peer: Uint8Array,
   request: BlockRequest,
 ): Effect.fn.Return<Uint8Array | "busy" | undefined> {
-  const unanswered = (counter: typeof requestsTimedOut) =>
+  const unanswered = (counter: typeof marshalMetrics.requestsFailed) =>
     Effect.as(
       Effect.andThen(
         Effect.sync(() => book.failed(peer)),
@@ -73,8 +73,10 @@ const askPeer = Effect.fnUntraced(function* (
     )
   const asked: Effect.Effect<Uint8Array | "busy" | undefined> = transport.request(peer, request).pipe(
     Effect.timeoutOption(FETCH_TIMEOUT_MS),
-    Effect.flatMap((answer) => (Option.isSome(answer) ? Effect.succeed(answer.value) : unanswered(requestsTimedOut))),
-    Effect.catchTag("RequestFailed", () => unanswered(requestsFailed)),
+    Effect.flatMap((answer) =>
+      Option.isSome(answer) ? Effect.succeed(answer.value) : unanswered(marshalMetrics.requestsTimedOut),
+    ),
+    Effect.catchTag("RequestFailed", () => unanswered(marshalMetrics.requestsFailed)),
   )
   return yield* Effect.acquireUseRelease(
     Effect.sync(() => book.take(peer)),
@@ -109,7 +111,7 @@ export const fetchAnswer = Effect.fnUntraced(function* <B extends Block>(
         return answer
       }
       book.lied(peer, yield* Clock.currentTimeMillis)
-      yield* Metric.update(answersRefused, 1)
+      yield* Metric.update(marshalMetrics.answersRefused, 1)
       yield* transport.blame(peer, answer)
     }
     yield* Effect.sleep(pauseMs * (yield* Random.nextBetween(0.5, 1)))

@@ -37,7 +37,7 @@ import {
 } from "../limits.ts"
 import type { CoreFigures } from "./core.ts"
 import { type FatalError, FlushFailed } from "./errors.ts"
-import { executorMetrics } from "./metrics.ts"
+import { announceMetrics, executorMetrics } from "./metrics.ts"
 import { Pace } from "./pace.ts"
 import type { Event } from "./protocol.ts"
 import { pruneSchedule } from "./pruning.ts"
@@ -203,6 +203,8 @@ const make = <B extends Block, M extends Databases>(
   Effect.gen(function* () {
     const limits = limitsOf(options.limits)
     const schedule = yield* scheduleOf(options)
+    const context = Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>())
+    announceMetrics(context)
     yield* flushLeftovers(options.set)
     const ended = yield* Deferred.make<void, FatalError>()
     const clock = yield* Clock.Clock
@@ -212,7 +214,7 @@ const make = <B extends Block, M extends Databases>(
       {
         clock,
         pace: new Pace(yield* Scheduler.Scheduler, clock),
-        context: Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>()),
+        context,
         mailbox: yield* Queue.unbounded<Event<B, SealedSet<M>>>(),
         ended,
       },

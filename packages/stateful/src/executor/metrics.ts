@@ -5,7 +5,9 @@
  * several executors in one process stay apart. Nothing here carries a digest or a peer.
  *
  * Invariant: durations are recorded for what succeeded: a block built, a verdict `true`, a block applied, a parent found. Those
- * of requests begin with the call, whatever the request then waits for; of one that state sync held, at the handover.
+ * of requests begin with the call, whatever the request then waits for; of one that state sync held, at the handover. All
+ * are known from the start: gauges and counters at 0, histograms empty. The number of a member's sync generation is missing
+ * until the sync engine drives the coordinator that counts them.
  */
 import { type Context, Metric } from "effect"
 import type { CoreFigures } from "./core.ts"
@@ -23,7 +25,10 @@ const seconds = (noun: string, description: string): Metric.Histogram<number> =>
 export const executorMetrics = {
   appliedHeight: gauge("applied_height", "Height of the newest applied block"),
   durableHeight: gauge("durable_height", "Height of the newest block whose state survives power loss"),
-  pruneHeight: gauge("prune_height", "Oldest height whose state the newest prune kept"),
+  pruneHeight: gauge(
+    "prune_height",
+    "Oldest height whose state the newest prune kept, 0 before the first since the start",
+  ),
   pendingBlocks: gauge("pending_blocks", "Speculative blocks whose state is held"),
   pendingBytes: gauge("pending_bytes", "Bytes of memory of all un-flushed states, pending and applied"),
   scratchBlocks: gauge(
@@ -53,6 +58,11 @@ export const executorMetrics = {
   flushDuration: seconds("flush_duration", "Time of one durable write of applied state"),
   pruneDuration: seconds("prune_duration", "Time of one prune, between the flushes that went before it"),
 } as const
+
+/** Makes every metric known to whoever reads them, before its first event. Changes no value. */
+export const announceMetrics = (context: Context.Context<never>): void => {
+  for (const metric of Object.values(executorMetrics)) metric.valueUnsafe(context)
+}
 
 /** Figures that only rise. */
 type Counted = "forksPruned" | "replayed" | "evicted" | "spilled" | "dropped"

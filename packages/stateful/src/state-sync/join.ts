@@ -27,7 +27,7 @@ import type { DatabaseSet, Databases, ReadableSet } from "../database-set.ts"
 import type { SyncPlanRefusal } from "../errors.ts"
 import { Executor, type ExecutorOptions, type ExecutorStatus } from "../executor/actor.ts"
 import { ExecutorDefect, type FatalError } from "../executor/errors.ts"
-import { executorMetrics } from "../executor/metrics.ts"
+import { announceMetrics, executorMetrics } from "../executor/metrics.ts"
 import type { AckId } from "../executor/protocol.ts"
 import { runAll } from "../executor/run-all.ts"
 import { HELD_VERIFICATIONS_MAX } from "../limits.ts"
@@ -113,6 +113,7 @@ class JoinShell<B extends Block, M extends Databases> {
     this.#context = context
     this.#core = createJoin(options.source.pendingAcksMax)
     this.#heldMax = options.limits?.heldVerificationsMax ?? HELD_VERIFICATIONS_MAX
+    announceMetrics(context)
     this.#measure()
   }
 
