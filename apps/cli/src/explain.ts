@@ -16,6 +16,7 @@ import type { NoDevnet, NodeSilent } from "./commands/transfer.ts"
 import type { NotSettled } from "./devnet/devnet.ts"
 import type { HomeRefused } from "./devnet/home.ts"
 import type { RootsDiffer } from "./devnet/verify.ts"
+import type { NotWritten } from "./simulate/regression-files.ts"
 import type { Damaged } from "./torture/check.ts"
 import type { ChildFailed } from "./torture/supervisor.ts"
 
@@ -32,6 +33,7 @@ type Known =
   | ChildFailed
   | SimulationFailed
   | UnknownScenario
+  | NotWritten
   | NoDevnet
   | NoNode
   | NodeSilent
@@ -79,6 +81,11 @@ export const explainFailure = (error: unknown): Explanation | undefined => {
       }
     case "UnknownScenario":
       return { what: `there is no scenario ${error.scenario}`, advice: "npm run simulate lists them." }
+    case "NotWritten":
+      return {
+        what: `nothing can be written to ${error.directory}: ${error.cause.message}`,
+        advice: "Name a directory that belongs to you: --write DIR.",
+      }
     case "NoDevnet":
       return {
         what: `there is no devnet in ${error.directory}`,

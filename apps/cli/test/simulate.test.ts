@@ -69,6 +69,9 @@ describe("the command", () => {
     for (const { name } of [...SCENARIOS, { name: "crash-sweep" }]) expect(listed.out).toContain(name)
     const unknown = await run("--scenario", "nonsense")
     expect(unknown).toMatchObject({ code: 1, err: expect.stringContaining("no scenario nonsense") })
+    // Before a seed is run, not after one has failed.
+    const unwritable = await run("--scenario", "plain", "--seeds", "1", "--write", join(import.meta.filename, "within"))
+    expect(unwritable).toMatchObject({ code: 1, out: "", err: expect.stringContaining("nothing can be written to") })
     const passed = await run("--scenario", "plain", "--seeds", "1", "--from", "4", "--json")
     expect(passed.code, passed.err).toBe(0)
     expect(JSON.parse(passed.out)).toMatchObject({ scenario: "plain", seeds: 1, from: 4, failed: [], missed: [] })

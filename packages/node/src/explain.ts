@@ -50,7 +50,7 @@ export const explain = (error: NodeOpenError | NodeFailure | ListenFailed | NoNo
     case "DirectoryLocked": {
       const { directory, holder } = error
       const who = holder === undefined ? "another process" : `process ${holder.pid} since ${holder.since}`
-      const how = holder === undefined ? "it" : `it (\`${holder.command}\`)`
+      const how = holder === undefined ? "it" : `it (\`kill ${holder.pid}\`; it is \`${holder.command}\`)`
       return { what: `${directory} is in use by ${who}`, advice: `Stop ${how} first, or use another --data directory.` }
     }
     case "DirectoryFailed":

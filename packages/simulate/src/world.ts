@@ -191,13 +191,30 @@ const program = Effect.fnUntraced(function* <B extends Block, M extends Database
   return happenings
 })
 
+/** Causes of causes that a failure is told with. */
+const CAUSES_TOLD_MAX = 3
+
+const shown = (value: unknown): string | undefined => {
+  if (Array.isArray(value)) return `[${value.map(String).join(" ")}]`
+  return typeof value === "object" || typeof value === "function" ? undefined : String(value)
+}
+
+/** An error in words: its fields, and what caused it. */
+const wordsOf = (error: unknown, causes = CAUSES_TOLD_MAX): string => {
+  if (!(error instanceof Error)) return String(error)
+  const { _tag, name, message, cause, ...rest } = error as Error & { readonly _tag?: string }
+  const fields = Object.entries(rest).flatMap(([field, value]) => {
+    const text = shown(value)
+    return text === undefined ? [] : [`${field} ${text}`]
+  })
+  const words = [_tag ?? name, message, fields.join(", ")].filter((part) => part !== "").join(": ")
+  return cause === undefined || causes === 0 ? words : `${words}, because of ${wordsOf(cause, causes - 1)}`
+}
+
 const failureOf = (error: unknown): WorldFailure => {
   if (error instanceof PropertyViolated) return { kind: error.property, what: error.message }
   if (!(error instanceof Error)) return { kind: "unknown", what: String(error) }
-  const kind = "_tag" in error ? String(error._tag) : error.name
-  const evidence = Object.entries(error).filter(([, value]) => typeof value !== "object" && typeof value !== "function")
-  const fields = evidence.map(([name, value]) => `${name} ${value}`).join(", ")
-  return { kind, what: [kind, error.message, fields].filter((words) => words !== "").join(": ") }
+  return { kind: "_tag" in error ? String(error._tag) : error.name, what: wordsOf(error) }
 }
 
 /** Runs one seed of a plan to its judgement. Never throws. */

@@ -200,6 +200,24 @@ describe("canaries: what is wrong is found", () => {
     expect(happenings).toMatchObject({ forks: 1, refused: 0 })
   })
 
+  test("a hook that throws fails with what it threw, and that with its cause", () => {
+    const subject: Subject = {
+      ...honest,
+      application: (validator) => ({
+        ...honest.application(validator),
+        verify: () => {
+          throw new Error("the till is empty", { cause: new TypeError("no such drawer") })
+        },
+      }),
+    }
+    const what =
+      /^ApplicationFault: hook verify, height 1, because of Error: the till is empty, because of TypeError: no such drawer$/
+    expect(found(subject, short("plain"))).toMatchObject({
+      kind: "ApplicationFault",
+      what: expect.stringMatching(what),
+    })
+  })
+
   test("an upgrade that one validator makes a height late, and one that all make elsewhere than the model", () => {
     const late = marksOverOne(4, UPGRADE_HEIGHT + 1)
     const oneIsLate: Subject = {

@@ -45,7 +45,7 @@ const flags = {
   ),
   blocks: Flag.Int("blocks").pipe(
     Flag.withSchema(between(1, Number.MAX_SAFE_INTEGER)),
-    Flag.withDescription("Stop after this many more final blocks"),
+    Flag.withDescription("Stop after at least this many more final blocks"),
     Flag.optional,
   ),
   development: Flag.Boolean("development").pipe(

@@ -108,7 +108,9 @@ export const replay = Command.make(
     ),
     application: Flag.String("application").pipe(
       Flag.withMetavar("MODULE"),
-      Flag.withDescription("Module that exports the application to execute with (default: the ledger)"),
+      Flag.withDescription(
+        "Module that exports the application to execute with (default: the ledger, or that of the simulated scenarios)",
+      ),
       Flag.optional,
     ),
     data: Flag.String("data").pipe(

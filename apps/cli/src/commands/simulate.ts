@@ -25,7 +25,7 @@ import { Command, Flag } from "effect/cli"
 import { SEEDS_MAX, SHOWN_SCHEDULE_MAX, SHRINK_RUNS_MAX } from "../limits.ts"
 import { untilStopped } from "../signals.ts"
 import { CRASH_SWEEP, CRASH_SWEEP_ABOUT, summary, sweepCrashes } from "../simulate/crash-sweep.ts"
-import { writeRegression } from "../simulate/regression-files.ts"
+import { openRegressions, writeRegression } from "../simulate/regression-files.ts"
 
 /** Some seeds of a scenario failed, or it showed too little. */
 export class SimulationFailed extends Data.TaggedError("SimulationFailed")<{
@@ -110,6 +110,8 @@ const runSize = Effect.fnUntraced(function* (plan: Plan, size: Size, asked: Aske
       if (write !== undefined) {
         const written = yield* writeRegression(write, { plan, size, result: shrunk.result, development })
         for (const file of written) yield* say(`  written: ${file}`)
+        const [, bundle] = written
+        if (bundle !== undefined) yield* say(`  what differs in it: npm run coppice -- replay ${bundle}`)
       }
     }
     yield* Effect.sleep(0)
@@ -209,6 +211,7 @@ export const simulate = Command.make(
       write: Option.getOrUndefined(write),
       development,
     }
+    if (asked.write !== undefined) yield* openRegressions(asked.write)
     yield* untilStopped(runAll(plans, name, asked))
   }),
 ).pipe(Command.withDescription("Run a network in virtual time, one schedule of faults per seed"))

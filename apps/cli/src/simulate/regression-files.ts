@@ -12,11 +12,23 @@ import {
   runScenario,
   type Size,
 } from "@coppice/simulate/scenarios"
-import { DateTime, Effect, FileSystem, Path } from "effect"
+import { Data, DateTime, Effect, FileSystem, Path } from "effect"
+
+/** A directory cannot be made, or written to. */
+export class NotWritten extends Data.TaggedError("NotWritten")<{
+  readonly directory: string
+  readonly cause: { readonly message: string }
+}> {}
+
+/** Makes the directory, before seeds are run that may have to be written to it. */
+export const openRegressions = (directory: string) =>
+  Effect.flatMap(FileSystem.FileSystem, (files) => files.makeDirectory(directory, { recursive: true })).pipe(
+    Effect.mapError((cause) => new NotWritten({ directory, cause })),
+  )
 
 /**
  * Writes a seed as a test of its own, in the name of today, and beside it the divergence bundles that nodes write when its
- * schedule is run once more. Returns the paths. Recording takes turns: that run may come to another end.
+ * schedule is run once more. Returns the paths, the test first. Recording takes turns: that run may come to another end.
  */
 export const writeRegression = Effect.fnUntraced(function* (
   directory: string,
@@ -30,9 +42,12 @@ export const writeRegression = Effect.fnUntraced(function* (
     [regressionName(regression), regressionTest(regression)] as const,
     ...bundles.map((bundle) => [bundleName(regression, bundle), bundle.text] as const),
   ]
-  yield* files.makeDirectory(directory, { recursive: true })
+  yield* openRegressions(directory)
   return yield* Effect.forEach(written, ([name, text]) => {
     const file = path.join(directory, name)
-    return Effect.as(files.writeFileString(file, text), file)
+    return Effect.mapBoth(files.writeFileString(file, text), {
+      onFailure: (cause) => new NotWritten({ directory, cause }),
+      onSuccess: () => file,
+    })
   })
 })
