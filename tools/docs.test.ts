@@ -9,7 +9,7 @@ const read = (path: string): string => readFileSync(new URL(`../${path}`, import
 
 /** Rows `| NUMBER | words | `file`, `file` |` of a document. */
 const rowsOf = (document: string) =>
-  [...document.matchAll(/^\| ((?:INV|CONS|P)-\d+|F-?\d+|M\d+) *\|[^|]+\|([^|]+)\|$/gm)].map(([, number, files]) => ({
+  [...document.matchAll(/^\| ((?:INV|CONS|P)-\d+|F-?\d+|[CM]\d+) *\|[^|]+\|([^|]+)\|$/gm)].map(([, number, files]) => ({
     number: number!,
     files: [...files!.matchAll(/`([^`]+)`/g)].map(([, file]) => file!),
   }))
@@ -19,9 +19,10 @@ const quotes = (source: string, number: string): boolean => new RegExp(`\\b${num
 describe("docs/invariants.md", () => {
   const rows = rowsOf(read("docs/invariants.md"))
 
+  const text = read("docs/invariants.md")
+  const span = (prefix: string, to: number) => Array.from({ length: to }, (_, i) => `${prefix}${i + 1}`)
+
   it("places every invariant and fault of the stateful layer: shown, waiting or retired, each once", () => {
-    const text = read("docs/invariants.md")
-    const span = (prefix: string, to: number) => Array.from({ length: to }, (_, i) => `${prefix}${i + 1}`)
     const shown = rows.map(({ number }) => number).filter((number) => /^(INV-|F\d)/.test(number))
     const waiting = [...text.matchAll(/^\| (INV-\d+|F\d+) *\|[^|]+\|$/gm)].map(([, number]) => number!)
     const retired = [...(/Retired: ([^.]+)\./.exec(text)?.[1] ?? "").matchAll(/INV-\d+|F\d+/g)].map(
@@ -31,6 +32,12 @@ describe("docs/invariants.md", () => {
     const placed = [...shown, ...waiting, ...retired]
     expect(placed.toSorted()).toEqual([...span("INV-", 43), ...span("F", 66)].toSorted())
     expect(new Set(rows.map(({ number }) => number)).size).toBe(rows.length)
+  })
+
+  it("places every crash point of the stateful layer and of the marshal: shown, or said why not, each once", () => {
+    const shown = rows.map(({ number }) => number).filter((number) => /^[CM]\d/.test(number))
+    const [, without = ""] = /Without a row: ([^.]+)\./.exec(text) ?? []
+    expect([...shown, ...without.split(", ")].toSorted()).toEqual([...span("C", 20), ...span("M", 11)].toSorted())
   })
 
   for (const { number, files } of rows) {

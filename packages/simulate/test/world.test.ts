@@ -483,7 +483,7 @@ describe("canaries: what is wrong is found", () => {
     expect(after.join()).toContain("P-5 node 1 said a block in round 0/")
   })
 
-  test("INV-16 hooks that a node never ran, or too late, or not in order within an incarnation", () => {
+  test("INV-16 C14 hooks that a node never ran, or too late, or not in order within an incarnation", () => {
     const judge = (standing: number, ...ran: ReadonlyArray<readonly [incarnation: number, height: number]>) => {
       const record = new NodeRecord("node 1")
       for (const hook of ran) record.hooks(...hook)

@@ -177,43 +177,81 @@ describe("the end", () => {
 })
 
 describe("restart", () => {
-  it.effect("a crash keeps the durable prefix; what was not acknowledged has its hook again, before anything new", () =>
+  it.effect(
+    "C13 C14 a crash keeps the durable prefix; what was not acknowledged has its hook again, before anything new",
+    () =>
+      Effect.gen(function* () {
+        const before = yield* started({
+          hooks: { finalized: ({ height }) => (height === 2 ? Effect.never : Effect.void) },
+        })
+        const { chain } = before
+        const a = chain.grow(TOY_GENESIS, 1)
+        const b = chain.grow(a, 2)
+        const c = chain.grow(b, 3)
+        yield* before.finalize(a)
+        yield* before.finalize(b)
+        yield* quiet
+        before.set.gate = Effect.never
+        yield* before.finalize(c)
+        yield* quiet
+        expect(before.log).toEqual(["ack 1"])
+        expect(before.set.anchor.height).toBe(3)
+        chain.processed = Height(1)
+
+        const hooked: number[] = []
+        const after = yield* started({
+          chain,
+          set: before.set.crash(),
+          hooks: {
+            finalized: ({ height }) =>
+              Effect.sync(() => {
+                hooked.push(height)
+              }),
+          },
+        })
+        expect(after.set.anchor).toEqual(anchorOf(b))
+        expect(hooked).toEqual([2])
+        yield* after.finalize(c)
+        yield* quiet
+        expect(hooked).toEqual([2, 3])
+        expect(after.log).toEqual(["ack 3"])
+        expect(after.set.tip.targets).toEqual(c.targets)
+        yield* after.end
+      }),
+  )
+
+  it.effect("C15 what was acknowledged, and recorded as that, is neither hooked nor executed again", () =>
     Effect.gen(function* () {
-      const before = yield* started({
-        hooks: { finalized: ({ height }) => (height === 2 ? Effect.never : Effect.void) },
-      })
+      const before = yield* started()
       const { chain } = before
       const a = chain.grow(TOY_GENESIS, 1)
       const b = chain.grow(a, 2)
-      const c = chain.grow(b, 3)
       yield* before.finalize(a)
       yield* before.finalize(b)
       yield* quiet
-      before.set.gate = Effect.never
-      yield* before.finalize(c)
-      yield* quiet
-      expect(before.log).toEqual(["ack 1"])
-      expect(before.set.anchor.height).toBe(3)
-      chain.processed = Height(1)
+      expect(before.log).toEqual(["ack 1", "ack 2"])
+      chain.processed = Height(2)
 
-      const hooked: number[] = []
+      const done: string[] = []
       const after = yield* started({
         chain,
         set: before.set.crash(),
         hooks: {
-          finalized: ({ height }) =>
-            Effect.sync(() => {
-              hooked.push(height)
+          finalized: ({ height }) => Effect.sync(() => void done.push(`hook ${height}`)),
+          apply: (block, batches, tools) =>
+            Effect.suspend(() => {
+              done.push(`apply ${block.height}`)
+              return execute(block, batches, tools)
             }),
         },
       })
-      expect(after.set.anchor).toEqual(anchorOf(b))
-      expect(hooked).toEqual([2])
-      yield* after.finalize(c)
       yield* quiet
-      expect(hooked).toEqual([2, 3])
+      expect(done).toEqual([])
+      expect(after.set.flushes).toBe(0)
+      yield* after.finalize(chain.grow(b, 3))
+      yield* quiet
+      expect(done).toEqual(["apply 3", "hook 3"])
       expect(after.log).toEqual(["ack 3"])
-      expect(after.set.tip.targets).toEqual(c.targets)
       yield* after.end
     }),
   )
@@ -249,7 +287,7 @@ describe("restart", () => {
     }),
   )
 
-  it.effect("§3.7 INV-11 hooks repeat for the ack window at most, whatever the source still holds", () =>
+  it.effect("C14 §3.7 INV-11 hooks repeat for the ack window at most, whatever the source still holds", () =>
     Effect.gen(function* () {
       const chain = new ToyChain(2)
       for (let height = 1; height <= 5; height++)

@@ -12,7 +12,7 @@ import { faultAt, makeMemoryDisk } from "@coppice/storage"
 import { it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Scope } from "effect"
 import { expect } from "vitest"
-import { Application, Executor, openDatabaseSet, SET_MAPS, type StandardBlock } from "../src/index.ts"
+import { Application, Executor, openDatabaseSet, type Pruning, SET_MAPS, type StandardBlock } from "../src/index.ts"
 import { Disk } from "./support/disk.ts"
 import { notebook } from "./support/notebook.ts"
 
@@ -40,16 +40,23 @@ const LEADER = new Uint8Array(32).fill(1)
 
 /** Blocks by height, as a marshal would hold them. */
 class Chain implements BlockSource<B> {
-  readonly pendingAcksMax = 4
+  readonly pendingAcksMax: number
   readonly main: B[] = []
   readonly siblings: B[] = []
   acked = 0
+  /** Height below which final blocks are forgotten. */
+  retained = 0
   readonly processedHeight = Effect.sync(() => Height(this.acked))
   readonly #all = () => [...this.main, ...this.siblings]
-  readonly finalizedAt = (height: Height) => Effect.sync(() => this.main[height])
+  readonly finalizedAt = (height: Height) => Effect.sync(() => (height < this.retained ? undefined : this.main[height]))
   readonly byDigest = (digest: Uint8Array) =>
     Effect.sync(() => this.#all().find((block) => Buffer.compare(block.digest, digest) === 0))
   readonly parentOf = (block: B) => this.byDigest(block.parent)
+
+  constructor(pendingAcksMax: number) {
+    this.pendingAcksMax = pendingAcksMax
+  }
+
   readonly ancestry = (from: B): Ancestry<B> => {
     let at: B | undefined = from
     return {
@@ -72,7 +79,7 @@ const contextOn = (parent: B, view: number) => ({
 })
 
 /** A node: its set, its executor and the scope that ends them. */
-const node = Effect.fnUntraced(function* (chain: Chain, disk: Pick<Disk, "open">) {
+const node = Effect.fnUntraced(function* (chain: Chain, disk: Pick<Disk, "open">, pruning?: Pruning) {
   const scope = yield* Scope.make()
   const set = yield* openDatabaseSet({
     application,
@@ -81,13 +88,14 @@ const node = Effect.fnUntraced(function* (chain: Chain, disk: Pick<Disk, "open">
     storage: disk.open(),
     pendingAcksMax: chain.pendingAcksMax,
   })
-  const executor = yield* Scope.provide(Executor.make({ application, set, source: chain }), scope)
+  const options = { application, set, source: chain, ...(pruning === undefined ? {} : { pruning }) }
+  const executor = yield* Scope.provide(Executor.make(options), scope)
   return { ...executor, end: Scope.close(scope, Exit.void) }
 })
 
 /** The leader's work: a chain, and at every height a sibling that will lose. */
-const proposed = Effect.gen(function* () {
-  const chain = new Chain()
+const proposed = Effect.fnUntraced(function* (pendingAcksMax = 4) {
+  const chain = new Chain(pendingAcksMax)
   const { set, port, end } = yield* node(chain, new Disk())
   chain.main.push(application.genesis(set.tip.targets))
   for (let height = 1; height <= HEIGHTS; height++) {
@@ -107,13 +115,17 @@ const proposed = Effect.gen(function* () {
   return chain
 })
 
-/** Finalizes what is left of the chain; ends when the last ack came or the executor stopped. */
-const follow = Effect.fnUntraced(function* (chain: Chain, follower: Effect.Success<ReturnType<typeof node>>) {
+/** Finalizes what is left of the chain up to a height; ends when the last ack came or the executor stopped. */
+const follow = Effect.fnUntraced(function* (
+  chain: Chain,
+  follower: Effect.Success<ReturnType<typeof node>>,
+  last = HEIGHTS,
+) {
   const { port, set, stopped } = follower
   const done = yield* Deferred.make<void>()
   const window = { open: yield* Deferred.make<void>() }
   const work = Effect.gen(function* () {
-    for (const block of chain.main.slice(set.anchor.height + 1)) {
+    for (const block of chain.main.slice(set.anchor.height + 1, last + 1)) {
       const sibling = chain.siblings[block.height - 1]!
       yield* port.verify(sibling.context, chain.ancestry(sibling))
       if (block.height % 2 === 0) expect(yield* port.verify(block.context, chain.ancestry(block))).toBe(true)
@@ -124,13 +136,13 @@ const follow = Effect.fnUntraced(function* (chain: Chain, follower: Effect.Succe
           chain.acked = block.height
           Deferred.doneUnsafe(window.open, Effect.void)
           window.open = Deferred.makeUnsafe()
-          if (block.height === HEIGHTS) Deferred.doneUnsafe(done, Effect.void)
+          if (block.height === last) Deferred.doneUnsafe(done, Effect.void)
         },
         cancel: () => {},
       }
       yield* port.finalized(block, ack)
     }
-    if (chain.acked < HEIGHTS) yield* Deferred.await(done)
+    if (chain.acked < last) yield* Deferred.await(done)
   })
   return yield* Effect.exit(Effect.raceFirst(work, Effect.andThen(stopped, Effect.never)))
 })
@@ -153,7 +165,7 @@ it.live(
   "INV-7 INV-9 power lost at any write: nothing acknowledged is missing, and the chain goes on to the same roots",
   () =>
     Effect.gen(function* () {
-      const chain = yield* proposed
+      const chain = yield* proposed()
       chain.acked = 0
       const writes = yield* writesOf(chain)
       expect(writes).toBeGreaterThan(2)
@@ -185,10 +197,77 @@ it.live(
 )
 
 it.live(
+  "C17 power lost when the set has forgotten and marshal has not: the next life goes on, and has marshal forget later",
+  () =>
+    Effect.gen(function* () {
+      const chain = yield* proposed(2)
+      const disk = new Disk()
+      const forgotten = ({ set }: Effect.Success<ReturnType<typeof node>>) =>
+        set.use("read", ({ balances }) => balances.pruned)
+      const startOf = (height: number) => chain.main[height]!.targets.balances.start
+      const cut = yield* Deferred.make<void>()
+      const prune = (height: Height) =>
+        Effect.sync(() => {
+          chain.retained = height
+        })
+      const first = yield* node(chain, disk, {
+        interval: 1,
+        marshal: {
+          blocks: 3,
+          prune: (height) =>
+            height < 3 ? prune(height) : Effect.andThen(Deferred.succeed(cut, undefined), Effect.never),
+        },
+      })
+      expect(Exit.isSuccess(yield* follow(chain, first, 5))).toBe(true)
+      yield* Deferred.await(cut)
+      yield* first.end
+      expect(chain.retained).toBeLessThan(3)
+      const second = yield* node(chain, disk, { interval: 1, marshal: { blocks: 3, prune } })
+      expect(second.set.anchor).toEqual(anchorOf(chain.main[5]!))
+      expect(forgotten(second)).toBe(startOf(3))
+      expect(startOf(3)).toBeGreaterThan(startOf(2))
+      expect(Exit.isSuccess(yield* follow(chain, second))).toBe(true)
+      while (chain.retained < 4) yield* Effect.yieldNow
+      expect(forgotten(second)).toBe(startOf(4))
+      expect(second.set.tip.targets).toEqual(chain.main.at(-1)!.targets)
+      yield* second.end
+    }),
+)
+
+it.effect(
+  "C18 power lost in a proposal, a verification and what they recover: nothing was durable, the next life recovers anew",
+  () =>
+    Effect.gen(function* () {
+      const chain = yield* proposed()
+      const [parent, block] = [chain.main[4]!, chain.main[5]!]
+      let [cut, isAnswered] = [0, false]
+      for (let turns = 0; !isAnswered; turns++) {
+        const disk = new Disk()
+        const first = yield* node(chain, disk)
+        const image = disk.image()
+        const verifying = yield* Effect.forkChild(first.port.verify(block.context, chain.ancestry(block)))
+        yield* Effect.forkChild(first.port.propose(contextOn(parent, 99), chain.ancestry(parent)))
+        for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+        const { requests, pendingEntries } = yield* first.status
+        if (requests === 2 && pendingEntries > 0) cut++
+        isAnswered = verifying.pollUnsafe() !== undefined
+        yield* first.end
+        expect(disk.image(), `${turns} turns`).toBe(image)
+        const second = yield* node(chain, disk)
+        expect(yield* second.status).toMatchObject({ tip: { height: 0 }, pendingEntries: 0, replayed: 0 })
+        expect(yield* second.port.verify(block.context, chain.ancestry(block))).toBe(true)
+        expect(yield* second.status).toMatchObject({ pendingEntries: 5, replayed: 4 })
+        yield* second.end
+      }
+      expect(cut, "lives that ended in the middle of a recovery").toBeGreaterThan(4)
+    }),
+)
+
+it.live(
   "F29 a disk that is full in the middle of a flush: fatal with its evidence, no ack, no verdict, nothing lost",
   () =>
     Effect.gen(function* () {
-      const chain = yield* proposed
+      const chain = yield* proposed()
       chain.acked = 0
       const disk = makeMemoryDisk({ chance: () => 0.7 })
       const opened = <A, E>(use: (follower: Effect.Success<ReturnType<typeof node>>) => Effect.Effect<A, E>) =>

@@ -61,22 +61,20 @@ const run = Effect.fnUntraced(function* (seed: number, wrap: (storage: StorageSh
 const isPowerLoss = (error: unknown): boolean =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "StorageDead"
 
-it.effect(
-  "INV-9, C12, C13 a set that loses power at any turn goes on from one block, and loses nothing acknowledged",
-  () =>
-    Effect.scoped(
-      Effect.gen(function* () {
-        let moved = 0
-        let behind = 0
-        for (let seed = 0; seed < 30; seed++) {
-          const { starts, acknowledged } = yield* run(seed)
-          moved += starts.at(-1)! > 0 ? 1 : 0
-          behind += starts.at(-1)! > acknowledged ? 1 : 0
-        }
-        expect(moved, "runs that made progress").toBeGreaterThan(15)
-        expect(behind, "runs whose last life found more than was acknowledged").toBeGreaterThan(0)
-      }),
-    ),
+it.effect("INV-9, C13 a set that loses power at any turn goes on from one block, and loses nothing acknowledged", () =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      let moved = 0
+      let behind = 0
+      for (let seed = 0; seed < 30; seed++) {
+        const { starts, acknowledged } = yield* run(seed)
+        moved += starts.at(-1)! > 0 ? 1 : 0
+        behind += starts.at(-1)! > acknowledged ? 1 : 0
+      }
+      expect(moved, "runs that made progress").toBeGreaterThan(15)
+      expect(behind, "runs whose last life found more than was acknowledged").toBeGreaterThan(0)
+    }),
+  ),
 )
 
 it.effect("canary: a storage that settles before it is durable is caught", () =>

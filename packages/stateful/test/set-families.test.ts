@@ -166,19 +166,26 @@ describe("members of every family in one set", () => {
     }),
   )
 
-  it.effect("a rewind that is lost leaves the state before it, one that is kept the state after it", () =>
-    Effect.gen(function* () {
-      for (const fault of ["lost", "kept"] as const) {
-        const disk = new Disk()
-        const set = yield* grown(disk, 10)
-        disk.fault = () => fault
-        expect(Exit.isFailure(yield* Effect.exit(set.rewind(Height(7))))).toBe(true)
-        disk.fault = () => undefined
-        const reopened = yield* open(disk)
-        expect(reopened.anchor.height).toBe(fault === "kept" ? 7 : 10)
-        expect(observe(reopened)).toEqual(observe(yield* grown(new Disk(), reopened.anchor.height)))
-      }
-    }),
+  it.effect(
+    "C19 a rewind that is lost leaves the state before it, one that is kept the state after it; both can be made again",
+    () =>
+      Effect.gen(function* () {
+        for (const fault of ["lost", "kept"] as const) {
+          const disk = new Disk()
+          const set = yield* grown(disk, 10)
+          disk.fault = () => fault
+          expect(Exit.isFailure(yield* Effect.exit(set.rewind(Height(7))))).toBe(true)
+          disk.fault = () => undefined
+          const reopened = yield* open(disk)
+          expect(reopened.anchor.height).toBe(fault === "kept" ? 7 : 10)
+          expect(observe(reopened)).toEqual(observe(yield* grown(new Disk(), reopened.anchor.height)))
+          for (let times = 1; times <= 2; times++) {
+            expect(yield* reopened.rewind(Height(7)), `${fault}, ${times} times more`).toEqual(anchorAt(7))
+            for (const again of [reopened, yield* open(disk)])
+              expect(observe(again)).toEqual(observe(yield* grown(new Disk(), 7)))
+          }
+        }
+      }),
   )
 
   it.effect("F33 forget together what a height does not need, and no height below it can be gone back to", () =>

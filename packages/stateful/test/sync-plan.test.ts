@@ -184,6 +184,37 @@ describe("durable plan", () => {
     }),
   )
 
+  it.effect("C1 before anything is durable a start chooses freely, whatever the one before it chose", () =>
+    Effect.gen(function* () {
+      const cutAtGenesis = (disk: Disk) => openSet(disk.open())
+      const cutAtFloor = Effect.fnUntraced(function* (disk: Disk) {
+        const plan = yield* openPlan(disk)
+        expect(yield* plan.offerFloor(floorAt(9))).toBe("selected")
+        return yield* plan.marshalStart("genesis" as never)
+      })
+      for (const cut of [cutAtGenesis, cutAtFloor]) {
+        for (const floor of [undefined, floorAt(3)]) {
+          const disk = new Disk()
+          disk.fault = () => "lost"
+          expect(failureOf(yield* Effect.exit<unknown, unknown, never>(cut(disk)))).toMatchObject({
+            _tag: "StorageWriteFailed",
+          })
+          disk.fault = () => undefined
+          expect(disk.image()).toBe(new Disk().image())
+          const plan = yield* openPlan(disk)
+          expect([plan.maySync, plan.shouldSync(false), plan.shouldSync(true)]).toEqual([true, false, true])
+          if (floor === undefined) {
+            expect(yield* plan.marshalStart("genesis" as never)).toEqual({ tag: "genesis", genesis: "genesis" })
+            expect((yield* openSet(disk.open())).anchor.height).toBe(0)
+          } else {
+            expect(yield* plan.offerFloor(floor)).toBe("selected")
+            expect(yield* plan.marshalStart("genesis" as never)).toEqual({ tag: "floor", floor })
+          }
+        }
+      }
+    }),
+  )
+
   it.effect("C20 a failed transition is not believed; after the crash either record is there", () =>
     Effect.gen(function* () {
       for (const fault of ["lost", "kept"] as const) {
