@@ -136,6 +136,24 @@ const lossyCodec = changed(({ codec, blocks }) => ({
   },
 }))
 
+/** Reads something else than was written, and hides it: what it has read it writes as it came. */
+const misreading = (change: (block: TallyBlock) => Partial<TallyBlock>) =>
+  changed(({ codec }) => {
+    const written = new WeakMap<TallyBlock, TallyBlock>()
+    return {
+      codec: {
+        ...codec,
+        write: (writer, block) => codec.write(writer, written.get(block) ?? block),
+        read: (reader) => {
+          const block = codec.read(reader)
+          const misread = { ...block, ...change(block) }
+          written.set(misread, block)
+          return misread
+        },
+      },
+    }
+  })
+
 /** Finds every third block that it sees invalid. */
 const moody = changed((tally) => {
   let seen = 0
@@ -286,6 +304,10 @@ const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, ApplicationSubject
     [
       ["loses transactions", lossyCodec],
       ["has two encodings of one block", wavering],
+      ["reads another height", misreading(({ height }) => ({ height: Height(height + 1) }))],
+      ["reads another parent", misreading(() => ({ parent: STRANGER }))],
+      ["reads another leader", misreading(({ context }) => ({ context: { ...context, leader: STRANGER } }))],
+      ["reads other targets", misreading(({ targets }) => ({ targets: { ...targets, counts: targets.totals } }))],
     ],
   ],
   [

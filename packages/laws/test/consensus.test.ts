@@ -3,7 +3,14 @@
  * Method: four validators over a chain without state, in virtual time; canaries stand between them and their executors and
  * break one guarantee.
  */
-import type { Block, BlockSource, ExecutorPort } from "@coppice/consensus"
+import {
+  type Ack,
+  type Block,
+  type BlockSource,
+  type ConsensusContext,
+  type ExecutorPort,
+  Height,
+} from "@coppice/consensus"
 import { DEFAULT_SCHEDULE, makeCluster, makeDisks, simulate } from "@coppice/simulate"
 import {
   blockCodec,
@@ -17,7 +24,7 @@ import {
   type TestBlock,
   validators,
 } from "@coppice/simulate/chain"
-import { Cause, Effect, Exit } from "effect"
+import { Cause, Effect, Exit, Semaphore } from "effect"
 import { describe, expect, test } from "vitest"
 import { ENGINE_LAWS, type EngineExecutor, type EngineSubject, type EngineWorld } from "../src/consensus/index.ts"
 import { LawBroken } from "../src/index.ts"
@@ -103,6 +110,51 @@ const firstOfLife = (): EngineSubject => {
   })
 }
 
+const STRANGER = new Uint8Array(32).fill(0xee)
+
+/** Begins every life after the first with a block of the right height that grew elsewhere. */
+const elsewhere = delivering((finalized, life) => {
+  let hasBegun = life === 0
+  return (block, ack) => {
+    const given = hasBegun ? block : { ...block, parent: STRANGER }
+    hasBegun = true
+    return finalized(given, ack)
+  }
+})
+
+/** Delivers the next block when the one before is acknowledged, however many may wait. */
+const oneByOne = delivering((finalized) => {
+  const turn = Semaphore.makeUnsafe(1)
+  const released = (ack: Ack): Ack => ({
+    ...ack,
+    acknowledge: () => {
+      Effect.runSync(turn.release(1))
+      ack.acknowledge()
+    },
+  })
+  return (block, ack) => Effect.andThen(turn.take(1), finalized(block, released(ack)))
+})
+
+type Question = { readonly context: ConsensusContext; readonly candidate: Block }
+
+/** Has another question judged than the one that was asked. */
+const asking = (change: (question: Question) => Partial<Question>): EngineSubject =>
+  engines((port) => ({
+    ...port,
+    verify: (context, ancestry) =>
+      Effect.gen(function* () {
+        const candidate = yield* ancestry.next
+        if (candidate === undefined) return yield* Effect.never
+        const asked = { context, candidate, ...change({ context, candidate }) }
+        const walk = [asked.candidate].values()
+        const next = Effect.suspend(() => {
+          const { done, value } = walk.next()
+          return done === true ? ancestry.next : Effect.succeed(value)
+        })
+        return yield* port.verify(asked.context, { next })
+      }),
+  }))
+
 const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, EngineSubject]>]> = [
   [
     "final blocks come",
@@ -114,7 +166,13 @@ const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, EngineSubject]>]> 
       ],
     ],
   ],
-  ["what was not acknowledged", [["forgets the first block after a restart", firstOfLife()]]],
+  [
+    "what was not acknowledged",
+    [
+      ["forgets the first block after a restart", firstOfLife()],
+      ["comes back on another branch", elsewhere],
+    ],
+  ],
   [
     "a final block can be read back",
     [
@@ -133,18 +191,25 @@ const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, EngineSubject]>]> 
           (finalized) => (block, ack) => Effect.andThen(finalized(block, NO_ACK), Effect.sync(ack.acknowledge)),
         ),
       ],
+      ["waits for every acknowledgement", oneByOne],
     ],
   ],
   ["an executor without state", [["begins after the first block", losing(({ height }) => height === 0)]]],
   [
     "a candidate is linked",
     [
+      ["asks under a context of its own", asking(({ context }) => ({ context: { ...context, leader: STRANGER } }))],
       [
-        "asks under a context of its own",
-        engines((port) => ({
-          ...port,
-          verify: (context, ancestry) => port.verify({ ...context, leader: new Uint8Array(32).fill(0xee) }, ancestry),
-        })),
+        "skips a height",
+        asking(({ candidate }) => ({ candidate: { ...candidate, height: Height(candidate.height + 1) } })),
+      ],
+      ["links to another parent", asking(({ candidate }) => ({ candidate: { ...candidate, parent: STRANGER } }))],
+      [
+        "names a parent that it does not give",
+        asking((question) => {
+          const context = { ...question.context, parent: { ...question.context.parent, digest: STRANGER } }
+          return { context, candidate: { ...question.candidate, context } }
+        }),
       ],
     ],
   ],

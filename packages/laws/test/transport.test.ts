@@ -5,7 +5,7 @@
 import { bytesKey, keyBytes } from "@coppice/codec"
 import { type BlockTransport, Height, RequestFailed } from "@coppice/consensus"
 import { makeBlockNetwork, simulate } from "@coppice/simulate"
-import { Cause, Effect, Exit, Semaphore } from "effect"
+import { Cause, Deferred, Effect, Exit, Semaphore } from "effect"
 import { describe, expect, test } from "vitest"
 import { LawBroken } from "../src/index.ts"
 import { TRANSPORT_LAWS, type TransportSubject, type TransportWorld } from "../src/transport/index.ts"
@@ -80,6 +80,22 @@ const serial = (() => {
         ),
   )
 })()
+
+/** Requests share a line, and whoever hangs up cuts it for all. */
+const oneLine = network((transport) => {
+  let line = Deferred.makeUnsafe<never, RequestFailed>()
+  const hangUp = Effect.suspend(() => {
+    const cut = line
+    line = Deferred.makeUnsafe()
+    return Deferred.fail(cut, new RequestFailed({ reason: "cut" }))
+  })
+  return {
+    request: (peer, asked) =>
+      Effect.suspend(() => Effect.raceFirst(transport.request(peer, asked), Deferred.await(line))).pipe(
+        Effect.onInterrupt(() => hangUp),
+      ),
+  }
+})
 
 const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, TransportSubject]>]> = [
   ["the answer is what", [["lends the peer's buffer", lending]]],
@@ -162,7 +178,13 @@ const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, TransportSubject]>
       ],
     ],
   ],
-  ["a request that is abandoned", [["asks one after the other, to the end", serial]]],
+  [
+    "a request that is abandoned",
+    [
+      ["asks one after the other, to the end", serial],
+      ["hangs up for all", oneLine],
+    ],
+  ],
   [
     "blame is taken",
     [
