@@ -2,17 +2,24 @@
  * Goal: the laws of applications can fail. Each has canaries that it rejects, and none rejects an application that is sound.
  * Method: a small application with one promise broken at a time, in ways that somebody could write by mistake.
  */
-import { type ConsensusContext, Height } from "@coppice/consensus"
+import { type ConsensusContext, Height, Round, View } from "@coppice/consensus"
+import { Location } from "@coppice/qmdb"
 import { Application, type HookTools } from "@coppice/stateful"
 import { Cause, Effect, Exit } from "effect"
 import { describe, expect, test } from "vitest"
-import { APPLICATION_LAWS, type ApplicationSubject, type ApplicationWorld } from "../src/application/index.ts"
+import {
+  APPLICATION_LAWS,
+  type ApplicationSubject,
+  type ApplicationWorld,
+  standardLiar,
+} from "../src/application/index.ts"
 import type { AnySealed } from "../src/application/world.ts"
 import { LawBroken } from "../src/index.ts"
 import { applicationLaws } from "../src/vitest.ts"
 import { ambientCanaries, floating } from "./support/ambient.ts"
 import {
   type Addition,
+  additions,
   changed,
   makeTally,
   type Tally,
@@ -360,6 +367,22 @@ describe.each(CANARIES)("the law that %s", (start, canaries) => {
     const exit = await Effect.runPromiseExit(lawNamed(start).check(subject))
     expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toBeInstanceOf(LawBroken)
   })
+})
+
+test("F2 a liar lies about every part of every target, one at a time", () => {
+  const { blocks } = makeTally()
+  const target = { root: STRANGER, start: Location(2), end: Location(9) }
+  const context = { round: Round(0, 3), leader: STRANGER, parent: { view: View(2), digest: STRANGER } }
+  const good = blocks.make({ height: Height(3), context, targets: { counts: target, totals: target } }, [])
+  const parts = (["counts", "totals"] as const).flatMap((member) =>
+    (["root", "start", "end"] as const).map((part) => ({ member, part })),
+  )
+  const lies = standardLiar(makeTally(), additions, () => 0).corrupt(good)
+  const told = lies.flatMap(([, { targets }]) => {
+    const wrong = parts.filter(({ member, part }) => `${targets[member][part]}` !== `${target[part]}`)
+    return wrong.length === 0 ? [] : [wrong]
+  })
+  expect(told).toEqual(parts.map((place) => [place]))
 })
 
 test("INV-40 and every other law has a canary", () => {

@@ -4,9 +4,8 @@
  * Terms: a *model* computes from the final blocks alone what the databases must hold.
  */
 import { type Block, Height, Round } from "@coppice/consensus"
-import { Location } from "@coppice/qmdb"
 import type { Application, Databases, Readers, StandardApplication, StandardBlock } from "@coppice/stateful"
-import { type DrawTransactions, drawer, drawnInputs } from "@coppice/stateful/diagnosis"
+import { type DrawTransactions, drawer, drawnInputs, wrongRanges, wrongRoots } from "@coppice/stateful/diagnosis"
 import type { BadBlock } from "./schedule.ts"
 
 /** Computes what the databases must hold. */
@@ -27,20 +26,22 @@ export interface Subject<B extends Block, M extends Databases> {
   readonly model?: () => Model<B, M>
 }
 
-/** Makes of a standard block one that no honest node may accept. */
+/** Makes of a standard block above genesis one that no honest node may accept. Its view picks the member and the part. */
 export const corruptStandard =
   <Tx, M extends Databases>({ blocks }: StandardApplication<Tx, M>) =>
   ({ height, context, targets, transactions }: StandardBlock<Tx, M>, how: BadBlock): StandardBlock<Tx, M> => {
-    const [member, target] = Object.entries(targets)[0]!
-    const with_ = (change: Partial<typeof target>) => ({ ...targets, [member]: { ...target, ...change } })
+    const members = Object.entries(targets)
+    const { view } = context.round
+    const with_ = (wrong: typeof wrongRoots) => {
+      const [member, target] = members[view % members.length]!
+      const parts = wrong(target)
+      return { ...targets, [member]: parts[Math.floor(view / members.length) % parts.length]![1] }
+    }
     switch (how) {
       case "bad root":
-        return blocks.make(
-          { height, context, targets: with_({ root: target.root.map((byte) => byte ^ 1) }) },
-          transactions,
-        )
+        return blocks.make({ height, context, targets: with_(wrongRoots) }, transactions)
       case "bad range":
-        return blocks.make({ height, context, targets: with_({ end: Location(target.end + 1) }) }, transactions)
+        return blocks.make({ height, context, targets: with_(wrongRanges) }, transactions)
       case "bad parent": {
         const parent = { ...context.parent, digest: context.parent.digest.map((byte) => byte ^ 1) }
         return blocks.make({ height, context: { ...context, parent }, targets }, transactions)

@@ -4,9 +4,8 @@
  * Terms: a *liar* knows how the blocks of one application are made, and none of its rules.
  */
 import type { Block } from "@coppice/consensus"
-import { Location } from "@coppice/qmdb"
 import type { Databases, StandardApplication, StandardBlock, Targets } from "@coppice/stateful"
-import type { DrawTransactions } from "@coppice/stateful/diagnosis"
+import { type DrawTransactions, wrongRanges, wrongRoots } from "@coppice/stateful/diagnosis"
 
 /** See the head of this file. */
 export interface Liar<B extends Block, M extends Databases> {
@@ -25,10 +24,11 @@ export const standardLiar = <Tx, M extends Databases>(
   commit: (block, targets) => blocks.make({ ...block, targets }, block.transactions),
   corrupt: (block) => {
     const { targets, transactions } = block
-    const wrongTargets = Object.entries(targets).flatMap(([member, target]) => [
-      [`another root of ${member}`, { ...target, root: target.root.map((byte) => byte ^ 1) }, member] as const,
-      [`another end of ${member}`, { ...target, end: Location(target.end + 1) }, member] as const,
-    ])
+    const wrongTargets = Object.entries(targets).flatMap(([member, target]) =>
+      [...wrongRoots(target), ...wrongRanges(target)].map(
+        ([part, wrong]) => [`another ${part} of ${member}`, wrong, member] as const,
+      ),
+    )
     const drawn = draw(chance, block.height)
     const wrongTransactions = [
       ["a transaction left out", transactions.slice(1)],
