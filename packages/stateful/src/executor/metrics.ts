@@ -6,8 +6,8 @@
  *
  * Invariant: durations are recorded for what succeeded: a block built, a verdict `true`, a block applied, a parent found. Those
  * of requests begin with the call, whatever the request then waits for; of one that state sync held, at the handover. All
- * are known from the start: gauges and counters at 0, histograms empty. The number of a member's sync generation is missing
- * until the sync engine drives the coordinator that counts them.
+ * are known from the start: gauges and counters at 0, histograms empty. `sync_generation` of the specification is missing until
+ * the sync engine drives the coordinator that counts it.
  */
 import { type Context, Metric } from "effect"
 import type { CoreFigures } from "./core.ts"
