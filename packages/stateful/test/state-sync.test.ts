@@ -410,6 +410,7 @@ describe("handover", () => {
       const held = yield* verify(node, node.chain.finalizeTo(FLOOR + 1))
       yield* node.deliver(FLOOR)
       yield* quiet
+      for (const metric of Object.values(executorMetrics)) expect(yield* value(metric), metric.id).toBeDefined()
       expect(yield* value(executorMetrics.heldVerifications)).toMatchObject({ value: 1 })
       expect(yield* value(executorMetrics.unackedFinalized)).toMatchObject({ value: 1 })
       expect(yield* value(executorMetrics.syncDone)).toMatchObject({ value: 0 })
