@@ -277,6 +277,18 @@ describe("canaries", () => {
       },
     ],
     [
+      "who comes first ends it for all",
+      /INV-24/,
+      (core, events) => {
+        const actions = stepCoordinator(core, events)
+        const isThere = [...core.places.values()].some(
+          ({ isReached, generation }) => isReached && generation === core.current,
+        )
+        if (core.isOver || !isThere) return actions
+        return [...actions, { type: "converge", tip: core.generations.get(core.current)! }]
+      },
+    ],
+    [
       "tips are recorded and dropped",
       /INV-23/,
       (core, events) => [

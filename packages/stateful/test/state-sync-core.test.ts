@@ -2,7 +2,7 @@
  * Goal: while a set joins by state sync, no order of deliveries, tips, results and crashes loses a block or an ack.
  * Method: `JoinWorld` drives the pure core with random choices and judges every action: acks only of what a recorded tip
  * covers, in order; the anchor over every acknowledged block; everything left over passed on without a gap; a restart that
- * covers what marshal kept. Canaries: cores that break a rule each.
+ * covers what marshal kept. Canaries: cores, and what stands around them, that break a rule each.
  */
 import { Effect, Fiber } from "effect"
 import fc from "fast-check"
@@ -11,13 +11,13 @@ import type { Databases } from "../src/index.ts"
 import { createJoin, stepJoin } from "../src/state-sync/core.ts"
 import type { SyncUpdate } from "../src/state-sync/port.ts"
 import { UpdateRing } from "../src/state-sync/update-ring.ts"
-import { blockAt, type JoinStep, JoinWorld } from "./support/join-world.ts"
+import { blockAt, type JoinParts, type JoinStep, JoinWorld } from "./support/join-world.ts"
 
 const FLOOR = 20
 
-const run = (choices: ReadonlyArray<number>, step?: JoinStep) => {
+const run = (choices: ReadonlyArray<number>, parts?: Partial<JoinParts>) => {
   const [window = 0, ...events] = choices
-  const world = new JoinWorld(FLOOR, 1 + (window % 5), step)
+  const world = new JoinWorld(FLOOR, 1 + (window % 5), parts)
   const seen = { acked: 0, crashes: 0, completed: 0, recorded: 0, handedOver: 0 }
   for (const choice of events) {
     const roll = choice % 32
@@ -63,7 +63,7 @@ describe("every order of events", () => {
   })
 })
 
-const CANARIES: ReadonlyArray<readonly [string, RegExp, JoinStep]> = [
+const BROKEN_CORES: ReadonlyArray<readonly [string, RegExp, JoinStep]> = [
   [
     "acknowledges when it sends instead of when it is recorded",
     /INV-28/,
@@ -93,13 +93,41 @@ const CANARIES: ReadonlyArray<readonly [string, RegExp, JoinStep]> = [
       return [...actions, { type: "acknowledge", ack: event.height + 1 }]
     },
   ],
+  [
+    "completes at the anchor, before what is left over",
+    /complete at what is left over/,
+    (core, event) =>
+      stepJoin(core, event).map((action) =>
+        action.type === "complete" ? { ...action, height: core.anchor!.height } : action,
+      ),
+  ],
+]
+
+const CANARIES: ReadonlyArray<readonly [string, RegExp, Partial<JoinParts>]> = [
+  ...BROKEN_CORES.map(([name, rule, step]) => [`core that ${name}`, rule, { step }] as const),
+  [
+    "core that believes a sync which forgets the newest tip",
+    /INV-23/,
+    {
+      converges: (tips) => tips.at(-2) ?? tips[0]!,
+      step: (core, event) => {
+        if (event.type === "synced") core.recorded = undefined
+        return stepJoin(core, event)
+      },
+    },
+  ],
+  [
+    "join that starts from its floor, whatever was acknowledged since",
+    /INV-7 C5/,
+    { resolve: (source, floor) => source.finalizedBlock(floor) },
+  ],
 ]
 
 describe("canaries", () => {
-  test.each(CANARIES)("a core that %s is caught", (_name, rule, mutant) => {
+  test.each(CANARIES)("a %s is caught", (_name, rule, parts) => {
     const outcome = fc.check(
       fc.property(choices, (list) => {
-        run(list, mutant)
+        run(list, parts)
       }),
       { numRuns: 200, endOnFailure: true, seed },
     )

@@ -28,6 +28,16 @@ export type JoinStep = (
   event: JoinEvent<WorldBlock, string>,
 ) => ReadonlyArray<JoinAction<WorldBlock, string>>
 
+/** What a world runs on; real where not given. */
+export interface JoinParts {
+  readonly step: JoinStep
+  readonly resolve: typeof resolveFloor
+  /** Where a sync comes out that has recorded `tips`, the start first. */
+  readonly converges: (tips: ReadonlyArray<number>) => number
+}
+
+const REAL: JoinParts = { step: realStep, resolve: resolveFloor, converges: (tips) => tips.at(-1)! }
+
 const digestOf = (height: number) => new Uint8Array(32).fill(height)
 
 /** The final block of a height. */
@@ -72,12 +82,12 @@ export class JoinWorld {
   lives = 1
   readonly #floor: number
   readonly #window: number
-  readonly #step: JoinStep
+  readonly #parts: JoinParts
 
-  constructor(floor: number, window: number, step: JoinStep = realStep) {
+  constructor(floor: number, window: number, parts: Partial<JoinParts> = {}) {
     this.#floor = floor
     this.#window = window
-    this.#step = step
+    this.#parts = { ...REAL, ...parts }
     // Installing the floor counts what is below it as processed.
     this.processed = floor - 1
     this.delivered = this.processed
@@ -91,7 +101,7 @@ export class JoinWorld {
   }
 
   #begin() {
-    const start = Effect.runSync(resolveFloor(this.#source(), floorAt(this.#floor))).height
+    const start = Effect.runSync(this.#parts.resolve(this.#source(), floorAt(this.#floor))).height
     if (start < this.processed) violated("INV-7 C5 the start covers what marshal has seen acknowledged")
     this.tips = [start]
   }
@@ -128,7 +138,7 @@ export class JoinWorld {
   /** The sync comes out at the newest tip it has taken in. */
   converge() {
     if (this.core.phase !== "syncing") return
-    this.state = this.tips.at(-1)!
+    this.state = this.#parts.converges(this.tips)
     const { digest, context, height } = blockAt(this.state)
     this.send({ type: "synced", anchor: { height, digest, round: context.round } })
   }
@@ -164,7 +174,7 @@ export class JoinWorld {
   }
 
   send(event: JoinEvent<WorldBlock, string>) {
-    for (const action of this.#step(this.core, event)) this.#perform(action)
+    for (const action of this.#parts.step(this.core, event)) this.#perform(action)
   }
 
   #perform(action: JoinAction<WorldBlock, string>) {
