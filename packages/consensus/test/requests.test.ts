@@ -2,7 +2,7 @@
  * Goal: the core asks peers for what it should, no more, and hints neither pile up nor outlive their use.
  * Method: single turns with known outcome.
  */
-import { bytesKey } from "@coppice/codec"
+import { bytesEqual, bytesKey } from "@coppice/codec"
 import { chainOn, childOf, finalize, genesis, type TestBlock } from "@coppice/simulate/chain"
 import { describe, expect, test } from "vitest"
 import { type BlockRequest, Height, Round } from "../src/index.ts"
@@ -99,6 +99,15 @@ describe("callers", () => {
     }
   })
 
+  test("a block that is final when it comes is not kept as notarized too, whoever wants it", () => {
+    const request: BlockRequest = { tag: "block", digest: at(5).digest }
+    const machine = new Machine()
+    machine.turn(start, { tag: "wanted", request }, reported(finalize(at(5))))
+    machine.turn(given(at(5)))
+    expect(machine.rows.finalized.get(Height(5))).toBe(at(5))
+    expect(machine.rows.cachedAt("notarized", Round(0, 5))).toBeUndefined()
+  })
+
   test("a final height is asked for until it is held, and told to who waits", () => {
     const machine = new Machine()
     machine.turn(start)
@@ -138,4 +147,15 @@ test("many wants are met a window at a time, the gap and the newest certificate 
   ])
   expect(effects.filter(({ tag }) => tag === "abandon").length).toBe(4)
   expect(machine.state.fetching.size).toBe(FETCHES_MAX)
+})
+
+test("what is most urgent is asked for first: gap, newest certificate, callers, hints, older certificates", () => {
+  const machine = new Machine()
+  const wanted: Event = { tag: "wanted", request: { tag: "block", digest: at(15).digest } }
+  machine.turn(start, ...[10, 14, 12].map((height) => reported(finalize(at(height)))), hintNotarized(at(16)), wanted)
+  machine.turn(verified(at(3)), reported(finalize(at(3))))
+  const asked = [...machine.state.fetching.values()].map(({ request }) =>
+    request.tag === "block" ? chain.find(({ digest }) => bytesEqual(digest, request.digest))!.height : "by height",
+  )
+  expect(asked).toEqual([2, "by height", 14, 15, 16, 12, 10])
 })

@@ -7,6 +7,7 @@ import { Effect, Fiber } from "effect"
 import { describe, expect, test } from "vitest"
 import { CALL_ORDER, CallOrder, drawer, follow, IllegalCall, type Machine } from "../src/diagnosis/index.ts"
 import { runHook } from "../src/index.ts"
+import { CALLS_WALKED_MAX } from "../src/limits.ts"
 import { FloorChain, joining } from "./support/joining.ts"
 import { ModelSet } from "./support/model-set.ts"
 import { quiet, started } from "./support/running-executor.ts"
@@ -247,6 +248,52 @@ const acking = (what: (ack: Ack, height: number) => void) => (port: ExecutorPort
   ...port,
   finalized: (block: ToyBlock, ack: Ack) => Effect.sync(() => what(ack, block.height)),
 })
+
+test("an order remembers so many calls that have not ended, the newest", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const order = new CallOrder(WINDOW)
+      const { verify } = order.port<ToyBlock>({
+        propose: () => Effect.never,
+        verify: () => Effect.never,
+        finalized: () => Effect.void,
+      })
+      const chain = new ToyChain(WINDOW)
+      const block = chain.grow(chain.finalized[0]!, 1)
+      const beyond = 5
+      for (let i = 0; i < CALLS_WALKED_MAX + beyond; i++) {
+        yield* Effect.forkChild(verify(block.context, chain.ancestry(block)), { startImmediately: true })
+      }
+      const open = order.legal(["engine"]).flatMap(({ call, of }) => (call === "leave" ? [of] : []))
+      expect(open).toEqual(Array.from({ length: CALLS_WALKED_MAX }, (_, i) => beyond + i))
+    }),
+  ))
+
+test("a walk acknowledges what was never hooked before the first hook, and nothing unhooked afterwards", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const order = new CallOrder(WINDOW)
+      const acks: Ack[] = []
+      const silent = { propose: () => Effect.never, verify: () => Effect.never }
+      const port = order.port<ToyBlock>({
+        ...silent,
+        finalized: (_block, ack) => Effect.sync(() => void acks.push(ack)),
+      })
+      const { finalized } = order.application(toyApplication({ finalized: () => Effect.void }))
+      const acknowledged = () =>
+        order.legal(["executor"], 0).flatMap(({ call, of }) => (call === "acknowledge" ? [of] : []))
+      const [genesis, first, second] = chainOf(new ToyChain(WINDOW), 2)
+      for (const block of [genesis!, first!, second!]) yield* deliver(port, block)
+      expect(acknowledged()).toEqual([0])
+      acks[0]!.acknowledge()
+      yield* runHook(() => finalized!(first!, undefined as never, undefined as never))
+      expect(acknowledged()).toEqual([1])
+      acks[1]!.acknowledge()
+      expect(acknowledged()).toEqual([])
+      yield* runHook(() => finalized!(second!, undefined as never, undefined as never))
+      expect(acknowledged()).toEqual([2])
+    }),
+  ))
 
 describe("what is not legal is refused, with its maker", () => {
   const cases: ReadonlyArray<

@@ -169,6 +169,26 @@ describe.each([
     ))
 })
 
+test("INV-40 members come in another order every time, whatever the shuffle draws", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      for (let seed = 0; seed < 8; seed++) {
+        const ordered: Partial<ToyApplication> = {
+          verify: (_context, ancestry, batches, tools) =>
+            Effect.gen(function* () {
+              batches.left.put("first", Object.keys(batches)[0] === "left" ? 1 : 2)
+              return yield* execute((yield* ancestry.next)!, batches, tools)
+            }),
+        }
+        const { chain, verify, end } = yield* guarded(ordered, { seed })
+        const fiber = yield* Effect.forkChild(verify(chain.grow(chain.finalized[0]!, 1)))
+        yield* Fiber.await(fiber)
+        expect((stoppedBy(fiber) as ApplicationFault).cause, `seed ${seed}`).toBeInstanceOf(NonDeterministic)
+        yield* end
+      }
+    }),
+  ))
+
 it.effect("INV-40 the order of sleeps is shuffled on a virtual clock too, which sets no timer of the process", () =>
   Effect.gen(function* () {
     const first = Effect.raceAllFirst([1, 2, 3, 4, 5, 6, 7, 8].map((ms) => Effect.as(Effect.sleep(ms), ms)))

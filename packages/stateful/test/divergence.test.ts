@@ -4,9 +4,11 @@
  * Method: real sets and executors; a node with a planted bug meets blocks of a sound one, by every way a state is checked.
  */
 import { nobleHasher } from "@coppice/crypto"
+import { Location } from "@coppice/qmdb"
 import { Clock, Effect, Fiber } from "effect"
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
+import { differenceOn } from "../src/diagnosis/executions.ts"
 import {
   CallPlayer,
   CallRecorder,
@@ -234,6 +236,55 @@ test("an execution that does not end the second time takes nothing from the verd
       expect(node.files.size).toBe(0)
     }),
   ))
+
+test("the execution for the record ends with the hook it is for, before the state under both can go", () =>
+  run(
+    Effect.gen(function* () {
+      const { blocks, block } = yield* world()
+      const tally = makeTally({ hasBug: true })
+      const ended: boolean[] = []
+      let whole: AbortSignal | undefined
+      let isRecording = false
+      const node = yield* openTallyNode(blocks, {
+        ...tally,
+        verify: (context, ancestry, batches, tools) => {
+          whole = tools.signal
+          return tally.verify(context, ancestry, batches, tools)
+        },
+        apply: (_block, _batches, { signal }) => {
+          whole!.addEventListener("abort", () => void ended.push(signal.aborted))
+          isRecording = true
+          return Effect.never
+        },
+      })
+      const verifying = yield* Effect.forkChild(node.verify(block), { startImmediately: true })
+      while (!isRecording) yield* Effect.yieldNow
+      yield* Fiber.interrupt(verifying)
+      while (!whole!.aborted) yield* Effect.yieldNow
+      expect(ended).toEqual([true])
+      expect(node.set.layers).toBe(0)
+    }),
+  ))
+
+test.each([
+  ["one", [3, 2], { tag: "cut", location: 7 }],
+  ["other", [2, 3], { tag: "cut", location: 7 }],
+  ["both", [3, 3], { tag: "cut", location: 7 }],
+  ["none", [2, 2], { tag: "root", location: 7 }],
+] as const)(
+  "where the operations of %s are cut nothing is said of what comes after",
+  (_which, [one, other], expected) => {
+    const operations = [Uint8Array.of(1), Uint8Array.of(2)]
+    const of = (made: number, root: number) => ({
+      target: { root: new Uint8Array(32).fill(root), start: Location(0), end: Location(5 + made) },
+      operations,
+    })
+    expect(differenceOn(makeTally().databases, "counts", 5, of(one, 1), of(other, 2))).toEqual({
+      member: "counts",
+      ...expected,
+    })
+  },
+)
 
 test("a sound block leaves nothing", () =>
   run(

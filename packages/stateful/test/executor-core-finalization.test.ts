@@ -491,6 +491,21 @@ describe("budget", () => {
     for (const request of [early, late]) expect(world.core.requests.get(request)?.wait).toEqual({ on: "room" })
   })
 
+  test.each([
+    ["who has come further", ["a", "a2"], 0],
+    // Its parent is the newest certified block: the other's would be kept if it were that.
+    ["who has just begun", ["a2", "a"], 1],
+  ] as const)("F65 nor do they in one round: who asked first goes ahead, %s", (_who, names, quick) => {
+    const { world } = forked({ limits: { pendingEntriesMax: 1, spilledEntriesMax: 0 } })
+    const parents = names.map((name) => world.blocks.get(name)!)
+    const requests = parents.map((parent) => world.verify(world.grow(parent, `on ${parent.name}`, 9)))
+    for (let pulls = 0; pulls < 2; pulls++) world.finish(world.job("pull", requests[quick]))
+    world.finish(world.job("apply", parents[quick]))
+    world.drain()
+    expect([...world.core.pending.values()].map(({ state }) => state.of)).toEqual([parents[0]])
+    for (const request of requests) expect(world.core.requests.get(request)?.wait).toEqual({ on: "room" })
+  })
+
   test("F65 a request that waits for room is answered when another one brings the verdict", () => {
     const { world, a } = forked({ limits: { pendingEntriesMax: 1 } })
     const requests = [world.verify(a), world.verify(a)]
