@@ -36,7 +36,7 @@ const requireSameDatabases = (first: Databases, other: Databases, from: number) 
     names.length === others.length &&
     names.every((name, i) => {
       const [a, b] = [first[name]!, other[others[i]!]!]
-      return name === others[i] && a.format === b.format && a.canonical === b.canonical
+      return name === others[i] && a.format === b.format
     })
   if (!same) throw new RangeError(`the rules from height ${from} have other databases than the first`)
 }

@@ -42,7 +42,7 @@ export class HookRun<M extends Databases> {
   #seal(batches: Batches<M>): Effect.Effect<SealedSet<M>, unknown> {
     if (batches !== this.batches) return Effect.die(new TypeError("a hook seals the batches it was given"))
     return Effect.callback((resume) => {
-      const fiber = this.#fork(Effect.uninterruptible(this.#set.seal(batches)))
+      const fiber = this.#fork(this.#set.seal(batches))
       fiber.addObserver((exit) => resume(Exit.isSuccess(exit) ? this.#keep(exit.value) : exit))
     })
   }

@@ -57,8 +57,6 @@ export interface JoinCore<B extends Block> {
   readonly pendingAcksMax: number
   phase: "syncing" | "handing over" | "open" | "stopped"
   retained: Array<Retained<B>>
-  /** Newest height that was sent. */
-  sent: Height | undefined
   /** Newest height that the sync covers, by its word. */
   recorded: Height | undefined
   anchor: Anchor | undefined
@@ -69,7 +67,6 @@ export const createJoin = <B extends Block>(pendingAcksMax: number): JoinCore<B>
   pendingAcksMax,
   phase: "syncing",
   retained: [],
-  sent: undefined,
   recorded: undefined,
   anchor: undefined,
 })
@@ -112,13 +109,12 @@ const finalized = <B extends Block>(core: JoinCore<B>, delivery: Retained<B>): A
   if (retained.length >= pendingAcksMax) return stop(core, new AckWindowExceeded({ height, allowed: pendingAcksMax }))
   retained.push(delivery)
   if (core.phase !== "syncing" || retained.length < pendingAcksMax) return []
-  core.sent = height
   return [{ type: "send", block: delivery.block }]
 }
 
 /** Late records, after the sync has ended, say nothing new: the anchor covers them, or the sync broke its word. */
 const recorded = <B extends Block>(core: JoinCore<B>, height: Height): Actions<B, never> => {
-  if (core.phase !== "syncing" || core.sent === undefined || height > core.sent) return []
+  if (core.phase !== "syncing") return []
   core.recorded = height
   const covered = core.retained.filter(({ block }) => block.height <= height)
   core.retained = core.retained.slice(covered.length)

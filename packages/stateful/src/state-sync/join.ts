@@ -261,9 +261,10 @@ class JoinShell<B extends Block, M extends Databases> {
     if (handover) this.#handedOver++
     const acknowledge = () => {
       ack.acknowledge()
-      if (handover && --this.#handedOver === 0 && this.#completeAt !== undefined) this.#complete()
+      if (handover && --this.#handedOver === 0) this.#complete()
     }
-    // In this turn, so that deliveries keep their order; an executor that has stopped cancels the ack itself.
+    // In this turn, so that deliveries keep their order; an executor that has stopped cancels the ack itself. It acknowledges
+    // in turns of its own, so after the whole handover.
     Effect.runSyncExit(port.finalized(block, { acknowledge, cancel: () => ack.cancel() }))
   }
 
