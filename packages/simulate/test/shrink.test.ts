@@ -42,6 +42,12 @@ describe("shrinking", () => {
     expect(Effect.runSync(shrink(listOf(4), fails, 100)).items).toEqual([1])
   })
 
+  test("what two items show alone is found where larger parts of the list hide it", () => {
+    const fails = (part: ReadonlyArray<number>) =>
+      Effect.succeed(part.length > 4 || (part.length === 2 && part.includes(6) && part.includes(7)))
+    expect(Effect.runSync(shrink(listOf(8), fails, 100))).toMatchObject({ items: [6, 7], isMinimal: true })
+  })
+
   test("at its bound it ends with what is known to fail, and says that it is not minimal", () => {
     const { items, runs, isMinimal, tried } = shrinkTo(64, new Set([5, 40]), 7)
     expect({ runs, isMinimal, tried: tried.length }).toEqual({ runs: 7, isMinimal: false, tried: 7 })
