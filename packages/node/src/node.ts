@@ -22,15 +22,7 @@ import {
 import type { Ed25519, Hasher, KeyPair, Participants } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
 import { SCRATCH_MAPS } from "@coppice/qmdb"
-import type {
-  Application,
-  Databases,
-  Executor,
-  ExecutorLimits,
-  ExecutorStatus,
-  JoinStatus,
-  ReadableSet,
-} from "@coppice/stateful"
+import type { Application, Databases, Executor, ExecutorLimits, JoinStatus, ReadableSet } from "@coppice/stateful"
 import { Storage, type StorageError, type StorageInfo, type StorageShape } from "@coppice/storage"
 import { openLmdb } from "@coppice/storage/lmdb"
 import { Effect, Metric, type Scope } from "effect"
@@ -172,10 +164,8 @@ export const joinNode = Effect.fn("Node.join")(function* <B extends Block, M ext
     const running = Effect.succeed({ ...node, ...planned.started })
     return { ...node, port, joining: Effect.succeed(undefined), running }
   }
-  const { databases, status } = planned.joining
-  // There is one once the databases are complete.
-  const figures: Effect.Effect<ExecutorStatus> = Effect.map(status, ({ executor }) => executor!)
-  const complete = Effect.map(databases, (set) => ({ ...node, set, executor: { port, status: figures } }))
+  const { executor, status } = planned.joining
+  const complete = Effect.map(executor, ({ set, status }) => ({ ...node, set, executor: { port, status } }))
   // Why the join has ended, or that it was stopped, is for `failed` to say.
   const running = Effect.raceFirst(
     Effect.catch(complete, () => Effect.never),

@@ -165,7 +165,7 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, updates, devel
   })
   const target = yield* Effect.raceAllFirst([act, cluster.consensus.run, cluster.failed])
   const node = nodes[JOINER]!
-  const set = node.tag === "joining" ? yield* node.joining.databases : node.started.set
+  const set = node.tag === "joining" ? (yield* node.joining.executor).set : node.started.set
   const block = chain.get(set.anchor.height)!
   const first = yield* cluster.node(JOINER)!.marshal.finalizedAt(Height(1))
   return {

@@ -70,7 +70,7 @@ const run = (seed: number) =>
     while (node.acks().length < HEIGHTS) yield* Effect.yieldNow
     yield* Effect.forEach(fibers, Fiber.await)
     while ((yield* node.status).phase !== "open" || (yield* completeOn(node.disk)) === undefined) yield* Effect.yieldNow
-    yield* node.databases
+    yield* node.executor
     const status = yield* node.status
     yield* node.end
     return { log, acks: node.acks(), set, tips: sync.heights, status, complete: yield* completeOn(node.disk) }

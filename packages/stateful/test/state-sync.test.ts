@@ -51,7 +51,7 @@ describe("while syncing", () => {
       const parent = chain.finalizeTo(FLOOR + 6)
       expect(yield* port.propose(contextOn(parent, 900), chain.ancestry(parent))).toBeUndefined()
       const held = yield* verify(node, chain.finalizeTo(FLOOR + 7))
-      const subscriber = yield* Effect.forkChild(node.databases)
+      const subscriber = yield* Effect.forkChild(node.executor)
       yield* quiet
       expect(yield* node.status).toMatchObject({ phase: "syncing", held: 1, executor: undefined })
       expect([held.pollUnsafe(), subscriber.pollUnsafe()]).toEqual([undefined, undefined])
@@ -326,7 +326,7 @@ describe("handover", () => {
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       const node = yield* started({ attach: () => Deferred.await(gate) })
-      const subscriber = yield* Effect.forkChild(node.databases)
+      const subscriber = yield* Effect.forkChild(node.executor)
       const held = yield* verify(node, node.chain.finalizeTo(FLOOR + 1))
       const set = node.converge(FLOOR)
       yield* quiet
@@ -336,7 +336,7 @@ describe("handover", () => {
       expect(yield* node.port.propose(contextOn(parent, 900), node.chain.ancestry(parent)), "INV-17").toBeUndefined()
       yield* Deferred.succeed(gate, undefined)
       yield* quiet
-      expect(valueOf(subscriber)).toBe(set)
+      expect(valueOf(subscriber)?.set).toBe(set)
       expect(valueOf(held)).toBe(true)
       expect((yield* node.port.propose(contextOn(parent, 901), node.chain.ancestry(parent)))?.height).toBe(FLOOR + 1)
       yield* node.end

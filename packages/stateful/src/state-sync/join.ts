@@ -2,7 +2,7 @@
  * Joining by state sync: an executor port that is there before its databases are.
  *
  *   floor (recorded) --> start block --> SetSync --> executor at the anchor --> complete --> attach --> open
- *   meanwhile:  propose: none    verify, databases: held    finalized: core.ts
+ *   meanwhile:  propose: none    verify, executor: held    finalized: core.ts
  *
  * Terms: a *held* call waits in its caller's own fiber, so a caller who leaves leaves nothing behind. The set is *attached*
  * when others may be served from it.
@@ -71,8 +71,8 @@ export interface JoinStatus {
 /** An executor whose databases are coming. It lives as long as its scope. */
 export interface JoiningExecutor<B extends Block, M extends Databases> {
   readonly port: ExecutorPort<B>
-  /** The set, once it is complete and attached. Interruptible. */
-  readonly databases: Effect.Effect<ReadableSet<M>, ExecutorStopped>
+  /** The executor over the databases, once these are complete and attached. Interruptible. */
+  readonly executor: Effect.Effect<Pick<Executor<B, M>, "set" | "status" | "pending">, ExecutorStopped>
   readonly status: Effect.Effect<JoinStatus>
   /** Waits for the end: fails with the fatal error, succeeds after a clean shutdown. */
   readonly stopped: Effect.Effect<void, JoinFailure>
@@ -137,8 +137,8 @@ class JoinShell<B extends Block, M extends Databases> {
       }),
   }
 
-  readonly databases: Effect.Effect<ReadableSet<M>, ExecutorStopped> = Effect.suspend(() =>
-    Effect.flatMap(Deferred.await(this.#ready), ({ databases }) => databases),
+  readonly executor: JoiningExecutor<B, M>["executor"] = Effect.suspend(() =>
+    this.#stopped === undefined ? Deferred.await(this.#ready) : Effect.fail(this.#stopped),
   )
 
   readonly status: Effect.Effect<JoinStatus> = Effect.suspend(() => {
@@ -329,5 +329,5 @@ export const join = <B extends Block, M extends Databases>(
     const shell = new JoinShell(options, yield* Scope.make(), context)
     yield* Effect.addFinalizer(() => shell.shutdown)
     shell.start(record.floor)
-    return { port: shell.port, databases: shell.databases, status: shell.status, stopped: Deferred.await(shell.ended) }
+    return { port: shell.port, executor: shell.executor, status: shell.status, stopped: Deferred.await(shell.ended) }
   })
