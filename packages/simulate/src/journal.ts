@@ -8,9 +8,9 @@
  * Invariant: everything is judged over all incarnations of a node; nothing is forgotten when it crashes.
  */
 import { bytesEqual, bytesKey } from "@coppice/codec"
-import { type Anchor, anchorOf, type Block, compareRounds, roundKey } from "@coppice/consensus"
+import { type Anchor, anchorOf, type Block, compareRounds, type Round, roundKey } from "@coppice/consensus"
 import type { Digest } from "@coppice/crypto"
-import type { PendingTree } from "@coppice/stateful"
+import type { PendingTree, PlanRecord } from "@coppice/stateful"
 import type { Saying } from "./consensus.ts"
 
 /** A final block that one incarnation was given. */
@@ -20,7 +20,7 @@ export interface Delivery<B extends Block> {
   readonly block: B
 }
 
-/** An incarnation, and the block after which its deliveries must begin. */
+/** An incarnation, and the block after which its deliveries must begin: its anchor, or the one before its floor. */
 export interface Boot {
   readonly index: number
   readonly incarnation: number
@@ -78,12 +78,28 @@ const SAYINGS_ASKED_MAX = 8
 /** Views below the newest acknowledged block in which a marshal keeps what was said; a few fewer than it does. */
 const ROUNDS_KEPT = 48
 
+/** Where an incarnation's databases stand when it acknowledges a block. */
+export interface Stand {
+  /** Undefined while state sync still brings them. */
+  readonly durable: number | undefined
+  /** False while the plan that brings them is under way. */
+  readonly isComplete: boolean
+  /** Height that its sync has promised to cover; 0 when it has promised nothing. */
+  readonly covered: number
+}
+
 /** What one node said, acknowledged and ran hooks for, over all its incarnations. */
 export class NodeRecord {
   readonly violations: Array<string> = []
+  /** Height at which its state sync was complete; undefined before, and for a node that needs none. */
+  syncedAt: number | undefined
   readonly #name: string
   readonly #said = new Map<string, Saying>()
   readonly #hooked = new Set<number>()
+  /** Heights that were acknowledged because a sync covers them: they have no hook. */
+  readonly #absorbed = new Set<number>()
+  #first = 1
+  #floor: Round | undefined
   #lastHook: { readonly incarnation: number; readonly height: number } | undefined
   #acked = 0
   #ackedView = 0
@@ -104,12 +120,58 @@ export class NodeRecord {
     if (before === undefined) this.#said.set(key, saying)
   }
 
-  /** The node acknowledges a block of a height and view while its set is durable at another height. */
-  acknowledges(height: number, view: number, durable: number): void {
+  /** The first height that the node owes anything for: that of the newest floor it has begun at, 1 without one. */
+  get first(): number {
+    return this.#first
+  }
+
+  /** Blocks that the node acknowledged without a hook. */
+  get absorbed(): number {
+    return this.#absorbed.size
+  }
+
+  /** What the plan on disk says when an incarnation starts: it knows the sync that has begun, and its newest floor. */
+  finds(plan: PlanRecord): void {
+    if (plan.tag === "complete") this.completes(plan.height)
+    if (this.#floor === undefined || plan.tag === "complete") return
+    if (plan.tag === "absent") this.violations.push(`INV-18 ${this.#name} began a sync that its plan does not know`)
+    else if (compareRounds(plan.floor.proposal.round, this.#floor) < 0)
+      this.violations.push(`INV-20 ${this.#name} had a newer floor than its plan knows`)
+  }
+
+  /** An incarnation begins by state sync, at a floor of a height: a plan that was complete once stays so (INV-19). */
+  joins(height: number, floor: Round): void {
+    this.#first = height
+    this.#floor = floor
+    if (this.syncedAt === undefined) return
+    this.violations.push(`INV-19 ${this.#name} syncs again, it was complete at ${this.syncedAt}`)
+  }
+
+  /** State sync comes out at a height, asked for another at least, where marshal has recorded progress to a third. */
+  comesOut(height: number, least: number, processed: number, pendingAcksMax: number): void {
+    if (height < least) this.violations.push(`INV-23 ${this.#name} came out of sync at ${height}, not at ${least}`)
+    this.boots(height, processed, pendingAcksMax)
+  }
+
+  /** The plan is complete, durably, at a height: from now on nothing below it may be lost. */
+  completes(height: number): void {
+    this.syncedAt ??= height
+    this.#acked = Math.max(this.#acked, height)
+  }
+
+  /**
+   * The node acknowledges a block of a height and view: it is durable and hooked, or a running sync covers it (INV-28). What
+   * is acknowledged before the plan is complete may be lost as long as marshal has not recorded it: it is delivered again.
+   */
+  acknowledges(height: number, view: number, { durable = 0, isComplete, covered }: Stand): void {
     this.#ackedView = Math.max(this.#ackedView, view)
+    if (!isComplete && height <= covered) {
+      if (!this.#hooked.has(height)) this.#absorbed.add(height)
+      return
+    }
     if (durable < height) this.violations.push(`P-5 ${this.#name} acknowledged ${height}, durable at ${durable}`)
     if (!this.#hooked.has(height)) this.violations.push(`INV-16 ${this.#name} acknowledged ${height} before its hook`)
-    this.#acked = Math.max(this.#acked, height)
+    if (isComplete) this.#acked = Math.max(this.#acked, height)
   }
 
   /** An incarnation ran its `finalized` hook of a height to the end: each after the one below (INV-16). */
@@ -122,10 +184,10 @@ export class NodeRecord {
     this.#hooked.add(height)
   }
 
-  /** Heights above genesis whose hook never ran, of a node at rest that stands at one (INV-16). */
+  /** Heights whose hook is owed and never ran, of a node at rest that stands at one (INV-16). */
   unhooked(standing: number): ReadonlyArray<string> {
-    const heights = Array.from({ length: standing }, (_, below) => below + 1)
-    const missed = heights.filter((height) => !this.#hooked.has(height))
+    const heights = Array.from({ length: standing - this.#first + 1 }, (_, above) => this.#first + above)
+    const missed = heights.filter((height) => !this.#hooked.has(height) && !this.#absorbed.has(height))
     return missed.map((height) => `INV-16 ${this.#name} never ran its hook of ${height}`)
   }
 
@@ -133,15 +195,21 @@ export class NodeRecord {
   boots(anchor: number, processed: number, pendingAcksMax: number): void {
     if (anchor < this.#acked)
       this.violations.push(`P-5 ${this.#name} came up at ${anchor}, acknowledged ${this.#acked}`)
-    if (anchor < processed || anchor > processed + pendingAcksMax) {
+    if (!this.#isAligned([anchor, anchor], processed, pendingAcksMax)) {
       this.violations.push(`P-7 ${this.#name} came up at ${anchor}, marshal at ${processed}`)
     }
   }
 
   /** The node was durable at one height and then at another; between them marshal had recorded progress (P-7, INV-10, INV-11). */
   stands([before, after]: readonly [number, number], processed: number, pendingAcksMax: number): void {
-    if (after >= processed && before <= processed + pendingAcksMax) return
+    if (this.#isAligned([before, after], processed, pendingAcksMax)) return
     this.violations.push(`P-7 ${this.#name} stands at ${before} to ${after}, marshal at ${processed}`)
+  }
+
+  /** Marshal stands before its floor at least, also where it has yet to install it. */
+  #isAligned([before, after]: readonly [number, number], processed: number, pendingAcksMax: number): boolean {
+    const stood = Math.max(processed, this.#first - 1)
+    return after >= stood && before <= stood + pendingAcksMax
   }
 
   /** The newest things said, in rounds that marshal still keeps: a new incarnation must hold each of them (P-5). */

@@ -16,9 +16,10 @@ const judgeNode = Effect.fnUntraced(function* <B extends Block, M extends Databa
   world: World<B, M>,
   subject: Subject<B, M>,
   index: number,
-  chain: Array<B>,
+  chain: Array<B | undefined>,
 ) {
   const { set } = world.life(index)
+  const { record } = world.watches[index]!
   const { marshal } = world.cluster.node(index)!
   const application = world.watches[index]!.commitments
   const names = memberNames(application.databases)
@@ -27,7 +28,7 @@ const judgeNode = Effect.fnUntraced(function* <B extends Block, M extends Databa
   const kept = world.parts.plan.pruning?.marshalBlocks ?? height
   for (let at = 1; at <= height; at++) {
     const block = yield* marshal.finalizedAt(Height(at))
-    if (block === undefined && at > set.durable.height - kept) {
+    if (block === undefined && at >= record.first && at > set.durable.height - kept) {
       return [`P-12 node ${index} does not hold the final block ${at}`]
     }
     const known = chain[at] ?? block
@@ -94,15 +95,16 @@ export const judgeAtRest = Effect.fnUntraced(function* <B extends Block, M exten
   world: World<B, M>,
   subject: Subject<B, M>,
 ) {
-  const chain: Array<B> = []
-  for (const { block } of world.deliveries.deliveries) chain[block.height] ??= block
+  const chain = [...world.final.chain]
   const found: Array<string> = []
   for (const index of world.parts.validators.keys()) {
     const { executor, set } = world.life(index)
     const { marshal } = world.cluster.node(index)!
     found.push(...(yield* judgeNode(world, subject, index, chain)))
     found.push(...heldViolations(index, yield* executor.status, set.layers, yield* marshal.subscriptions))
-    found.push(...world.watches[index]!.record.unhooked(set.anchor.height))
+    const { record } = world.watches[index]!
+    found.push(...record.unhooked(set.anchor.height))
+    if (world.joins(index) && record.syncedAt === undefined) found.push(`P-16 node ${index} joined without state sync`)
   }
   for (const name of memberNames(world.watches[0]!.commitments.databases)) {
     const readers = readersOf(world, name)

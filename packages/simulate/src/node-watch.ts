@@ -8,14 +8,24 @@
  *
  * Invariant: it outlives the incarnations of its node, and changes nothing that passes but by what the plan asks for.
  */
-import type { Block, ExecutorPort, Marshal } from "@coppice/consensus"
+import type { Block, ExecutorPort, Height, Marshal } from "@coppice/consensus"
 import type { StartedExecutor } from "@coppice/node"
-import { type Application, type Databases, memberNames, runHook, targetsEqual } from "@coppice/stateful"
+import {
+  type Application,
+  type Databases,
+  memberNames,
+  type ReadableSet,
+  runHook,
+  type SetSync,
+  type SyncUpdate,
+  targetsEqual,
+} from "@coppice/stateful"
 import { CallOrder, drawer } from "@coppice/stateful/diagnosis"
 import { Effect } from "effect"
 import type { Saying } from "./consensus.ts"
+import type { FinalBlocks } from "./final-blocks.ts"
 import { type Delivery, NodeRecord, pendingViolations } from "./journal.ts"
-import type { Plan } from "./plan.ts"
+import type { Plan, SyncPoint } from "./plan.ts"
 import type { Subject } from "./subject.ts"
 import type { Troubles } from "./troubles.ts"
 
@@ -28,8 +38,26 @@ export interface WatchParts<B extends Block, M extends Databases> {
   readonly troubles: Troubles
   /** Takes the deliveries of all nodes, in order. */
   readonly deliveries: Array<Delivery<B>>
+  /** Takes what becomes final. */
+  readonly final: FinalBlocks<B>
   /** Whether hooks do what they should, whatever the plan says. */
   readonly isCalm: () => boolean
+}
+
+/** An executor that works, and the databases under it. */
+export interface Life<B extends Block, M extends Databases> {
+  readonly executor: Pick<StartedExecutor<B, M>["executor"], "status" | "pending">
+  readonly set: ReadableSet<M>
+}
+
+/** Where the databases of one incarnation are. */
+export interface Standing<M extends Databases> {
+  /** Undefined until state sync has brought them. */
+  set: Pick<ReadableSet<M>, "durable" | "row"> | undefined
+  /** Whether the plan is complete that brings them. */
+  isComplete: boolean
+  /** Height that the sync has promised to cover. */
+  covered: number
 }
 
 /** The watch of one node. */
@@ -98,25 +126,33 @@ export class NodeWatch<B extends Block, M extends Databases> {
   }
 
   /** The executor's port as the marshal and consensus have it. `look`: looks at the node once a block is delivered. */
-  port(
-    incarnation: number,
-    port: ExecutorPort<B>,
-    set: StartedExecutor<B, M>["set"],
-    look: Effect.Effect<void>,
-  ): ExecutorPort<B> {
-    const { index, troubles, deliveries } = this.#parts
+  port(incarnation: number, port: ExecutorPort<B>, standing: Standing<M>, look: Effect.Effect<void>): ExecutorPort<B> {
+    const { index, troubles, deliveries, final } = this.#parts
     const at = <A, E>(before: string, work: Effect.Effect<A, E>, after: string): Effect.Effect<A, E> =>
       Effect.andThen(troubles.pass(index, before), Effect.tap(work, troubles.pass(index, after)))
+    const answered = (invariant: string, call: string) => (answer: unknown) =>
+      Effect.sync(() => {
+        if (standing.isComplete || answer === undefined) return
+        this.#found.push(`${invariant} node ${index} answers when asked to ${call}, and its databases are not complete`)
+      })
     return {
-      propose: (context, ancestry) => at("asked to propose", port.propose(context, ancestry), "has proposed"),
-      verify: (context, ancestry) =>
-        Effect.onInterrupt(at("asked to verify", port.verify(context, ancestry), "has verified"), () =>
+      propose: (context, ancestry) => {
+        const proposed = Effect.tap(port.propose(context, ancestry), answered("INV-17", "propose"))
+        return at("asked to propose", proposed, "has proposed")
+      },
+      verify: (context, ancestry) => {
+        const verified = Effect.tap(port.verify(context, ancestry), answered("INV-22", "verify"))
+        return Effect.onInterrupt(at("asked to verify", verified, "has verified"), () =>
           Effect.sync(() => void this.counted.cancelled++),
-        ),
+        )
+      },
       finalized: (block, ack) => {
         deliveries.push({ index, incarnation, block })
+        final.delivered(block)
         const acknowledge = (): void => {
-          this.#acknowledged(block, set)
+          this.#acknowledged(block, standing)
+          const isHandedOver = standing.set !== undefined && !standing.isComplete
+          if (isHandedOver && this.#passes("handed over block acknowledged")) return
           if (!troubles.passes(index, "block acknowledged")) ack.acknowledge()
         }
         const delivered = port.finalized(block, { acknowledge, cancel: ack.cancel })
@@ -125,9 +161,59 @@ export class NodeWatch<B extends Block, M extends Databases> {
     }
   }
 
+  /** State sync as an incarnation runs it: what it promises and where it comes out is noted. */
+  sync(
+    sync: SetSync<M>,
+    marshal: Pick<Marshal<B>, "processedHeight" | "pendingAcksMax">,
+    standing: Standing<M>,
+  ): SetSync<M> {
+    const noted = (tip: SyncUpdate<M>): SyncUpdate<M> => ({
+      ...tip,
+      recorded: () => {
+        standing.covered = Math.max(standing.covered, tip.anchor.height)
+        if (!this.#passes("tip recorded")) tip.recorded()
+      },
+    })
+    const run: SetSync<M>["run"] = (start, newer) =>
+      Effect.gen({ self: this }, function* () {
+        yield* this.#pass("sync begun")
+        const poll = () => {
+          const tip = newer.poll()
+          return tip && noted(tip)
+        }
+        const set = yield* sync.run(start, { poll, next: Effect.map(newer.next, noted) })
+        const processed = (yield* marshal.processedHeight) ?? 0
+        const least = Math.max(start.anchor.height, standing.covered)
+        this.record.comesOut(set.anchor.height, least, processed, marshal.pendingAcksMax)
+        standing.set = set
+        yield* this.#pass("databases synced")
+        return set
+      })
+    return { run }
+  }
+
+  /** The plan of an incarnation is complete, and durable at a height. */
+  completes(standing: Standing<M>, height: Height): Effect.Effect<void> {
+    return Effect.andThen(
+      this.#pass("plan complete"),
+      Effect.sync(() => {
+        standing.isComplete = true
+        this.record.completes(height)
+      }),
+    )
+  }
+
+  #passes(point: SyncPoint): boolean {
+    return this.#parts.troubles.passes(this.#parts.index, point)
+  }
+
+  #pass(point: SyncPoint): Effect.Effect<void> {
+    return this.#parts.troubles.pass(this.#parts.index, point)
+  }
+
   /** The marshal as consensus has it. */
   marshal(marshal: Marshal<B>): Marshal<B> {
-    const { index, troubles } = this.#parts
+    const { index, troubles, final } = this.#parts
     const at = <A, E>(work: Effect.Effect<A, E>, after: string): Effect.Effect<A, E> =>
       Effect.tap(work, troubles.pass(index, after))
     return {
@@ -135,7 +221,13 @@ export class NodeWatch<B extends Block, M extends Databases> {
       proposed: (round, block) => at(marshal.proposed(round, block), "proposal stored"),
       verified: (round, block) => at(marshal.verified(round, block), "vote stored"),
       notarized: (round, block) => at(marshal.notarized(round, block), "notarized block stored"),
-      report: (finalization) => at(marshal.report(finalization), "certificate stored"),
+      report: (finalization) => {
+        const taken = Effect.tap(
+          marshal.report(finalization),
+          Effect.sync(() => final.certified(finalization)),
+        )
+        return at(taken, "certificate stored")
+      },
     }
   }
 
@@ -148,7 +240,7 @@ export class NodeWatch<B extends Block, M extends Databases> {
    * What is pending descends from what is final (P-8), what is durable stays within the ack window above marshal's progress
    * (P-7), and what executors hold within what they may: at most the results of running jobs come on top (F65).
    */
-  look({ executor, set }: StartedExecutor<B, M>, marshal: Marshal<B> | undefined): Effect.Effect<void> {
+  look({ executor, set }: Life<B, M>, marshal: Marshal<B> | undefined): Effect.Effect<void> {
     const { index, plan } = this.#parts
     return Effect.gen({ self: this }, function* () {
       this.#found.push(...pendingViolations(index, yield* executor.pending))
@@ -166,9 +258,14 @@ export class NodeWatch<B extends Block, M extends Databases> {
     })
   }
 
-  /** What is acknowledged is durable and hooked (P-5, INV-16), with the roots that its block commits to (P-6). */
-  #acknowledged(block: B, set: StartedExecutor<B, M>["set"]): void {
-    this.record.acknowledges(block.height, block.context.round.view, set.durable.height)
+  /**
+   * What is acknowledged is durable and hooked (P-5, INV-16), with the roots that its block commits to (P-6), or covered by a
+   * sync that has yet to come out.
+   */
+  #acknowledged(block: B, { set, isComplete, covered }: Standing<M>): void {
+    const durable = set?.durable.height
+    this.record.acknowledges(block.height, block.context.round.view, { durable, isComplete, covered })
+    if (set === undefined) return
     const { commitments } = this
     const [expected, row] = [commitments.syncTargets(block), set.row(block.height)]
     for (const name of memberNames(commitments.databases)) {

@@ -43,13 +43,27 @@ export const PORT_POINTS = [
   "peer asks",
 ] as const
 
-/** Every point. */
+/** Steps of state sync at which a joiner can lose power. */
+export const SYNC_POINTS = [
+  "sync begun",
+  "tip recorded",
+  "databases synced",
+  "handed over block acknowledged",
+  "plan complete",
+] as const
+
+/** One of `SYNC_POINTS`. */
+export type SyncPoint = (typeof SYNC_POINTS)[number]
+
+/** Every point that any node passes. */
 export const POINTS: ReadonlyArray<string> = [...Object.keys(WRITE_POINTS), ...PORT_POINTS]
 
 /** Something that goes wrong with nodes and links. Times are virtual milliseconds from the start. */
 export type WorldFault =
   /** Nodes lose power at once. At time 0: they are not there until they come up. */
   | { readonly kind: "crash"; readonly atMs: number; readonly nodes: ReadonlyArray<number>; readonly downMs: number }
+  /** A node is not there until it comes up on an empty disk and joins by state sync. */
+  | { readonly kind: "join"; readonly node: number; readonly atMs: number }
   /** A group is cut off from all others, both ways when not given. */
   | {
       readonly kind: "partition"
@@ -125,6 +139,12 @@ export interface Happenings {
   readonly blames: number
   /** Nodes whose databases forgot old operations. */
   readonly pruned: number
+  /** Nodes whose databases came by state sync. */
+  readonly synced: number
+  /** Blocks that were acknowledged because a state sync covers them. */
+  readonly absorbed: number
+  /** Crashes of nodes whose state sync was under way. */
+  readonly cutSyncs: number
   /** Most blocks that one node had in scratch. */
   readonly spilled: number
   /** Times in which no node reached a quorum that reached it. */
@@ -164,6 +184,8 @@ export interface Plan {
   /** Draws them. `chance` is uniform in [0, 1). */
   readonly faults: (chance: () => number) => ReadonlyArray<WorldFault>
   readonly storage?: StorageTrouble
+  /** Blocks delivered and not yet acknowledged; what marshals take when not given. */
+  readonly pendingAcksMax?: number
   /** A write takes up to three times as long; 2 when not given. */
   readonly writeMsMax?: number
   /** How slow or unwilling executors are. */
@@ -214,6 +236,8 @@ export const partWords = (part: SchedulePart): string => {
       return `view ${part.view}: validator ${part.node} loses power`
     case "crash":
       return `${part.atMs} ms: validators ${part.nodes.join(", ")} lose power for ${part.downMs} ms`
+    case "join":
+      return `${part.atMs} ms: validator ${part.node} comes up for the first time, by state sync`
     case "partition":
       return `${part.atMs} ms: validators ${part.nodes.join(", ")} are cut off for ${part.forMs} ms${WAY_WORDS[part.way ?? "both"]}`
     case "point":

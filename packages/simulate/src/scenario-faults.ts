@@ -5,7 +5,7 @@
  */
 import { FORGERIES, LIES } from "./liars.ts"
 import { WAYS, type Way } from "./links.ts"
-import { POINTS, type WorldFault } from "./plan.ts"
+import { POINTS, type WorldFault, WRITE_POINTS } from "./plan.ts"
 import { VALIDATORS } from "./world.ts"
 
 /** Uniform in [0, 1). */
@@ -32,6 +32,27 @@ export const crashing =
       const atMs = Math.floor(everyMs * (i + 0.5 + chance() * 0.5))
       return { kind: "crash", atMs, nodes: some(chance, count), downMs }
     })
+
+/** Validators lose power for up to 0.3 s, at so many times within a span. */
+export const losing = (
+  chance: Chance,
+  nodes: ReadonlyArray<number>,
+  fromMs: number,
+  forMs: number,
+  times: number,
+): ReadonlyArray<WorldFault> =>
+  Array.from({ length: times }, () => {
+    const atMs = fromMs + between(chance, 0, forMs)
+    return { kind: "crash", atMs, nodes, downMs: between(chance, 50, 300) }
+  })
+
+/** A validator that joins by state sync, and what befalls it meanwhile. */
+export const joining =
+  (atMs: number, befalls: (chance: Chance, node: number) => ReadonlyArray<WorldFault> = () => []) =>
+  (chance: Chance): ReadonlyArray<WorldFault> => {
+    const node = between(chance, 0, VALIDATORS)
+    return [{ kind: "join", node, atMs }, ...befalls(chance, node)]
+  }
 
 /** A group is cut off for a while. */
 export const partition = (
@@ -69,6 +90,24 @@ export const point = (chance: Chance, name: string): WorldFault => ({
   nth: between(chance, 1, 12),
   downMs: between(chance, 50, 900),
 })
+
+/** A validator loses power at every n-th durable write of its databases or of its marshal. */
+export const everyWrite = (
+  chance: Chance,
+  node: number,
+  [everyMin, everyMax]: readonly [number, number],
+  times: number,
+): ReadonlyArray<WorldFault> => {
+  const writes = Object.keys(WRITE_POINTS)
+  const [every, name] = [between(chance, everyMin, everyMax + 1), writes[between(chance, 0, writes.length)]!]
+  return Array.from({ length: times }, (_, i) => ({
+    kind: "point",
+    node,
+    point: name,
+    nth: every * (i + 1),
+    downMs: 100,
+  }))
+}
 
 /** A point by chance. */
 export const anyPoint = (chance: Chance): string => POINTS[between(chance, 0, POINTS.length)]!

@@ -6,7 +6,7 @@
  * Invariant: a scenario in which something that it intends never happened, over all its seeds, is a failure (P-16).
  */
 import { marksOverOne, marksOverThree, overOne, overThree } from "./marks.ts"
-import { type Plan, POINTS } from "./plan.ts"
+import { type Plan, SYNC_POINTS } from "./plan.ts"
 import {
   anyPoint,
   anyWay,
@@ -14,8 +14,11 @@ import {
   crashing,
   drifting,
   EVERYONE,
+  everyWrite,
   forging,
   halting,
+  joining,
+  losing,
   lying,
   missing,
   partition,
@@ -52,6 +55,22 @@ const PLAIN: Plan = {
   faultsMs: 0,
   faults: () => [],
   intends: ["finalizedBlocks"],
+}
+
+/** Long enough for the others to have forgotten what a joiner would have to replay. */
+const JOIN_MS = 2_800
+const SYNCING: Plan = {
+  ...PLAIN,
+  name: "state-sync",
+  about: "one validator joins by state sync when the others have forgotten what it missed",
+  schedule: { ...CALM, viewTimeoutMs: 600 },
+  // A sync takes as long as some blocks: they wait for it, and are handed over.
+  link: { ...LINK, latencyMs: { min: 20, max: 50 } },
+  pendingAcksMax: 3,
+  pruning: { interval: 2, marshalBlocks: 8 },
+  faultsMs: 3_400,
+  faults: joining(JOIN_MS),
+  intends: ["synced", "absorbed", "pruned"],
 }
 
 /** Power losses by which about half of the validators run no finalizer. */
@@ -187,18 +206,7 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
     about: "one validator loses power at every n-th durable write of its databases or of its marshal",
     schedule: FORKS,
     faultsMs: 4_000,
-    faults: (chance) => {
-      const [node, every] = [between(chance, 0, EVERYONE.length), between(chance, 2, 9)]
-      const writes = POINTS.filter((name) => name.includes("write"))
-      const name = writes[between(chance, 0, writes.length)]!
-      return Array.from({ length: 8 }, (_, i) => ({
-        kind: "point",
-        node,
-        point: name,
-        nth: every * (i + 1),
-        downMs: 100,
-      }))
-    },
+    faults: (chance) => everyWrite(chance, between(chance, 0, EVERYONE.length), [2, 8], 8),
     intends: ["pointCrashes"],
   },
   {
@@ -331,6 +339,56 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
     pruning: { interval: 4, marshalBlocks: 24 },
     rewindHeights: 18,
     intends: ["pruned", "crashes"],
+  },
+  SYNCING,
+  {
+    ...SYNCING,
+    name: "state-sync-faults",
+    about: "disks fail or lose power while one validator joins by state sync",
+    faultsMs: 4_300,
+    storage: {
+      rates: { io: 0.04, "disk full": 0.02, "crash visible": 0.03, "crash durable": 0.03 },
+      reads: false,
+      fromMs: JOIN_MS,
+      toMs: JOIN_MS + 1_200,
+    },
+    intends: ["synced", "absorbed", "storageFaults", "cutSyncs"],
+  },
+  {
+    ...SYNCING,
+    name: "state-sync-crashes",
+    about: "a validator that joins by state sync loses power again and again, and others too",
+    faultsMs: 4_400,
+    faults: joining(JOIN_MS, (chance, node) => [
+      ...losing(chance, [node], JOIN_MS, 1_200, 3),
+      ...losing(chance, some(chance, 1), JOIN_MS, 1_200, 1),
+      ...halting(chance),
+    ]),
+    intends: ["synced", "absorbed", "cutSyncs", "halted", "redelivered"],
+  },
+  {
+    ...SYNCING,
+    name: "state-sync-lossy",
+    about: "one validator joins by state sync over slow links that lose messages, and is cut off meanwhile",
+    schedule: { ...SYNCING.schedule, viewTimeoutMs: 400 },
+    link: { latencyMs: { min: 10, max: 60 }, lossChance: 0.1 },
+    faultsMs: 9_000,
+    faults: joining(6_000, (chance, node) => [
+      partition(6_000 + between(chance, 50, 500), [node], 800, anyWay(chance)),
+    ]),
+    intends: ["synced", "absorbed", "partitions", "pruned"],
+  },
+  {
+    ...SYNCING,
+    name: "crash-mid-sync",
+    about: "a validator that joins by state sync loses power at every n-th durable write, and at steps of its sync",
+    faultsMs: 4_400,
+    faults: joining(JOIN_MS, (chance, node) => [
+      ...everyWrite(chance, node, [1, 4], 4),
+      ...SYNC_POINTS.map((name) => ({ ...point(chance, name), node, nth: between(chance, 1, 4), downMs: 100 })),
+      ...halting(chance),
+    ]),
+    intends: ["synced", "absorbed", "pointCrashes", "cutSyncs", "halted", "redelivered"],
   },
   {
     ...PLAIN,

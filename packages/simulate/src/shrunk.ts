@@ -40,6 +40,7 @@ export const shrinkSeed = Effect.fnUntraced(function* (
 
 const WORLD_FAULTS: ReadonlyArray<SchedulePart["kind"]> = [
   "crash",
+  "join",
   "partition",
   "point",
   "lie",

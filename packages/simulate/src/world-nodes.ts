@@ -10,19 +10,28 @@
  * returns is the last: an older one does nothing.
  */
 import { bytesEqual } from "@coppice/codec"
-import type { Block, Height } from "@coppice/consensus"
+import {
+  anchorOf,
+  type Block,
+  type Finalization,
+  Height,
+  PENDING_ACKS_MAX,
+  verifyFinalization,
+} from "@coppice/consensus"
 import { createParticipants, type KeyPair } from "@coppice/crypto"
 import { nodeEd25519, nodeHasher } from "@coppice/crypto/node"
-import { type StartedExecutor, startExecutor } from "@coppice/node"
+import { type Planned, startByPlan } from "@coppice/node"
 import { SCRATCH_MAPS } from "@coppice/qmdb"
 import { bindSet, type Databases, SET_MAPS } from "@coppice/stateful"
 import { Deferred, Effect, Exit, Queue, type Scope } from "effect"
 import { type Cluster, makeCluster, makeDisks, type NodeContext } from "./cluster.ts"
+import { FinalBlocks } from "./final-blocks.ts"
 import type { Drift } from "./incarnation.ts"
+import { Joiner } from "./joiner.ts"
 import { type Boot, blameViolations, type Delivery, deliveryViolations } from "./journal.ts"
 import { type Forgery, forge, type Lie, lieOf } from "./liars.ts"
 import type { LinkOptions } from "./links.ts"
-import { NodeWatch } from "./node-watch.ts"
+import { type Life, NodeWatch, type Standing } from "./node-watch.ts"
 import type { Happenings, Plan, WorldFault } from "./plan.ts"
 import type { Subject } from "./subject.ts"
 import type { Serve } from "./transport.ts"
@@ -62,6 +71,9 @@ type Counted = Pick<
   | "abstained"
   | "blames"
   | "pruned"
+  | "synced"
+  | "absorbed"
+  | "cutSyncs"
 >
 
 const CHAIN_ID = "simulation"
@@ -79,12 +91,19 @@ export class World<B extends Block, M extends Databases> {
     deliveries: [],
     boots: [],
   }
+  readonly final = new FinalBlocks<B>()
   cluster!: Cluster<B, unknown>
   readonly parts: WorldParts<B, M>
   readonly #scope: Scope.Scope
   readonly #troubles: Troubles
   readonly #disks: ReturnType<typeof makeDisks>
-  readonly #lives: Array<StartedExecutor<B, M> | undefined>
+  readonly #lives: Array<Life<B, M> | undefined>
+  /** Nodes that join by state sync. */
+  readonly #joiners = new Map<number, Joiner<B, M>>()
+  /** Those of them that have not come up yet. */
+  readonly #absent = new Set<number>()
+  /** Where the databases are of incarnations that join. */
+  readonly #joining: Array<Standing<M> | undefined>
   readonly #generations: Array<number>
   readonly #dying = new Set<number>()
   readonly #exits: Exits
@@ -94,6 +113,8 @@ export class World<B extends Block, M extends Databases> {
   /** Answers that prove themselves to be lies. */
   readonly #lies: Array<{ readonly to: number; readonly by: number }> = []
   readonly #partitions = new Set<WorldFault & { readonly kind: "partition" }>()
+  readonly #quorum: number
+  readonly #verify: (finalization: Finalization) => boolean
   readonly #failed = Deferred.makeUnsafe<never, unknown>()
   readonly #violations: Array<string> = []
   #haltedAt: { readonly notarized: number } | undefined
@@ -101,7 +122,7 @@ export class World<B extends Block, M extends Databases> {
   #isCalm = false
   readonly #halted: ReadonlySet<number>
   readonly #drifts: ReadonlyMap<number, Drift>
-  readonly #counted = { crashes: 0, partitions: 0, oneWay: 0, halts: 0, lies: 0, forgeries: 0, halted: 0 }
+  readonly #counted = { crashes: 0, partitions: 0, oneWay: 0, halts: 0, lies: 0, forgeries: 0, halted: 0, cutSyncs: 0 }
 
   constructor(parts: WorldParts<B, M>, scope: Scope.Scope, exits: Exits, now: () => number) {
     const { subject, plan, seed, faults, validators, happens } = parts
@@ -109,7 +130,11 @@ export class World<B extends Block, M extends Databases> {
     this.#scope = scope
     this.#exits = exits
     this.#disks = makeDisks(seed, validators.length, plan.writeMsMax)
+    const participants = createParticipants(validators.map(({ publicKey }) => publicKey))
+    this.#verify = (finalization) => verifyFinalization(nodeEd25519, participants, CHAIN_ID, finalization)
+    this.#quorum = participants.quorum
     this.#lives = validators.map(() => undefined)
+    this.#joining = validators.map(() => undefined)
     this.#lying = validators.map(() => undefined)
     this.#generations = validators.map(() => 0)
     this.#halted = new Set(faults.flatMap((fault) => (fault.kind === "halted" ? [fault.node] : [])))
@@ -117,9 +142,9 @@ export class World<B extends Block, M extends Databases> {
     const powerLoss = (node: number, downMs: number) => this.#exit(node, downMs)
     this.#troubles = new Troubles({ plan, faults, disks: this.#disks, seed }, { happens, powerLoss, now })
     const { deliveries } = this.deliveries
-    const [troubles, isCalm] = [this.#troubles, () => this.#isCalm]
+    const [final, troubles, isCalm] = [this.final, this.#troubles, () => this.#isCalm]
     this.watches = validators.map((_, index) => {
-      return new NodeWatch({ index, subject, plan, seed, troubles, deliveries, isCalm })
+      return new NodeWatch({ index, subject, plan, seed, troubles, deliveries, final, isCalm })
     })
   }
 
@@ -128,6 +153,8 @@ export class World<B extends Block, M extends Databases> {
     const { subject, plan, seed, link, validators, faults, happens } = this.parts
     const { genesis } = bindSet({ application: this.watches[0]!.commitments, chainId: CHAIN_ID, hasher: nodeHasher })
     const { corrupt } = subject
+    const { pendingAcksMax } = plan
+    this.final.delivered(genesis)
     this.cluster = yield* makeCluster<B, unknown>({
       chainId: CHAIN_ID,
       genesis,
@@ -147,13 +174,32 @@ export class World<B extends Block, M extends Databases> {
       isHalted: (index) => this.#halted.has(index),
       onFailure: (index, failure) => Effect.sync(() => this.#stopped(index, failure)),
       ...(corrupt === undefined ? {} : { corrupt }),
+      ...(pendingAcksMax === undefined ? {} : { pendingAcksMax }),
     })
     yield* this.#fork(this.#leaving)
-    const absent = new Set(faults.flatMap((fault) => (fault.kind === "crash" && fault.atMs === 0 ? fault.nodes : [])))
-    for (const index of validators.keys()) if (!absent.has(index)) yield* this.#boot(index)
+    for (const fault of faults) if (fault.kind === "join") this.#awaits(fault.node)
+    const late = new Set(faults.flatMap((fault) => (fault.kind === "crash" && fault.atMs === 0 ? fault.nodes : [])))
+    for (const index of validators.keys()) {
+      if (!late.has(index) && !this.#absent.has(index)) yield* this.#boot(index)
+    }
     for (const fault of faults) yield* this.#fork(this.#befall(fault))
     yield* this.#fork(this.#looks)
   })
+
+  /** A node is to join: until then it is not there. */
+  #awaits(index: number): void {
+    const { links, node } = this.cluster
+    const { seed, validators } = this.parts
+    const [watch, final] = [this.watches[index]!, this.final]
+    const others = () => [...validators.keys()].filter((other) => other !== index && node(other) !== undefined)
+    this.#joiners.set(index, new Joiner({ index, seed, watch, final, links, others }))
+    this.#absent.add(index)
+  }
+
+  /** Whether a node joins by state sync. */
+  joins(index: number): boolean {
+    return this.#joiners.has(index)
+  }
 
   /** Drives consensus until interrupted; fails with what fails the world. */
   get runs(): Effect.Effect<never, unknown> {
@@ -182,7 +228,7 @@ export class World<B extends Block, M extends Databases> {
   }
 
   /** A node's executor; the node must be up. */
-  life(index: number): StartedExecutor<B, M> {
+  life(index: number): Life<B, M> {
     return this.#lives[index]!
   }
 
@@ -198,7 +244,7 @@ export class World<B extends Block, M extends Databases> {
       return { by: this.#indexOf(by), peer: this.#indexOf(peer), reason }
     })
     return [
-      ...deliveryViolations(this.deliveries, this.cluster.node(0)?.marshal.pendingAcksMax ?? 16),
+      ...deliveryViolations(this.deliveries, this.parts.plan.pendingAcksMax ?? PENDING_ACKS_MAX),
       ...ofNodes,
       ...this.#violations,
       ...blameViolations(blames, this.#lies),
@@ -226,6 +272,8 @@ export class World<B extends Block, M extends Databases> {
       cancelled: counted.reduce((sum, { cancelled }) => sum + cancelled, 0),
       abstained: counted.reduce((sum, { abstained }) => sum + abstained, 0),
       spilled: Math.max(...counted.map(({ spilled }) => spilled)),
+      synced: this.watches.filter(({ record }) => record.syncedAt !== undefined).length,
+      absorbed: this.watches.reduce((sum, { record }) => sum + record.absorbed, 0),
     }
   }
 
@@ -252,6 +300,7 @@ export class World<B extends Block, M extends Databases> {
 
   /** A node has lost its power, or what it stands on: it goes down as soon as others have had their turn. */
   #exit(index: number, downMs: number): void {
+    if (this.#absent.has(index)) return
     this.#troubles.excused.add(index)
     this.cluster.halt(index)
     if (this.#dying.has(index)) return
@@ -273,6 +322,8 @@ export class World<B extends Block, M extends Databases> {
     return Effect.suspend(() => {
       this.#generations[index]!++
       this.#lives[index] = undefined
+      if (this.#joining[index]?.isComplete === false) this.#counted.cutSyncs++
+      this.#joining[index] = undefined
       this.#dying.delete(index)
       this.#troubles.excused.add(index)
       return this.cluster.crash(index)
@@ -311,11 +362,14 @@ export class World<B extends Block, M extends Databases> {
   readonly #befall = Effect.fnUntraced({ self: this }, function* (this: World<B, M>, fault: WorldFault) {
     if (!("atMs" in fault)) return
     yield* Effect.sleep(fault.atMs)
-    if (this.#isCalm) return
+    if (this.#isCalm && fault.kind !== "join") return
     switch (fault.kind) {
       case "crash":
-        for (const index of fault.nodes) yield* this.#crash(index, fault.downMs)
+        for (const index of fault.nodes) if (!this.#absent.has(index)) yield* this.#crash(index, fault.downMs)
         return
+      case "join":
+        this.#absent.delete(fault.node)
+        return yield* this.#boot(fault.node)
       case "partition":
         this.#counted.partitions++
         if (fault.way === "in" || fault.way === "out") this.#counted.oneWay++
@@ -358,10 +412,9 @@ export class World<B extends Block, M extends Databases> {
   get #isHalted(): boolean {
     const { links } = this.cluster
     const nodes = [...this.parts.validators.keys()]
-    const { quorum } = createParticipants(this.parts.validators.map(({ publicKey }) => publicKey))
     return nodes.every((leader) => {
       const voters = nodes.filter((voter) => links.isOpen(leader, voter) && links.isOpen(voter, leader))
-      return voters.length < quorum
+      return voters.length < this.#quorum
     })
   }
 
@@ -375,11 +428,15 @@ export class World<B extends Block, M extends Databases> {
       const scratch = yield* disk.open("scratch", SCRATCH_MAPS, { scratch: true })
       const incarnation = this.#generations[index]!
       const watch = this.watches[index]!
+      const standing: Standing<M> = { set: undefined, isComplete: false, covered: 0 }
       const order = watch.order(source.pendingAcksMax)
       const application = order.application(watch.application(incarnation))
-      const life = yield* startExecutor<B, M>({
-        ...{ application, chainId: CHAIN_ID, hasher: nodeHasher, storage, scratch, source },
-        development,
+      const home = { application, chainId: CHAIN_ID, hasher: nodeHasher, storage }
+      const joiner = this.#joiners.get(index)
+      const stateSync = joiner && (yield* joiner.stateSync(home, source, standing))
+      const processed = (yield* source.processedHeight) ?? 0
+      const planned = yield* startByPlan<B, M>({
+        ...{ ...home, scratch, source, verify: this.#verify, development },
         ...(onBundle && {
           onDivergence: (name: string, text: string) => Effect.sync(() => onBundle(index, name, text)),
         }),
@@ -390,18 +447,42 @@ export class World<B extends Block, M extends Databases> {
           : {
               pruning: { interval, marshal: { blocks, prune: (below: Height) => Effect.ignore(source.prune(below)) } },
             }),
+        ...(stateSync && { stateSync }),
       })
-      const { anchor, executor } = life
-      watch.record.boots(anchor.height, (yield* source.processedHeight) ?? 0, source.pendingAcksMax)
-      this.deliveries.boots.push({ index, incarnation, anchor })
-      this.#lives[index] = life
-      const stopped = Effect.catch(executor.stopped, (error) =>
-        Effect.sync(() => (this.#lives[index] === life ? this.#stopped(index, error) : undefined)),
+      if (planned.tag === "executing") {
+        const { anchor } = planned.started
+        watch.record.boots(anchor.height, processed, source.pendingAcksMax)
+        this.deliveries.boots.push({ index, incarnation, anchor })
+        Object.assign(standing, { set: planned.started.set, isComplete: true })
+        this.#lives[index] = planned.started
+      } else yield* this.#join(index, planned, processed, standing)
+      const { stopped } = planned.tag === "executing" ? planned.started.executor : planned.joining
+      const watched = Effect.catch(stopped, (error) =>
+        Effect.sync(() => (this.#generations[index] === incarnation ? this.#stopped(index, error) : undefined)),
       )
-      yield* Effect.forkScoped(stopped)
-      return { port: watch.port(incarnation, order.port(executor.port), life.set, this.#look(index)), anchor }
+      yield* Effect.forkScoped(watched)
+      const port = watch.port(incarnation, order.port(planned.port), standing, this.#look(index))
+      return { ...planned, port }
     },
   )
+
+  /** An incarnation joins: it is delivered its floor, or what follows marshal's progress, and lives once it is complete. */
+  #join(
+    index: number,
+    { joining, floor }: Planned<B, M> & { readonly tag: "joining" },
+    processed: number,
+    standing: Standing<M>,
+  ) {
+    const { height } = this.final.of(floor!)!
+    this.watches[index]!.record.joins(height, floor!.proposal.round)
+    const before = this.final.at(Height(Math.max(height - 1, processed)))!
+    this.deliveries.boots.push({ index, incarnation: this.#generations[index]!, anchor: anchorOf(before) })
+    this.#joining[index] = standing
+    const lives = Effect.map(joining.executor, (executor) => {
+      if (this.#joining[index] === standing) this.#lives[index] = { executor, set: executor.set }
+    })
+    return Effect.forkScoped(Effect.ignore(lives))
+  }
 
   readonly #serves = (index: number, honest: Serve): Serve =>
     Effect.fnUntraced({ self: this }, function* (this: World<B, M>, ...asked: Parameters<Serve>) {

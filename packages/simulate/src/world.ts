@@ -96,18 +96,22 @@ const validators = Array.from({ length: VALIDATORS }, (_, i) =>
   keyPairFromSeed(nodeEd25519, new Uint8Array(32).fill(i + 1)),
 )
 
-/** Waits until every node is up and durable at the plan's height, and some blocks above where any of them was before. */
+/**
+ * Waits until every node is up and durable at the plan's height, some blocks above where any of them was before, and above
+ * where its state sync came out.
+ */
 const untilDurable = <B extends Block, M extends Databases>(world: World<B, M>, plan: Plan) =>
   Effect.gen(function* () {
     const target = Math.max(plan.height, world.durableMax + 3)
-    const behind = () => validators.findIndex((_, index) => world.durable(index) < target)
+    const goal = (index: number) => Math.max(target, (world.watches[index]!.record.syncedAt ?? 0) + 1)
+    const behind = () => validators.findIndex((_, index) => world.durable(index) < goal(index))
     yield* Effect.gen(function* () {
       while (behind() !== -1) yield* Effect.sleep(100)
     }).pipe(
       Effect.timeoutOrElse({
         duration: VIRTUAL_MS_MAX,
         orElse: () => {
-          const what = `node ${behind()} stands at ${world.durable(behind())}, not at ${target}, after ${VIRTUAL_MS_MAX / 60_000} quiet minutes`
+          const what = `node ${behind()} stands at ${world.durable(behind())}, not at ${goal(behind())}, after ${VIRTUAL_MS_MAX / 60_000} quiet minutes`
           return Effect.fail(new PropertyViolated({ property: "P-11", what }))
         },
       }),

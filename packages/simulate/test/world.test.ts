@@ -6,21 +6,25 @@
  */
 import { spawnSync } from "node:child_process"
 import { join } from "node:path"
-import { Height, Round } from "@coppice/consensus"
+import { Height, Round, View } from "@coppice/consensus"
 import { nodeHasher } from "@coppice/crypto/node"
 import { Location, type LogReader } from "@coppice/qmdb"
-import type { StandardBlock } from "@coppice/stateful"
+import type { PlanRecord, StandardApplication, StandardBlock } from "@coppice/stateful"
 import { readDivergence, replayDivergence } from "@coppice/stateful/diagnosis"
 import { Effect } from "effect"
 import { describe, expect, test } from "vitest"
 import { validators } from "../src/chain.ts"
-import { blameViolations, NodeRecord, pendingViolations } from "../src/journal.ts"
+import { makeDisks } from "../src/cluster.ts"
+import { FinalBlocks } from "../src/final-blocks.ts"
+import { blameViolations, NodeRecord, pendingViolations, type Stand } from "../src/journal.ts"
 import { heldViolations, judgeAtRest, logViolations } from "../src/judgement.ts"
 import { WAYS } from "../src/links.ts"
 import { type Mark, marksOverOne, type OneDatabase, overOne, UPGRADE_HEIGHT } from "../src/marks.ts"
+import { NodeWatch } from "../src/node-watch.ts"
 import { type Happenings, missedBy, only, type Plan, partWords, type WorldFault } from "../src/plan.ts"
 import { CALM, runScenario, runTwice, SCENARIOS, shrinkSeed, stalledFor } from "../src/scenarios.ts"
 import { simulate } from "../src/scheduler.ts"
+import { Troubles } from "../src/troubles.ts"
 import { BUNDLES_MAX, judgeRestarts, runWorld, VALIDATORS } from "../src/world.ts"
 import { makeWorld, type World } from "../src/world-nodes.ts"
 import { GROUPS } from "./scenarios/matrix.ts"
@@ -155,6 +159,22 @@ describe("in development", () => {
   })
 })
 
+/** Runs a world in which a test meddles, beside its consensus, and gives what the meddler gives. */
+const inWorld = <A>(
+  plan: Plan,
+  faults: ReadonlyArray<WorldFault>,
+  meddles: (world: Made) => Effect.Effect<A, unknown>,
+): A => {
+  const meddled = Effect.gen(function* () {
+    const parts = { subject: honest, plan, seed: 1, faults, link: plan.link, validators, happens: () => true }
+    const world = yield* makeWorld(parts)
+    return yield* Effect.raceFirst(meddles(world), world.runs)
+  })
+  const { exit } = simulate(1, Effect.scoped(meddled))
+  if (exit._tag === "Failure") throw new Error(String(exit.cause))
+  return exit.value
+}
+
 describe("canaries: what is wrong is found", () => {
   const found = (subject: Subject, plan: Plan, seed = 1) => runWorld(subject, plan, seed).failure
 
@@ -267,22 +287,6 @@ describe("canaries: what is wrong is found", () => {
     }
     expect(found(subject, short("plain"))?.kind).toBe("P-15")
   })
-
-  /** Runs a world in which a test meddles, beside its consensus, and gives what the meddler gives. */
-  const inWorld = <A>(
-    plan: Plan,
-    faults: ReadonlyArray<WorldFault>,
-    meddles: (world: Made) => Effect.Effect<A, unknown>,
-  ): A => {
-    const meddled = Effect.gen(function* () {
-      const parts = { subject: honest, plan, seed: 1, faults, link: plan.link, validators, happens: () => true }
-      const world = yield* makeWorld(parts)
-      return yield* Effect.raceFirst(meddles(world), world.runs)
-    })
-    const { exit } = simulate(1, Effect.scoped(meddled))
-    if (exit._tag === "Failure") throw new Error(String(exit.cause))
-    return exit.value
-  }
 
   test.each(WAYS)("P-9 P-1 an honest node that is blamed, and a decision without a quorum, cut off: %s", (way) => {
     const faults: ReadonlyArray<WorldFault> = [{ kind: "partition", atMs: 100, nodes: [0, 1], forMs: 9_000, way }]
@@ -447,7 +451,7 @@ describe("canaries: what is wrong is found", () => {
     expect(judge((record) => record.says({ round: Round(0, 1), digest: a }, b))).toContain("P-5")
     const acknowledges = (durable: number) => (record: NodeRecord) => {
       record.hooks(1, 5)
-      record.acknowledges(5, 5, durable)
+      record.acknowledges(5, 5, { durable, isComplete: true, covered: 0 })
     }
     expect(judge(acknowledges(5))).toBe("")
     expect(judge(acknowledges(4))).toContain("P-5")
@@ -467,6 +471,80 @@ describe("canaries: what is wrong is found", () => {
     }
     expect(judge(holding(a))).toBe("")
     expect([judge(holding(b)), judge(holding(undefined))].join()).toMatch(/P-5.*P-5/)
+  })
+
+  test("P-5 P-7 INV-16 INV-19 INV-23 a joiner is excused for what is below its floor or covered, and for nothing else", () => {
+    const judge = (standing: number, ...acts: ReadonlyArray<(record: NodeRecord) => void>): string => {
+      const record = new NodeRecord("node 1")
+      record.joins(7, Round(0, 9))
+      for (const act of acts) act(record)
+      return [...record.violations, ...record.unhooked(standing)].join()
+    }
+    const acks = (height: number, stand: Partial<Stand>) => (record: NodeRecord) =>
+      record.acknowledges(height, height, { durable: undefined, isComplete: false, covered: 0, ...stand })
+    const hooks = (height: number) => (record: NodeRecord) => record.hooks(1, height)
+    const covers = [7, 8].map((height) => acks(height, { covered: 8 }))
+    const out = (height: number, least: number, processed: number) => (record: NodeRecord) =>
+      record.comesOut(height, least, processed, 3)
+    const handsOver = [hooks(9), acks(9, { durable: 9 }), (record: NodeRecord) => record.completes(9)]
+    expect(judge(9, ...covers, out(8, 8, 8), ...handsOver)).toBe("")
+    // What was acknowledged before the plan is complete may be lost while marshal has not recorded it, and nothing later.
+    expect(judge(7, ...covers, out(7, 0, 6), hooks(7), acks(7, { durable: 7 }))).toBe("")
+    expect(judge(7, ...covers, ...handsOver, (record) => record.boots(8, 8, 3))).toContain("P-5 node 1 came up at 8")
+    expect(judge(8, ...covers, acks(9, { covered: 8 }))).toContain("P-5 node 1 acknowledged 9")
+    expect(judge(8, ...covers, hooks(9), acks(9, { durable: 8, covered: 8 }))).toContain("P-5 node 1 acknowledged 9")
+    expect(judge(8, acks(7, { covered: 7 }))).toBe("INV-16 node 1 never ran its hook of 8")
+    expect(judge(8, ...covers, acks(9, { durable: 9 }))).toBe("INV-16 node 1 acknowledged 9 before its hook")
+    // A sync that is over covers nothing any more.
+    expect(judge(6, acks(7, { durable: 7, covered: 7, isComplete: true }))).toContain("INV-16 node 1 acknowledged 7")
+    expect(judge(6, out(7, 8, 6))).toBe("INV-23 node 1 came out of sync at 7, not at 8")
+    expect(judge(6, out(7, 7, 8))).toContain("P-7 node 1 came up at 7, marshal at 8")
+    expect(judge(6, out(10, 0, 6))).toContain("P-7 node 1 came up at 10, marshal at 6")
+    const again = [(record: NodeRecord) => record.completes(9), (record: NodeRecord) => record.joins(9, Round(0, 11))]
+    expect(judge(6, ...again)).toContain("INV-19 node 1 syncs again")
+  })
+
+  test("INV-18 INV-20 a joiner whose plan has forgotten its sync, or its newest floor", () => {
+    const finds = (plan: PlanRecord): string => {
+      const record = new NodeRecord("node 1")
+      record.joins(7, Round(0, 9))
+      record.finds(plan)
+      return record.violations.join()
+    }
+    const floor = (view: number): PlanRecord => {
+      const proposal = { round: Round(0, view), parentView: View(0), payload: new Uint8Array(32) }
+      return { tag: "in progress", floor: { proposal, certificate: undefined as never } }
+    }
+    expect([finds({ tag: "complete", height: Height(9) }), finds(floor(9)), finds(floor(10))]).toEqual(["", "", ""])
+    expect(finds({ tag: "absent" })).toBe("INV-18 node 1 began a sync that its plan does not know")
+    expect(finds(floor(8))).toBe("INV-20 node 1 had a newer floor than its plan knows")
+  })
+
+  test("INV-17 INV-22 a joiner that answers before its databases are complete", () => {
+    const answers = (isComplete: boolean): string => {
+      const disks = makeDisks(1, 1)
+      const plan = short("plain")
+      const troubles = new Troubles(
+        { plan, faults: [], disks, seed: 1 },
+        { happens: () => true, powerLoss: () => {}, now: () => 0 },
+      )
+      const shared = { deliveries: [], final: new FinalBlocks<StandardBlock<Mark, OneDatabase>>(), isCalm: () => true }
+      const watch = new NodeWatch({ index: 0, subject: honest, plan, seed: 1, troubles, ...shared })
+      const block = {} as StandardBlock<Mark, OneDatabase>
+      const eager = {
+        propose: () => Effect.succeed(block),
+        verify: () => Effect.succeed(true),
+        finalized: () => Effect.void,
+      }
+      const port = watch.port(1, eager, { set: undefined, isComplete, covered: 0 }, Effect.void)
+      const [context, ancestry] = [undefined as never, undefined as never]
+      Effect.runSync(Effect.andThen(port.propose(context, ancestry), port.verify(context, ancestry)))
+      return watch.violations().join()
+    }
+    expect(answers(true)).toBe("")
+    expect(answers(false)).toMatch(
+      /INV-17 node 0 answers when asked to propose.*INV-22 node 0 answers when asked to verify/,
+    )
   })
 
   test.each(["verified", "proposed"] as const)("P-5 a node that lets out what it has not stored by %s", (stores) => {
@@ -494,7 +572,7 @@ describe("canaries: what is wrong is found", () => {
     expect(judge(3, [0, 1], [0, 3], [1, 2])).toBe("INV-16 node 1 ran its hook of 3 after that of 1")
     expect(judge(2, [0, 1], [0, 2], [0, 2])).toBe("INV-16 node 1 ran its hook of 2 after that of 2")
     const record = new NodeRecord("node 1")
-    record.acknowledges(1, 1, 1)
+    record.acknowledges(1, 1, { durable: 1, isComplete: true, covered: 0 })
     expect(record.violations).toEqual(["INV-16 node 1 acknowledged 1 before its hook"])
   })
 
@@ -583,6 +661,97 @@ describe("canaries: what is wrong is found", () => {
   test("P-16 a plan that did not contain what it intends", () => {
     const nothing = runScenario(short("plain"), "one", 1).happenings as Happenings
     expect(missedBy({ intends: ["finalizedBlocks", "crashes"] }, [nothing])).toEqual(["crashes"])
+  })
+})
+
+describe("a node that joins by state sync", () => {
+  const JOINER = 2
+  const joins = (atMs: number): ReadonlyArray<WorldFault> => [{ kind: "join", node: JOINER, atMs }]
+  /** A validator that does what it should, but for how it replays: only its state sync does. */
+  const replaying = (apply: StandardApplication<Mark, OneDatabase>["apply"]): Subject => ({
+    ...honest,
+    application: (index) => ({ ...honest.application(index), ...(index === JOINER && { apply }) }),
+  })
+
+  test("could not have replayed: the others have forgotten; F58 cut off it stands still, found again it goes on", () => {
+    const seen = inWorld(named("state-sync"), joins(3_000), (world) =>
+      Effect.gen(function* () {
+        yield* Effect.sleep(2_990)
+        const others = [0, 1, 3].map((index) => world.cluster.node(index)!.marshal)
+        const held = yield* Effect.forEach(others, ({ finalizedAt }) => finalizedAt(Height(1)))
+        yield* Effect.sleep(60)
+        world.cluster.links.partition([JOINER])
+        yield* Effect.sleep(1_000)
+        const { syncedAt } = world.watches[JOINER]!.record
+        const before = [world.durable(JOINER), syncedAt, world.happenings().synced]
+        world.cluster.links.heal()
+        while (world.durable(JOINER) < 16) yield* Effect.sleep(100)
+        const { record } = world.watches[JOINER]!
+        return { held, before, first: record.first, syncedAt: record.syncedAt, found: world.violations() }
+      }),
+    )
+    expect(seen).toMatchObject({ held: [undefined, undefined, undefined], before: [-1, undefined, 0], found: [] })
+    expect(seen.first).toBeGreaterThan(4)
+    expect(seen.syncedAt).toBeGreaterThanOrEqual(seen.first)
+  })
+
+  test("canary: P-11 its plan never completes", () => {
+    const slow = { ...CALM, viewMs: 20_000, viewTimeoutMs: 21_000 }
+    const plan = short("state-sync", { schedule: slow, faultsMs: 240_000, faults: () => joins(230_000) })
+    const subject = replaying(() => Effect.never)
+    expect(runWorld(subject, plan, 1).failure?.what).toContain(`P-11 node ${JOINER} stands at -1`)
+  })
+
+  test("canary: F49 its databases come out with another root", () => {
+    const plan = short("state-sync", { faults: () => joins(3_000) })
+    const subject = replaying((block, batches, tools) => {
+      batches.board.put(STRAY, new Uint8Array(24))
+      return overOne.apply(block, batches, tools)
+    })
+    expect(runWorld(subject, plan, 1).failure?.kind).toBe("SyncedTargetMismatch")
+  })
+
+  test("canary: INV-23 INV-24 its databases come out below what was asked for", () => {
+    let made: Made | undefined
+    const run = () =>
+      inWorld(named("state-sync"), joins(3_000), (world) => {
+        made = world
+        const watch = world.watches[JOINER]!
+        const { sync } = watch
+        const fallsBack: typeof sync = ({ run }, ...rest) => {
+          const back: typeof run = (...asked) =>
+            Effect.tap(run(...asked), (set) => Effect.orDie(set.rewind(Height(set.anchor.height - 1))))
+          return sync.call(watch, { run: back }, ...rest)
+        }
+        Object.assign(watch, { sync: fallsBack })
+        return Effect.never
+      })
+    expect(run).toThrow("SyncedElsewhere")
+    expect(made!.violations().join()).toContain(`INV-23 node ${JOINER} came out of sync at`)
+  })
+
+  test("canary: P-12 P-16 at rest it lacks a block from its floor on, or its databases came in another way", () => {
+    const [sound, lacking, replayed] = inWorld(named("state-sync"), joins(3_000), (world) =>
+      Effect.gen(function* () {
+        while (world.durable(JOINER) < 16) yield* Effect.sleep(100)
+        const judge = Effect.map(judgeAtRest(world, honest), (found) =>
+          found.filter((what) => !what.startsWith("P-15")),
+        )
+        const { record } = world.watches[JOINER]!
+        const { marshal } = world.cluster.node(JOINER)!
+        const sound = yield* judge
+        const { finalizedAt } = marshal
+        const lacks = (height: Height) => (height === 14 ? Effect.succeed(undefined) : finalizedAt(height))
+        Object.assign(marshal, { finalizedAt: lacks })
+        const lacking = yield* judge
+        Object.assign(marshal, { finalizedAt })
+        record.syncedAt = undefined
+        return [sound, lacking, yield* judge] as const
+      }),
+    )
+    expect(sound).toEqual([])
+    expect(lacking).toEqual([`P-12 node ${JOINER} does not hold the final block 14`])
+    expect(replayed).toEqual([`P-16 node ${JOINER} joined without state sync`])
   })
 })
 

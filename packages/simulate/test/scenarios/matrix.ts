@@ -35,12 +35,13 @@ export const GROUPS = {
   ],
   network: ["partition", "partitioned-restart", "lossy-links", "lying-servers", "forged-votes", "drifting-clocks"],
   storage: ["storage-faults", "read-faults", "power-cuts", "pruning", "everything"],
+  "state-sync": ["state-sync", "state-sync-faults", "state-sync-crashes", "state-sync-lossy", "crash-mid-sync"],
 } as const
 
 /** The plan as it is run here: shorter where that leaves what it is about. */
 const shorter = (plan: Plan): Plan => {
   if (plan.name === "stalled-finality") return stalledFor(160)
-  return plan.name === "pruning" ? plan : { ...plan, height: Math.min(plan.height, HEIGHT_MAX) }
+  return plan.pruning !== undefined ? plan : { ...plan, height: Math.min(plan.height, HEIGHT_MAX) }
 }
 
 const check = (plan: Plan): void => {

@@ -1,0 +1,95 @@
+/**
+ * A node of a world that joins by state sync: its floor, and the final blocks that its sync is sent.
+ *
+ *   certificates of others --> newest at the first start, by chance a newer one later --> startByPlan
+ *   blocks of others --------> asked for over links, again until one has come ----------> replayedSync
+ *
+ * Terms: a *floor* is the finalization that a node begins at.
+ *
+ * Invariant: what its sync is sent has crossed links, there and back, from a node that is up; loss and partitions delay a
+ * sync and never end it. It outlives the incarnations of its node.
+ */
+import type { Block, Finalization, Height, Marshal } from "@coppice/consensus"
+import type { StateSync } from "@coppice/node"
+import { type Databases, openSyncPlan } from "@coppice/stateful"
+import { drawer } from "@coppice/stateful/diagnosis"
+import { Effect } from "effect"
+import type { FinalBlocks } from "./final-blocks.ts"
+import type { Links } from "./links.ts"
+import type { NodeWatch, Standing } from "./node-watch.ts"
+import { replayedSync } from "./replayed-sync.ts"
+
+/** Time before a joiner asks again for what did not come. */
+const PAUSE_MS = 20
+/** Chance that a joiner is given a newer floor when it starts again. */
+const OFFER_CHANCE = 0.25
+/** Most newer tips that a sync takes in before it comes out. */
+const UPDATES_MAX = 2
+
+/** What a joiner is made of. */
+export interface JoinerParts<B extends Block, M extends Databases> {
+  readonly index: number
+  readonly seed: number
+  readonly watch: NodeWatch<B, M>
+  readonly final: FinalBlocks<B>
+  readonly links: Pick<Links, "carry">
+  /** The other nodes that are up. */
+  readonly others: () => ReadonlyArray<number>
+}
+
+/** See the head of this file. */
+export class Joiner<B extends Block, M extends Databases> {
+  readonly #parts: JoinerParts<B, M>
+  readonly #chance: () => number
+
+  constructor(parts: JoinerParts<B, M>) {
+    this.#parts = parts
+    this.#chance = drawer(parts.seed, `joiner ${parts.index}`)
+  }
+
+  /** How an incarnation may bring its databases into an environment, when what the plan there says is noted. */
+  readonly stateSync = Effect.fnUntraced(
+    { self: this },
+    function* (
+      this: Joiner<B, M>,
+      environment: Parameters<typeof openSyncPlan<B, M>>[0],
+      marshal: Pick<Marshal<B>, "processedHeight" | "pendingAcksMax">,
+      standing: Standing<M>,
+    ) {
+      const { watch } = this.#parts
+      const { record } = yield* openSyncPlan(environment)
+      watch.record.finds(record)
+      const [offerDraw, updatesDraw] = [this.#chance(), this.#chance()]
+      // Given until it is recorded; then again or a newer one, as by who asks the committee at each start.
+      const isOffered = record.tag === "absent" || offerDraw < OFFER_CHANCE
+      const floor = isOffered ? yield* this.#floor : undefined
+      const updates = Math.floor(updatesDraw * (UPDATES_MAX + 1))
+      const stateSync: StateSync<B, M> = {
+        ...(floor && { floor }),
+        sync: (home) => watch.sync(replayedSync(home, { blockAt: this.#blockAt, updates }), marshal, standing),
+        attach: ({ durable }) => watch.completes(standing, durable.height),
+      }
+      return stateSync
+    },
+  )
+
+  readonly #floor: Effect.Effect<Finalization> = Effect.suspend(() => {
+    const { newest } = this.#parts.final
+    return newest === undefined ? Effect.delay(this.#floor, PAUSE_MS) : Effect.succeed(newest)
+  })
+
+  readonly #blockAt = (height: Height): Effect.Effect<B> =>
+    Effect.flatMap(this.#ask(height), (block) =>
+      block === undefined ? Effect.delay(this.#blockAt(height), PAUSE_MS) : Effect.succeed(block),
+    )
+
+  readonly #ask = Effect.fnUntraced({ self: this }, function* (this: Joiner<B, M>, height: Height) {
+    const { index, final, links, others } = this.#parts
+    const up = others()
+    const peer = up[Math.floor(this.#chance() * up.length)]
+    if (peer === undefined || !(yield* links.carry(index, peer))) return undefined
+    const block = final.at(height)
+    if (block === undefined || !others().includes(peer)) return undefined
+    return (yield* links.carry(peer, index)) ? block : undefined
+  })
+}
