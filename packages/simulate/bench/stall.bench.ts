@@ -27,7 +27,7 @@ const validators = Array.from({ length: VALIDATORS }, (_, i) =>
 
 /** Bytes that the process holds once nothing is left to collect. */
 const heldBytes = (): number => {
-  const { gc } = globalThis as { readonly gc?: () => void }
+  const { gc } = globalThis
   if (gc === undefined) throw new Error("a bench runs with --expose-gc")
   for (let round = 0; round < 3; round++) gc()
   const { heapUsed, external } = process.memoryUsage()

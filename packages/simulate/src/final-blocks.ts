@@ -3,7 +3,7 @@
  *
  * Invariant: the first block of a height stays; whether others agree is judged elsewhere. Nothing is forgotten.
  */
-import { bytesKey } from "@coppice/codec"
+import { bytesEqual, bytesKey } from "@coppice/codec"
 import type { Block, Finalization, Height } from "@coppice/consensus"
 
 /** Final blocks by height, and their certificates. */
@@ -33,8 +33,7 @@ export class FinalBlocks<B extends Block> {
 
   /** The block that a certificate makes final; undefined while no node was delivered it. */
   of({ proposal }: Finalization): B | undefined {
-    const key = bytesKey(proposal.payload)
-    return this.#blocks.findLast((block) => block !== undefined && bytesKey(block.digest) === key)
+    return this.#blocks.findLast((block) => block !== undefined && bytesEqual(block.digest, proposal.payload))
   }
 
   /** The newest certificate whose block is known. */

@@ -28,18 +28,21 @@ const isAccessor = (of: object, key: string): boolean => {
 const through = (member: string, batch: object, intercept: Intercept): object => {
   // A hook asks for the same few methods again and again.
   const accessors = new Map<string, boolean>()
-  const methods = new Map<unknown, (...args: ReadonlyArray<unknown>) => unknown>()
+  const methods = new Map<
+    string,
+    { readonly of: unknown; readonly made: (...args: ReadonlyArray<unknown>) => unknown }
+  >()
   const accessed = (key: string): boolean => {
     const known = accessors.get(key) ?? isAccessor(batch, key)
     accessors.set(key, known)
     return known
   }
   const method = (key: string, value: (...args: never) => unknown) => {
-    const known = methods.get(value)
-    if (known !== undefined) return known
+    const known = methods.get(key)
+    if (known?.of === value) return known.made
     const made = (...args: ReadonlyArray<unknown>): unknown =>
       intercept(member, key, args, () => Reflect.apply(value, batch, args))
-    methods.set(value, made)
+    methods.set(key, { of: value, made })
     return made
   }
   return new Proxy(batch, {
