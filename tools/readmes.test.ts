@@ -44,5 +44,7 @@ it.each(examples)(
 
 it("finds the examples", () => {
   const named = new Set(examples.map(([, name]) => name))
-  expect([...named]).toEqual(expect.arrayContaining(["codec", "crypto", "merkle", "qmdb", "stateful", "simulate", "laws"]))
+  expect([...named]).toEqual(
+    expect.arrayContaining(["codec", "crypto", "merkle", "qmdb", "stateful", "simulate", "laws"]),
+  )
 })
