@@ -168,6 +168,16 @@ describe("refusals", () => {
     ])
   })
 
+  test("INV-23 a record that comes late takes no promise back: the highest binds", () => {
+    const core = createJoin(1)
+    deliver(core, 5)
+    stepJoin(core, { type: "recorded", height: blockAt(5).height })
+    expect(stepJoin(core, { type: "recorded", height: blockAt(4).height })).toEqual([])
+    expect(stepJoin(core, { type: "synced", anchor: anchorAt(4) })).toMatchObject([
+      { type: "stop", error: { _tag: "SyncedBelowRecorded", recorded: 5, synced: 4 } },
+    ])
+  })
+
   test("F48 a tip that was never recorded goes to the executor with all the others", () => {
     const core = createJoin(2)
     for (const height of [5, 6]) deliver(core, height)

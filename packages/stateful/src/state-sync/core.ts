@@ -115,7 +115,8 @@ const finalized = <B extends Block>(core: JoinCore<B>, delivery: Retained<B>): A
 /** Late records, after the sync has ended, say nothing new: the anchor covers them, or the sync broke its word. */
 const recorded = <B extends Block>(core: JoinCore<B>, height: Height): Actions<B, never> => {
   if (core.phase !== "syncing") return []
-  core.recorded = height
+  // A sync may tell of its tips in another order than it was given them: the highest promise binds.
+  core.recorded = Height(Math.max(core.recorded ?? 0, height))
   const covered = core.retained.filter(({ block }) => block.height <= height)
   core.retained = core.retained.slice(covered.length)
   return covered.map(({ ack }) => ({ type: "acknowledge", ack }))
