@@ -234,6 +234,25 @@ describe("repair", () => {
     expect(heights(machine)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
   })
 
+  test("the end of what is held is the tip: nothing above it is looked for, turn after turn", () => {
+    const machine = new Machine()
+    machine.turn(start, ...chain.slice(0, 3).map(verified), reported(finalize(at(3))))
+    const asked: Array<number> = []
+    const { rows } = machine
+    rows.isFinalized = (height) => {
+      asked.push(height)
+      return rows.finalized.has(height)
+    }
+    machine.turn(verified(at(4)), acknowledged(1))
+    expect(asked).toEqual([])
+    machine.turn(reported(finalize(at(4))))
+    expect(asked).toEqual([])
+    machine.crash()
+    machine.turn(start)
+    expect(asked).toEqual([1, 2, 3, 4])
+    expect(machine.state.missing).toBe(5)
+  })
+
   test("a gap that is missing asks for its upper end by digest and for the heights below, lowest first", () => {
     const machine = new Machine()
     const effects = machine.turn(start, verified(at(6)), reported(finalize(at(6))))

@@ -129,6 +129,34 @@ describe("durability", () => {
     }
   })
 
+  test("what has expired or is pruned is not held any more, though it was just stored or fetched", () => {
+    const [lost, far] = [childOf(genesis, 2, 1), childOf(at(1), 1_000)]
+    run(
+      Effect.gen(function* () {
+        const peer = new FakePeer()
+        peer.answer = knowsAll
+        const marshal = yield* open(makeDisk(), peer)
+        const looks = Effect.all([
+          marshal.verifiedAt(lost.context.round),
+          marshal.byDigest(lost.digest),
+          marshal.finalizedAt(Height(1)),
+          marshal.byDigest(at(1).digest),
+          marshal.verifiedAt(far.context.round),
+        ])
+        yield* storeAll(marshal, [lost, far])
+        yield* marshal.report(finalize(far))
+        yield* marshal.subscribeFinalized(Height(1), "wait")
+        expect(yield* looks).toEqual([lost, lost, at(1), at(1), far])
+        yield* marshal.start(new FakeExecutor(), standsOnGenesis)
+        yield* Effect.sleep("1 second")
+        expect(yield* looks).toEqual([undefined, undefined, at(1), at(1), far])
+        yield* marshal.prune(Height(2))
+        yield* Effect.sleep("1 second")
+        expect(yield* looks).toEqual([undefined, undefined, undefined, undefined, far])
+      }),
+    )
+  })
+
   test("F-24 CONS-20 a failed write fails its caller and the marshal, and nothing is acknowledged or answered after it", () => {
     const disk = makeDisk()
     disk.faults = faultAt(2, "disk full", { environment: "marshal", name: "write" })
