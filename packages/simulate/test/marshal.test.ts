@@ -331,6 +331,31 @@ describe("waiting", () => {
       }),
     )
   })
+
+  test("a caller beyond what the mailbox holds takes back what it asked when it gives up, and learns of the end", () => {
+    run(
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const marshal = yield* Scope.provide(open(makeDisk()), scope)
+        const asks = Effect.fnUntraced(function* (from: number) {
+          const many = Array.from({ length: 300 }, (_, i) => childOf(genesis, from + i))
+          const callers: Array<Fiber.Fiber<void, unknown>> = []
+          for (const block of many) callers.push(yield* Effect.forkChild(marshal.verified(block.context.round, block)))
+          yield* Effect.sleep(0)
+          return callers
+        })
+        const served = yield* asks(1)
+        yield* Fiber.interrupt(served.pop()!)
+        for (const caller of served) expect(Exit.isSuccess(yield* Fiber.await(caller))).toBe(true)
+        expect(yield* marshal.highestRound).toEqual(Round(0, 299))
+        const refused = yield* asks(1_000)
+        yield* Scope.close(scope, Exit.void)
+        for (const caller of refused) {
+          expect(failureOf(yield* Fiber.await(caller))).toMatchObject({ _tag: "MarshalStopped" })
+        }
+      }),
+    )
+  })
 })
 
 describe("delivery", () => {

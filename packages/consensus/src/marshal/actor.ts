@@ -8,7 +8,7 @@
  */
 import { bytesKey } from "@coppice/codec"
 import type { Height } from "@coppice/verify/certificate"
-import { Cause, Deferred, Effect, Exit, FiberMap, Metric, Queue, Semaphore } from "effect"
+import { Cause, Deferred, Effect, Exit, FiberMap, Queue } from "effect"
 import type { Block } from "../block.ts"
 import { type MarshalFailure, MarshalStopped } from "../errors.ts"
 import { MAILBOX_REQUESTS_MAX } from "../limits.ts"
@@ -16,16 +16,22 @@ import type { Ack, ExecutorPort } from "../port.ts"
 import { step } from "./core.ts"
 import { fetchAnswer } from "./fetch.ts"
 import type { MarshalOptions } from "./marshal.ts"
-import { type Measure, marshalMetrics, measureIn } from "./metrics.ts"
+import { type Measure, measureIn } from "./metrics.ts"
 import { PeerBook } from "./peers.ts"
 import type { MarshalEffect, MarshalEvent, MarshalState } from "./state.ts"
-import { type MarshalStore, reading } from "./store.ts"
+import { isReadFailure, type MarshalStore, reading } from "./store.ts"
 import { Subscriptions } from "./subscriptions.ts"
 import type { BlockRequest } from "./transport.ts"
 
-/** What waits for a turn; `done` completes once the turn is durable. A failure ends the marshal instead. */
+/** Who waits until the turn of an event is durable. */
+interface Caller<B extends Block> {
+  readonly event: MarshalEvent<B>
+  readonly answer: (outcome: Exit.Exit<void, MarshalStopped>) => void
+}
+
+/** What waits for a turn, and its caller if it has one. A failure ends the marshal instead. */
 export type InboxItem<B extends Block> =
-  | { readonly event: MarshalEvent<B>; readonly done: Deferred.Deferred<void, MarshalStopped> | undefined }
+  | { readonly event: MarshalEvent<B>; readonly caller: Caller<B> | undefined }
   | { readonly failure: MarshalFailure }
 
 /** What turns use beside the actor itself. */
@@ -43,8 +49,9 @@ export class Actor<B extends Block> {
   state: MarshalState
   executor: ExecutorPort<B> | undefined
   readonly #inbox: Queue.Queue<InboxItem<B>>
-  readonly #requests = Semaphore.makeUnsafe(MAILBOX_REQUESTS_MAX)
-  readonly #replies = new Set<Deferred.Deferred<void, MarshalStopped>>()
+  /** Callers whose event is in the inbox or in a turn, `MAILBOX_REQUESTS_MAX` at most, and those who wait for a place. */
+  readonly #inside = new Set<Caller<B>>()
+  readonly #outside = new Set<Caller<B>>()
   readonly #subscriptions = new Subscriptions<B>()
   readonly #book = new PeerBook()
   #ended: MarshalStopped | undefined
@@ -71,29 +78,30 @@ export class Actor<B extends Block> {
     )
   }
 
-  /** Sends an event; succeeds when its turn is durable. At most `MAILBOX_REQUESTS_MAX` of these wait inside. */
+  /**
+   * Sends an event; succeeds when its turn is durable. At most `MAILBOX_REQUESTS_MAX` of these wait inside. Interruption
+   * takes back an event that waits outside.
+   */
   request(event: MarshalEvent<B>): Effect.Effect<void, MarshalStopped> {
-    return this.#requests.withPermit(
-      Effect.suspend(() => {
-        if (this.#ended !== undefined) return Effect.fail(this.#ended)
-        const done = Deferred.makeUnsafe<void, MarshalStopped>()
-        this.#replies.add(done)
-        this.#offer({ event, done })
-        return Deferred.await(done)
-      }),
-    )
+    return Effect.callback((answer) => {
+      if (this.#ended !== undefined) return answer(Effect.fail(this.#ended))
+      const caller: Caller<B> = { event, answer }
+      if (this.#inside.size < MAILBOX_REQUESTS_MAX) return this.#admit(caller)
+      this.#outside.add(caller)
+      return Effect.sync(() => void this.#outside.delete(caller))
+    })
   }
 
   /** Sends an event whose turn nobody waits for. */
   tell(event: MarshalEvent<B>): void {
-    this.#offer({ event, done: undefined })
+    this.#offer({ event, caller: undefined })
   }
 
   /** A read that storage may fail: the failure stops the marshal, and the reader is left waiting for its own end. */
   query<A>(read: () => A): Effect.Effect<A> {
-    return Effect.catch(reading(read), (failure) => {
-      this.#offer({ failure })
-      return Effect.never
+    return Effect.suspend(() => {
+      const found = this.#read(read)
+      return found === undefined ? Effect.never : Effect.succeed(found.value)
     })
   }
 
@@ -103,19 +111,17 @@ export class Actor<B extends Block> {
     look: () => B | undefined,
     request: BlockRequest | undefined,
   ): Effect.Effect<B, MarshalStopped> {
-    const tell = (tag: "wanted" | "unwanted") => () => {
+    const tell = (tag: "wanted" | "unwanted"): void => {
       if (request !== undefined) this.tell({ tag, request })
     }
-    // The subscriber of a failed read is told with everybody else that the marshal ended.
-    const looking = Effect.catch(reading(look), (failure) => {
-      this.#offer({ failure })
-      return Effect.succeed(undefined)
+    return Effect.callback((resume) => {
+      if (this.#ended !== undefined) return resume(Effect.fail(this.#ended))
+      // The subscriber of a failed read is told with everybody else that the marshal ended.
+      const held = this.#read(look)?.value
+      if (held !== undefined) return resume(Effect.succeed(held))
+      tell("wanted")
+      return this.#subscriptions.join(key, { resume, left: () => tell("unwanted") })
     })
-    return Effect.suspend(() =>
-      this.#ended === undefined
-        ? this.#subscriptions.wait(key, looking, tell("wanted"), tell("unwanted"))
-        : Effect.fail(this.#ended),
-    )
   }
 
   /** How many callers wait for a block. */
@@ -123,28 +129,44 @@ export class Actor<B extends Block> {
     return this.#subscriptions.open
   }
 
+  /** What a read gives; undefined when it fails, which ends the marshal. */
+  #read<A>(read: () => A): { readonly value: A } | undefined {
+    try {
+      return { value: read() }
+    } catch (failure) {
+      if (!isReadFailure(failure)) throw failure
+      this.#offer({ failure })
+      return undefined
+    }
+  }
+
+  #admit(caller: Caller<B>): void {
+    this.#inside.add(caller)
+    this.#offer({ event: caller.event, caller })
+  }
+
+  /** The place of a caller goes to the one who has waited longest outside. */
+  #answer(caller: Caller<B>): void {
+    this.#inside.delete(caller)
+    for (const next of this.#outside) {
+      this.#outside.delete(next)
+      this.#admit(next)
+      break
+    }
+    caller.answer(Exit.void)
+  }
+
   #offer(item: InboxItem<B>): void {
     if (this.#ended === undefined) Queue.offerUnsafe(this.#inbox, item)
   }
 
-  get #turns() {
-    const actor = this
-    return Effect.gen(function* () {
-      const tools: TurnTools = {
-        fetches: yield* FiberMap.make<string, void>(),
-        measure: measureIn(yield* Effect.context<never>()),
-      }
-      for (;;) {
-        const items = yield* Queue.takeAll(actor.#inbox)
-        const stops = yield* actor.#turn(items, tools)
-        if (stops) return
-      }
-    })
-  }
-
-  readonly #turn = Effect.fnUntraced(
-    { self: this },
-    function* (this: Actor<B>, items: ReadonlyArray<InboxItem<B>>, { fetches, measure }: TurnTools) {
+  readonly #turns = Effect.gen({ self: this }, function* () {
+    const tools: TurnTools = {
+      fetches: yield* FiberMap.make<string, void>(),
+      measure: measureIn(yield* Effect.context<never>()),
+    }
+    for (;;) {
+      const items = yield* Queue.takeAll(this.#inbox)
       const events: Array<MarshalEvent<B>> = []
       for (const item of items) {
         if ("failure" in item) return yield* Effect.fail(item.failure)
@@ -154,36 +176,27 @@ export class Actor<B extends Block> {
       if (turn.tag === "failed") return yield* Effect.fail(turn.failure)
       if (turn.rows.length > 0) yield* this.store.write(turn.rows)
       this.state = turn.state
-      for (const item of items) {
-        if ("failure" in item || item.done === undefined) continue
-        this.#replies.delete(item.done)
-        Deferred.doneUnsafe(item.done, Effect.void)
-      }
-      measure(this.state, this.subscriptions, turn.rows)
-      for (const effect of turn.effects) if (yield* this.#perform(effect, fetches)) return true
-      return false
-    },
-  )
+      for (const item of items) if ("caller" in item && item.caller !== undefined) this.#answer(item.caller)
+      tools.measure.stands(this.state, this.subscriptions, turn.rows)
+      for (const effect of turn.effects) if (yield* this.#perform(effect, tools)) return
+    }
+  })
 
-  /** Succeeds with true when the marshal is to stop. */
-  #perform(effect: MarshalEffect<B>, fetches: FiberMap.FiberMap<string, void>): Effect.Effect<boolean> {
+  /** Succeeds with true when the marshal is to stop. Does what needs no fiber before it returns. */
+  #perform(effect: MarshalEffect<B>, { fetches, measure }: TurnTools): Effect.Effect<boolean> {
     switch (effect.tag) {
       case "known":
-        return Effect.sync(() => {
-          this.#subscriptions.wake(effect.key, effect.block)
-          return false
-        })
+        this.#subscriptions.wake(effect.key, effect.block)
+        return Effect.succeed(false)
       case "deliver":
-        return this.#deliver(effect.block)
+        return this.#deliver(effect.block, measure)
       case "fetch":
         return Effect.as(FiberMap.run(fetches, effect.key, this.#fetched(effect.key, effect.request)), false)
       case "abandon":
         return Effect.as(FiberMap.remove(fetches, effect.key), false)
       case "continue":
-        return Effect.sync(() => {
-          this.tell({ tag: "continued" })
-          return false
-        })
+        this.tell({ tag: "continued" })
+        return Effect.succeed(false)
       case "stop":
         return Effect.succeed(true)
     }
@@ -200,12 +213,14 @@ export class Actor<B extends Block> {
     )
   }
 
-  #deliver(block: B): Effect.Effect<boolean> {
-    return this.executor!.finalized(block, this.#ack(block.height)).pipe(
-      Effect.andThen(Metric.update(marshalMetrics.blocksDelivered, 1)),
-      Effect.as(false),
-      Effect.catchTag("ExecutorStopped", () => Effect.succeed(true)),
-    )
+  #deliver(block: B, measure: Measure): Effect.Effect<boolean> {
+    return Effect.match(this.executor!.finalized(block, this.#ack(block.height)), {
+      onFailure: () => true,
+      onSuccess: () => {
+        measure.delivered()
+        return false
+      },
+    })
   }
 
   #ack(height: Height): Ack {
@@ -222,9 +237,11 @@ export class Actor<B extends Block> {
     const failure = Exit.isFailure(exit) ? Cause.findErrorOption(exit.cause) : undefined
     this.#ended = new MarshalStopped({ cause: failure?._tag === "Some" ? failure.value : undefined })
     const refusal = Exit.fail(this.#ended)
-    for (const done of this.#replies) Deferred.doneUnsafe(done, refusal)
+    for (const callers of [this.#inside, this.#outside]) {
+      for (const caller of callers) caller.answer(refusal)
+      callers.clear()
+    }
     this.#subscriptions.refuse(refusal)
-    this.#replies.clear()
     const isInterrupted = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
     Deferred.doneUnsafe(this.stopped, isInterrupted ? Effect.void : exit)
   }

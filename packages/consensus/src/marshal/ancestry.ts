@@ -7,24 +7,31 @@ import { Effect } from "effect"
 import type { Block } from "../block.ts"
 import type { Ancestry } from "../port.ts"
 
-/** The walk that begins with `start` and goes on with `parentOf`. `ahead` is told of each block before it is given. */
+/**
+ * The walk that begins with `start` and goes on with `parentOf`. `ahead` is told of each block before it is given, and gives
+ * its parent if that is here.
+ */
 export const ancestryOf = <B extends Block>(
   start: B,
   parentOf: (block: B) => Effect.Effect<B | undefined>,
-  ahead: (block: B) => Effect.Effect<void>,
+  ahead: (block: B) => Effect.Effect<B | undefined>,
 ): Ancestry<B> => {
   let last: B | undefined
+  let held: B | undefined = start
   let isOver = false
   return {
     next: Effect.suspend(() => {
       if (isOver) return Effect.succeed(undefined)
-      const pulled = Effect.tap(last === undefined ? Effect.succeed(start) : parentOf(last), (block) =>
-        block === undefined ? Effect.void : ahead(block),
-      )
-      return Effect.map(pulled, (block) => {
-        isOver = block === undefined
-        last = block
-        return block
+      return Effect.flatMap(held === undefined ? parentOf(last!) : Effect.succeed(held), (block) => {
+        if (block === undefined) {
+          isOver = true
+          return Effect.succeed(undefined)
+        }
+        return Effect.map(ahead(block), (parent) => {
+          last = block
+          held = parent
+          return block
+        })
       })
     }),
   }

@@ -29,12 +29,15 @@ export const marshalMetrics = {
   answersRefused: counter("answers_refused", "Answers of peers that were not what was asked for"),
 } as const
 
-/** Publishes where a marshal stands after a turn that wrote rows. */
-export type Measure = <B extends Block>(state: MarshalState, subscriptions: number, rows: ReadonlyArray<Row<B>>) => void
+/** Publishes what becomes of one marshal. */
+export interface Measure {
+  /** Where it stands after a turn, and the rows that this wrote. Cost: what has changed since it was published last. */
+  readonly stands: <B extends Block>(state: MarshalState, subscriptions: number, rows: ReadonlyArray<Row<B>>) => void
+  readonly delivered: () => void
+}
 
 /**
- * Publishes for one marshal: all of them from now on, at 0 before their first event. Cost: what has changed since it was
- * published last.
+ * Publishes for one marshal: all of them from now on, at 0 before their first event.
  *
  * Metrics of the context's attributes; plain calls, because nine effects a turn cost more than most turns do.
  */
@@ -46,16 +49,19 @@ export const measureIn = (context: Context.Context<never>): Measure => {
     published.set(gauge, value)
     gauge.updateUnsafe(value, context)
   }
-  return (state, subscriptions, rows) => {
-    set(marshalMetrics.tipHeight, state.tip.height)
-    set(marshalMetrics.processedHeight, state.processed ?? 0)
-    set(marshalMetrics.acksPending, state.pending.length)
-    set(marshalMetrics.fetchesPending, state.fetching.size)
-    set(marshalMetrics.floorHeight, state.floor?.height ?? 0)
-    set(marshalMetrics.floorPending, state.pendingFloor === undefined ? 0 : 1)
-    set(marshalMetrics.retainedHeight, state.retained)
-    set(marshalMetrics.subscriptionsOpen, subscriptions)
-    const pruned = rows.reduce((count, { tag }) => (tag === "pruned" ? count + 1 : count), 0)
-    marshalMetrics.blocksPruned.updateUnsafe(pruned, context)
+  return {
+    stands: (state, subscriptions, rows) => {
+      set(marshalMetrics.tipHeight, state.tip.height)
+      set(marshalMetrics.processedHeight, state.processed ?? 0)
+      set(marshalMetrics.acksPending, state.pending.length)
+      set(marshalMetrics.fetchesPending, state.fetching.size)
+      set(marshalMetrics.floorHeight, state.floor?.height ?? 0)
+      set(marshalMetrics.floorPending, state.pendingFloor === undefined ? 0 : 1)
+      set(marshalMetrics.retainedHeight, state.retained)
+      set(marshalMetrics.subscriptionsOpen, subscriptions)
+      const pruned = rows.reduce((count, { tag }) => (tag === "pruned" ? count + 1 : count), 0)
+      if (pruned > 0) marshalMetrics.blocksPruned.updateUnsafe(pruned, context)
+    },
+    delivered: () => marshalMetrics.blocksDelivered.updateUnsafe(1, context),
   }
 }

@@ -29,13 +29,16 @@ const publicFace = <B extends Block>(actor: Actor<B>): Marshal<B> => {
   const parentOf = (block: B): Effect.Effect<B | undefined> =>
     block.height === 0 ? Effect.succeed(undefined) : Effect.catch(subscribe(block.parent, "fetch"), () => Effect.never)
   // A hint, and no fetch of the reader's own: it ends by itself, and no more than `HINTS_MAX` are kept, whoever stops reading.
-  const ahead = (block: B): Effect.Effect<void> => {
-    if (block.height === 0) return Effect.void
+  const ahead = (block: B): Effect.Effect<B | undefined> => {
+    if (block.height === 0) return Effect.succeed(undefined)
     const { context, parent: digest } = block
     const hint: Hint = { request: { tag: "block", digest }, targets: undefined, round: context.round }
     return Effect.map(
       actor.query(() => store.byDigest(digest)),
-      (held) => (held === undefined ? actor.tell({ tag: "hinted", hint }) : undefined),
+      (held) => {
+        if (held === undefined) actor.tell({ tag: "hinted", hint })
+        return held
+      },
     )
   }
   const certified = (tag: "finalization" | "floor") => (finalization: Finalization) =>
