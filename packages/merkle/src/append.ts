@@ -41,12 +41,41 @@ const DIGEST_WORDS = DIGEST_BYTES / WORD_BYTES
 const PARENT_WORDS = PARENT_BYTES / WORD_BYTES
 const POSITION_WORDS = POSITION_BYTES / WORD_BYTES
 
+/** The input of hash jobs, filled anew for each. `words` and `view` are the same memory as `bytes`. */
+class JobInput {
+  bytes!: Uint8Array
+  words!: BigUint64Array
+  view!: DataView
+
+  constructor(length: number) {
+    this.renew(length)
+  }
+
+  /** Makes room for a job; what the one before it filled in is lost. */
+  require(length: number): void {
+    if (length > this.bytes.length) this.renew(length)
+  }
+
+  private renew(length: number): void {
+    const buffer = new ArrayBuffer(Math.ceil(length / WORD_BYTES) * WORD_BYTES)
+    this.bytes = new Uint8Array(buffer)
+    this.words = new BigUint64Array(buffer)
+    this.view = new DataView(buffer)
+  }
+}
+
 /** An append in progress. `base` is the position of the first new node. */
 interface Work {
   readonly frontier: Frontier
+  /** The peaks of the frontier. */
+  readonly peaks: ReadonlyArray<Peak>
   readonly after: Location
   readonly base: Position
   readonly nodes: Uint8Array
+  /** Room for the places of all new nodes, level by level. */
+  readonly places: Uint32Array
+  readonly input: JobInput
+  readonly inputOffsets: Uint32Array
 }
 
 /** The new nodes of one height, from node `first` on, and where each stands in the node buffer, in bytes. */
@@ -56,10 +85,11 @@ interface Level {
   readonly places: Uint32Array
 }
 
-const levelOf = ({ frontier, after }: Work, height: number): Level => {
+/** The level of a height; the places of the levels below take the first `placed`. */
+const levelOf = ({ frontier, after, places }: Work, height: number, placed: number): Level => {
   const { count } = frontier.family
   const first = count(frontier.leaves, height)
-  return { height, first, places: new Uint32Array(count(after, height) - first) }
+  return { height, first, places: places.subarray(placed, placed + count(after, height) - first) }
 }
 
 /** Places the nodes `from .. to` of a level, counted from its first. They are placed job by job to keep slices short. */
@@ -72,18 +102,6 @@ const place = ({ frontier, base }: Work, { height, first, places }: Level, from:
   return places.subarray(from, to)
 }
 
-/** The input of hash jobs, filled anew for each. `words` and `view` are the same memory as `bytes`. */
-interface Input {
-  readonly bytes: Uint8Array
-  readonly words: BigUint64Array
-  readonly view: DataView
-}
-
-const inputOf = (length: number): Input => {
-  const buffer = new ArrayBuffer(Math.ceil(length / WORD_BYTES) * WORD_BYTES)
-  return { bytes: new Uint8Array(buffer), words: new BigUint64Array(buffer), view: new DataView(buffer) }
-}
-
 /** How many elements from `first` on fit one job: at least one, whatever its length. */
 const elementsFitting = ({ count, offsets }: LeafSource, first: number): number => {
   const most = Math.min(count - first, HASH_JOB_PREIMAGES_MAX)
@@ -94,15 +112,22 @@ const elementsFitting = ({ count, offsets }: LeafSource, first: number): number 
   return fitting
 }
 
+/** Bytes of input that all jobs of an append need, unless a single preimage is longer than a job. */
+const inputBytes = ({ count, offsets }: LeafSource): number => {
+  const leaves = offsets[count]! - offsets[0]! + count * POSITION_BYTES
+  // No height gains more parents than half of the leaves, rounded up.
+  const parents = Math.min(Math.ceil(count / 2), HASH_JOB_PREIMAGES_MAX) * PARENT_BYTES
+  return Math.max(Math.min(leaves, HASH_JOB_BYTES_MAX), parents)
+}
+
 /** Writes the preimages of elements from `first` on, one per place. */
 const fillLeaves = (
-  { base }: Work,
+  { base, input, inputOffsets }: Work,
   source: LeafSource,
   first: number,
   places: Uint32Array,
-  { bytes, view }: Input,
-  inputOffsets: Uint32Array,
 ): void => {
+  const { bytes, view } = input
   const elements = source.bytes
   const elementsView = new DataView(elements.buffer, elements.byteOffset, elements.byteLength)
   let at = 0
@@ -119,20 +144,23 @@ const fillLeaves = (
   inputOffsets[places.length] = at
 }
 
+/** The job that fills nodes at `places` from the input. */
+const jobOf = ({ input, inputOffsets, nodes }: Work, places: Uint32Array): HashJob => ({
+  count: places.length,
+  input: input.bytes,
+  inputOffsets,
+  output: nodes,
+  outputOffsets: places,
+})
+
 function* leafJobs(work: Work, level: Level, source: LeafSource): Generator<HashJob, void, void> {
   const { count, offsets } = source
-  const inputOffsets = new Uint32Array(Math.min(count, HASH_JOB_PREIMAGES_MAX) + 1)
-  let input = inputOf(0)
   for (let first = 0; first < count; ) {
     const end = first + elementsFitting(source, first)
-    const length = offsets[end]! - offsets[first]! + (end - first) * POSITION_BYTES
-    if (input.bytes.length < length) {
-      const rest = offsets[count]! - offsets[first]! + (count - first) * POSITION_BYTES
-      input = inputOf(Math.max(length, Math.min(rest, HASH_JOB_BYTES_MAX)))
-    }
+    work.input.require(offsets[end]! - offsets[first]! + (end - first) * POSITION_BYTES)
     const places = place(work, level, first, end)
-    fillLeaves(work, source, first, places, input, inputOffsets)
-    yield { count: places.length, input: input.bytes, inputOffsets, output: work.nodes, outputOffsets: places }
+    fillLeaves(work, source, first, places)
+    yield jobOf(work, places)
     first = end
   }
 }
@@ -149,28 +177,21 @@ const peakIndex = (peaks: ReadonlyArray<Peak>, start: number, height: number): n
   return index
 }
 
-/** Where digests of children are found: the peaks of the old frontier, and the new nodes. */
-interface Digests {
-  readonly oldPeaks: ReadonlyArray<Peak>
-  readonly old: BigUint64Array
-  readonly made: BigUint64Array
-}
-
-/** Writes the preimages of parents from node `first` of their height on, one per place. */
+/** Writes the preimages of parents from node `first` of their height on, one per place. `made` are the words of the nodes. */
 const fillParents = (
-  { base }: Work,
-  { oldPeaks, old, made }: Digests,
+  { frontier, peaks, base, input }: Work,
+  made: BigUint64Array,
   children: Level,
   first: number,
   places: Uint32Array,
-  { words, view }: Input,
 ): void => {
+  const { bytes, words, view } = input
   const copyChild = (index: number, at: number): void => {
     const slot = index - children.first
     if (slot >= 0) copyDigest(words, at, made, children.places[slot]!)
     else {
-      const peak = peakIndex(oldPeaks, index * 2 ** children.height, children.height)
-      copyDigest(words, at, old, peak * DIGEST_BYTES)
+      const peak = peakIndex(peaks, index * 2 ** children.height, children.height)
+      bytes.set(frontier.peaks[peak]!, at * WORD_BYTES)
     }
   }
   for (let i = 0; i < places.length; i++) {
@@ -183,32 +204,26 @@ const fillParents = (
 }
 
 function* parentJobs(work: Work, leaves: Level): Generator<HashJob, void, void> {
-  const { frontier, after, nodes } = work
+  const { frontier, after, nodes, inputOffsets } = work
   const { family } = frontier
-  const oldPeaks = family.peaks(frontier.leaves)
-  const old = new Uint8Array(oldPeaks.length * DIGEST_BYTES)
-  frontier.peaks.forEach((digest, i) => void old.set(digest, i * DIGEST_BYTES))
-  const digests: Digests = { oldPeaks, old: new BigUint64Array(old.buffer), made: new BigUint64Array(nodes.buffer) }
-  // No height gains more parents than the tree gains leaves.
-  const slots = Math.min(leaves.places.length, HASH_JOB_PREIMAGES_MAX)
-  const inputOffsets = new Uint32Array(slots + 1).map((_, i) => i * PARENT_BYTES)
-  const input = inputOf(slots * PARENT_BYTES)
-
+  const made = new BigUint64Array(nodes.buffer)
+  for (let i = 0; i < inputOffsets.length; i++) inputOffsets[i] = i * PARENT_BYTES
   let children = leaves
+  let placed = leaves.places.length
   for (let height = 1; family.count(after, height) > 0; height++) {
-    const level = levelOf(work, height)
+    const level = levelOf(work, height, placed)
     for (let done = 0; done < level.places.length; done += HASH_JOB_PREIMAGES_MAX) {
       const places = place(work, level, done, Math.min(done + HASH_JOB_PREIMAGES_MAX, level.places.length))
-      fillParents(work, digests, children, level.first + done, places, input)
-      yield { count: places.length, input: input.bytes, inputOffsets, output: nodes, outputOffsets: places }
+      fillParents(work, made, children, level.first + done, places)
+      yield jobOf(work, places)
     }
     children = level
+    placed += level.places.length
   }
 }
 
-const frontierAfter = ({ frontier, after, base, nodes }: Work): Frontier => {
+const frontierAfter = ({ frontier, peaks: oldPeaks, after, base, nodes }: Work): Frontier => {
   const { family } = frontier
-  const oldPeaks = family.peaks(frontier.leaves)
   const peaks = family.peaks(after).map(({ start, height, position }) => {
     const at = (position - base) * DIGEST_BYTES
     return at >= 0 ? nodes.slice(at, at + DIGEST_BYTES) : frontier.peaks[peakIndex(oldPeaks, start, height)]!
@@ -233,9 +248,21 @@ export function* appendLeaves(frontier: Frontier, source: LeafSource): Generator
   if (!(source.offsets[count]! <= source.bytes.length)) throw new RangeError(`${count} leaves end outside their bytes`)
   const after = requireLeaves(family, before + count)
   const base = family.size(before)
-  const nodes = new Uint8Array((family.size(after) - base) * DIGEST_BYTES)
-  const work: Work = { frontier, after, base, nodes }
-  const leaves = levelOf(work, 0)
+  const made = family.size(after) - base
+  const nodes = new Uint8Array(made * DIGEST_BYTES)
+  // One array for both: to make and to collect an array costs 1 to 3 us, as much as hashing ten nodes.
+  const numbers = new Uint32Array(made + Math.min(count, HASH_JOB_PREIMAGES_MAX) + 1)
+  const work: Work = {
+    frontier,
+    peaks: family.peaks(before),
+    after,
+    base,
+    nodes,
+    places: numbers.subarray(0, made),
+    input: new JobInput(inputBytes(source)),
+    inputOffsets: numbers.subarray(made),
+  }
+  const leaves = levelOf(work, 0, 0)
   yield* leafJobs(work, leaves, source)
   yield* parentJobs(work, leaves)
   return { frontier: frontierAfter(work), nodes }

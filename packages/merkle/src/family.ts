@@ -79,7 +79,7 @@ const onesOf32 = (word: number): number => {
 /** Number of one bits of an integer below 2^53. */
 const ones = (n: number): number => (n < WORD ? onesOf32(n) : onesOf32(n % WORD) + onesOf32(n / WORD))
 
-const bit = (n: number, i: number): number => Math.floor(n / 2 ** i) % 2
+const bit = (n: number, i: number): number => Math.floor(n / SPANS[i]!) % 2
 
 const make = (
   name: FamilyName,
@@ -98,7 +98,7 @@ const make = (
       let next = 0
       return peakHeights(leaves).map((height) => {
         const start = next as Location
-        next += 2 ** height
+        next += SPANS[height]!
         return { start, height, position: position(start, height) }
       })
     },
@@ -118,7 +118,7 @@ export const mmr: Family = /* @__PURE__ */ make("mmr", (POSITION_MAX + 1) / 2, {
   size: mmrSize,
   position: (start, height) => (mmrSize(start) + 2 * SPANS[height]! - 2) as Position,
   birth: (start, height) => (start + 2 ** height) as Location,
-  count: (leaves, height) => Math.floor(leaves / 2 ** height),
+  count: (leaves, height) => Math.floor(leaves / SPANS[height]!),
   peakHeights: (leaves) => {
     const heights: Array<number> = []
     for (let height = 52; height >= 0; height--) if (bit(leaves, height) === 1) heights.push(height)
@@ -135,7 +135,7 @@ export const mmb: Family = /* @__PURE__ */ make("mmb", (POSITION_MAX + 1) / 2 + 
     height === 0 ? mmbSize(start) : ((mmbSize(start + 1.5 * SPANS[height]! - 2) + 1) as Position),
   birth: (start, height) => (height === 0 ? start + 1 : start + 1.5 * 2 ** height - 1) as Location,
   count: (leaves, height) =>
-    height === 0 ? leaves : Math.max(Math.floor((leaves + 1 - 2 ** (height - 1)) / 2 ** height), 0),
+    height === 0 ? leaves : Math.max(Math.floor((leaves + 1 - SPANS[height - 1]!) / SPANS[height]!), 0),
   peakHeights: (leaves) => {
     const heights: Array<number> = []
     for (let i = ilog2(leaves + 1) - 1; i >= 0; i--) heights.push(i + bit(leaves + 1, i))

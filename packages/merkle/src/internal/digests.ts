@@ -9,10 +9,15 @@
 import type { Digest, Hasher } from "@coppice/crypto"
 
 const hashOf = (hasher: Hasher, numbers: ReadonlyArray<number>, parts: ReadonlyArray<Uint8Array>): Digest => {
-  let at = numbers.length * 8
-  const preimage = new Uint8Array(parts.reduce((length, part) => length + part.length, at))
-  const view = new DataView(preimage.buffer)
-  for (let i = 0; i < numbers.length; i++) writeBe8(view, i * 8, numbers[i]!)
+  let length = numbers.length * 8
+  for (const part of parts) length += part.length
+  const preimage = new Uint8Array(length)
+  let at = 0
+  for (const number of numbers) {
+    // Byte by byte: a view of a short array moves it out of the heap, for as much as hashing it.
+    for (let i = 7, rest = number; i >= 0; i--, rest = Math.floor(rest / 256)) preimage[at + i] = rest
+    at += 8
+  }
   for (const part of parts) {
     preimage.set(part, at)
     at += part.length
