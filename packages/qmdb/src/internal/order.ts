@@ -7,72 +7,96 @@
  * Invariant: an order is ascending, ties by entry number. Sorting 32,768 entries by comparator takes as long as hashing
  * a third of them does; this takes a tenth of that.
  */
-const DIGIT_BITS = 11
-const DIGITS = 1 << DIGIT_BITS
 const WORD = 2 ** 32
 
+/** Bits of a digit: a pass looks at every value of its digit, so few entries take more passes of shorter ones. */
+const digitBits = (count: number): number => (count < 1024 ? 8 : 11)
+
 /** Up to so many entries a comparator is faster. */
-const COMPARED_MAX = 48
+const COMPARED_MAX = 32
 
 const CHUNK_BYTES = 4
 
-/** The order `0, 1, 2 ...`. */
-const inTurn = (count: number): Uint32Array => {
-  const order = new Uint32Array(count)
-  for (let i = 0; i < count; i++) order[i] = i
+/** Where the entries of each digit go next. A sort does not pause, so all share it. */
+const PLACES = new Uint32Array(1 << digitBits(Number.POSITIVE_INFINITY))
+
+/** A sort by words in progress: the order so far, the words of entries by their number, and room. */
+interface Sorting {
+  readonly order: Uint32Array
+  readonly words: Uint32Array
+  readonly spare: Uint32Array
+}
+
+/** Makes an order `0, 1, 2 ...`. */
+const inTurn = (order: Uint32Array): Uint32Array => {
+  for (let i = 0; i < order.length; i++) order[i] = i
   return order
 }
 
-/** One pass: moves `from` into `to` by a digit of `words`, which is indexed by entry. */
-const pass = (words: Uint32Array, shift: number, from: Uint32Array, to: Uint32Array, ends: Uint32Array): void => {
-  ends.fill(0)
-  for (let i = 0; i < from.length; i++) ends[(words[from[i]!]! >>> shift) & (DIGITS - 1)]! += 1
+const sortingOf = (count: number): Sorting => {
+  const numbers = new Uint32Array(3 * count)
+  return {
+    order: inTurn(numbers.subarray(0, count)),
+    words: numbers.subarray(count, 2 * count),
+    spare: numbers.subarray(2 * count),
+  }
+}
+
+/** One pass: moves `from` into `to` by a digit of `words`. Returns false, and moves nothing, when all share the digit. */
+const pass = (words: Uint32Array, shift: number, bits: number, from: Uint32Array, to: Uint32Array): boolean => {
+  const digits = 1 << bits
+  const mask = digits - 1
+  PLACES.fill(0, 0, digits)
+  for (let i = 0; i < from.length; i++) PLACES[(words[from[i]!]! >>> shift) & mask]! += 1
+  if (PLACES[(words[from[0]!]! >>> shift) & mask] === from.length) return false
   let sum = 0
-  for (let digit = 0; digit < DIGITS; digit++) {
-    const here = ends[digit]!
-    ends[digit] = sum
+  for (let digit = 0; digit < digits; digit++) {
+    const here = PLACES[digit]!
+    PLACES[digit] = sum
     sum += here
   }
   for (let i = 0; i < from.length; i++) {
     const entry = from[i]!
-    const digit = (words[entry]! >>> shift) & (DIGITS - 1)
-    to[ends[digit]!] = entry
-    ends[digit]! += 1
+    const digit = (words[entry]! >>> shift) & mask
+    to[PLACES[digit]!] = entry
+    PLACES[digit]! += 1
   }
+  return true
 }
 
-/** Sorts an order by words of at most `most`, entries of one word staying as they are. The order given is used up. */
-const orderByWord = (words: Uint32Array, most: number, given: Uint32Array): Uint32Array => {
-  const ends = new Uint32Array(DIGITS)
-  let order = given
-  let spare: Uint32Array = new Uint32Array(given.length)
-  for (let shift = 0; shift < 32 && most / 2 ** shift >= 1; shift += DIGIT_BITS) {
-    pass(words, shift, order, spare, ends)
-    const sorted = spare
-    spare = order
-    order = sorted
+/** Sorts an order by words of at most `most`, entries of one word staying as they are. */
+const orderByWord = ({ order, words, spare }: Sorting, most: number): void => {
+  const bits = digitBits(order.length)
+  let from = order
+  let to = spare.subarray(0, order.length)
+  for (let shift = 0; shift < 32 && most / 2 ** shift >= 1; shift += bits) {
+    if (!pass(words, shift, bits, from, to)) continue
+    const sorted = to
+    to = from
+    from = sorted
   }
-  return order
+  if (from !== order) order.set(from)
 }
 
 /** Indices `0 .. count` in ascending order of whole, non-negative values below 2^53. */
 export const orderByNumber = (values: Float64Array, count: number): Uint32Array => {
-  const order = inTurn(count)
-  if (count <= COMPARED_MAX) return order.sort((a, b) => values[a]! - values[b]! || a - b)
+  if (count <= COMPARED_MAX) return inTurn(new Uint32Array(count)).sort((a, b) => values[a]! - values[b]! || a - b)
+  const sorting = sortingOf(count)
+  const { order, words } = sorting
   let least = Number.POSITIVE_INFINITY
   let most = 0
   for (let i = 0; i < count; i++) {
     if (values[i]! < least) least = values[i]!
     if (values[i]! > most) most = values[i]!
   }
-  const low = new Uint32Array(count)
   // Storing keeps the low 32 bits; a remainder of doubles is a call.
-  for (let i = 0; i < count; i++) low[i] = values[i]! - least
+  for (let i = 0; i < count; i++) words[i] = values[i]! - least
   const range = most - least
-  if (range < WORD) return orderByWord(low, range, order)
-  const high = new Uint32Array(count)
-  for (let i = 0; i < count; i++) high[i] = (values[i]! - least) / WORD
-  return orderByWord(high, Math.floor(range / WORD), orderByWord(low, WORD - 1, order))
+  orderByWord(sorting, Math.min(range, WORD - 1))
+  if (range < WORD) return order
+  for (let i = 0; i < count; i++) words[i] = (values[i]! - least) / WORD
+  orderByWord(sorting, Math.floor(range / WORD))
+  return order
 }
 
 /** Byte strings back to back: string `n` is `bytes[starts[n] .. starts[n + 1])`. */
@@ -84,46 +108,50 @@ export interface ByteStrings {
 
 /** Numbers `0 .. count` in ascending order of their byte strings. */
 export const orderByBytes = (strings: ByteStrings): Uint32Array => {
-  const order = inTurn(strings.count)
-  refine(strings, order, 0)
-  return order
+  const { count } = strings
+  if (count <= COMPARED_MAX) return compared(strings, inTurn(new Uint32Array(count)), 0)
+  const sorting = sortingOf(count)
+  refine(strings, sorting, 0)
+  return sorting.order
 }
 
+const compared = (strings: ByteStrings, order: Uint32Array, depth: number): Uint32Array =>
+  order.sort((a, b) => compare(strings, a, b, depth) || a - b)
+
 /** Sorts entries that agree in their first `depth` bytes. */
-const refine = (strings: ByteStrings, order: Uint32Array, depth: number): void => {
+const refine = (strings: ByteStrings, sorting: Sorting, depth: number): void => {
+  const { order, words } = sorting
   if (order.length <= COMPARED_MAX) {
-    order.sort((a, b) => compare(strings, a, b, depth) || a - b)
+    compared(strings, order, depth)
     return
   }
   const { bytes, starts } = strings
   const skip = depth + commonBytes(strings, order, depth)
-  const chunks = new Uint32Array(order.length)
   for (let i = 0; i < order.length; i++) {
     const from = starts[order[i]!]! + skip
     const end = starts[order[i]! + 1]!
     let chunk = 0
     for (let at = from; at < from + CHUNK_BYTES; at++) chunk = (chunk << 8) | (at < end ? bytes[at]! : 0)
-    chunks[i] = chunk
+    words[order[i]!] = chunk
   }
-  const sorted = orderByWord(chunks, WORD - 1, inTurn(order.length))
-  const before = order.slice()
-  for (let i = 0; i < order.length; i++) order[i] = before[sorted[i]!]!
+  orderByWord(sorting, WORD - 1)
   for (let from = 0; from < order.length; ) {
-    const chunk = chunks[sorted[from]!]
+    const chunk = words[order[from]!]
     let to = from + 1
-    while (to < order.length && chunks[sorted[to]!] === chunk) to++
-    if (to - from > 1) refineRun(strings, order.subarray(from, to), skip + CHUNK_BYTES)
+    while (to < order.length && words[order[to]!] === chunk) to++
+    if (to - from > 1) refineRun(strings, { ...sorting, order: order.subarray(from, to) }, skip + CHUNK_BYTES)
     from = to
   }
 }
 
 /** Strings that end within a chunk agree in it with longer ones that go on with zeros: they come first, by length. */
-const refineRun = (strings: ByteStrings, run: Uint32Array, depth: number): void => {
+const refineRun = (strings: ByteStrings, sorting: Sorting, depth: number): void => {
+  const { order: run } = sorting
   const { starts } = strings
   const length = (n: number): number => starts[n + 1]! - starts[n]!
   const ended = run.filter((n) => length(n) <= depth).sort((a, b) => length(a) - length(b) || a - b)
   const open = run.filter((n) => length(n) > depth)
-  refine(strings, open, depth)
+  refine(strings, { ...sorting, order: open }, depth)
   run.set(ended)
   run.set(open, ended.length)
 }
