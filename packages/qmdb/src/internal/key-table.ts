@@ -13,6 +13,7 @@
 import { bytesKey } from "@coppice/codec"
 import { ByteStore } from "./byte-store.ts"
 import { hashBytes } from "./key-hash.ts"
+import { Room } from "./room.ts"
 
 const EMPTY = -1
 const TABLE_START = 256
@@ -25,13 +26,20 @@ export class KeyTable {
   /** Keys back to back. */
   readonly store = new ByteStore(1024)
   /** Key `n` is `bytes[starts[n] .. starts[n + 1])`. Replaced as it grows. */
-  starts = new Uint32Array(TABLE_START / 2 + 1)
-  private hashes = new Int32Array(TABLE_START / 2)
-  private table = new Int32Array(TABLE_START).fill(EMPTY)
+  starts: Uint32Array
+  private hashes: Int32Array
+  private table: Int32Array
   private size = 0
   private crowded: Map<string, number> | undefined
   private foundHash = 0
   private foundPlace = 0
+
+  constructor() {
+    const room = new Room(8 * TABLE_START + 4)
+    this.starts = room.uint32s(TABLE_START / 2 + 1)
+    this.hashes = room.int32s(TABLE_START / 2)
+    this.table = room.int32s(TABLE_START).fill(EMPTY)
+  }
 
   /** Keys held. */
   get count(): number {
@@ -96,12 +104,12 @@ export class KeyTable {
     const used = this.starts[number]!
     this.store.reserve(used + length, used)
     if (number < this.hashes.length) return
-    const starts = new Uint32Array(number * 2 + 1)
-    starts.set(this.starts)
-    this.starts = starts
-    const hashes = new Int32Array(number * 2)
-    hashes.set(this.hashes)
-    this.hashes = hashes
+    const { starts, hashes } = this
+    const room = new Room(16 * number + 4)
+    this.starts = room.uint32s(number * 2 + 1)
+    this.hashes = room.int32s(number * 2)
+    this.starts.set(starts)
+    this.hashes.set(hashes)
   }
 
   private place(number: number): void {

@@ -10,6 +10,7 @@ import { LOOKED_UP_BYTES_MAX, LOOKED_UP_KEYS_MAX } from "../limits.ts"
 import type { Branch } from "./branches.ts"
 import type { KeyIndex } from "./key-index.ts"
 import { KeyTable } from "./key-table.ts"
+import { Room } from "./room.ts"
 
 const START = 128
 const NO_SLOTS = new Int32Array(0)
@@ -18,8 +19,8 @@ const NO_LOCATIONS = new Float64Array(0)
 /** Keys of one batch, each with its slot and its location in the parent: the slot means nothing where the key is not active. */
 export class LookedUp {
   private keys: KeyTable | undefined
-  private slots = NO_SLOTS
-  private locations = NO_LOCATIONS
+  private slots: Int32Array = NO_SLOTS
+  private locations: Float64Array = NO_LOCATIONS
 
   /** Number of the key `bytes[from .. to)`, or -1. */
   find(bytes: Uint8Array, from: number, to: number): number {
@@ -49,11 +50,12 @@ export class LookedUp {
     const number = keys.add(key)
     if (number === this.slots.length) {
       const length = Math.max(START, number * 2)
-      const [slots, locations] = [new Int32Array(length), new Float64Array(length)]
-      slots.set(this.slots)
-      locations.set(this.locations)
-      this.slots = slots
-      this.locations = locations
+      const { slots, locations } = this
+      const room = new Room(12 * length)
+      this.locations = room.float64s(length)
+      this.slots = room.int32s(length)
+      this.locations.set(locations)
+      this.slots.set(slots)
     }
     this.slots[number] = slot
     this.locations[number] = location

@@ -7,19 +7,25 @@
 import { BatchTooLarge } from "../errors.ts"
 import { LAYER_OPERATION_BYTES_MAX } from "../limits.ts"
 import { ByteStore } from "./byte-store.ts"
+import { firstOf, Room } from "./room.ts"
 
 /** Collects the operations of one batch. */
 export class OperationBuffer {
   count = 0
   /** Where operations are written. */
   readonly store: ByteStore
-  private offsets: Uint32Array
-  private owners: Uint32Array
+  private offsets!: Uint32Array
+  private owners!: Uint32Array
 
   constructor(operations: number, bytes: number) {
     this.store = new ByteStore(bytes, true)
-    this.offsets = new Uint32Array(operations + 1)
-    this.owners = new Uint32Array(operations)
+    this.renew(operations)
+  }
+
+  private renew(operations: number): void {
+    const room = new Room(8 * operations + 4)
+    this.offsets = room.uint32s(operations + 1)
+    this.owners = room.uint32s(operations)
   }
 
   /**
@@ -59,23 +65,21 @@ export class OperationBuffer {
 
   /** What was collected, without spare room. */
   finish(): { readonly operations: Uint8Array; readonly offsets: Uint32Array; readonly owners: Uint32Array } {
-    const length = this.offsets[this.count]!
+    const { offsets, owners, count } = this
+    const length = offsets[count]!
     const { bytes } = this.store
     const fits = bytes.length - length <= length / 8
     return {
       operations: fits ? bytes.subarray(0, length) : Buffer.from(bytes.subarray(0, length)),
-      offsets: this.offsets.slice(0, this.count + 1),
-      owners: this.owners.slice(0, this.count),
+      offsets: firstOf(offsets, count + 1),
+      owners: firstOf(owners, count),
     }
   }
 
   private growCount(): void {
-    const capacity = Math.max(64, this.owners.length * 2)
-    const offsets = new Uint32Array(capacity + 1)
-    offsets.set(this.offsets)
-    this.offsets = offsets
-    const owners = new Uint32Array(capacity)
-    owners.set(this.owners)
-    this.owners = owners
+    const { offsets, owners } = this
+    this.renew(Math.max(64, owners.length * 2))
+    this.offsets.set(offsets)
+    this.owners.set(owners)
   }
 }

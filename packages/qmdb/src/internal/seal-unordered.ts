@@ -12,7 +12,8 @@ import type { SealStep } from "../member.ts"
 import { NO_SLOT } from "./key-index.ts"
 import type { KeyedContent } from "./keyed-state.ts"
 import { orderByBytes, orderByNumber } from "./order.ts"
-import { type FoundKeys, type SealHome, type SealInput, Sealing } from "./sealing.ts"
+import { Room } from "./room.ts"
+import { type FoundKeys, type SealHome, type SealInput, Sealing, SLICE } from "./sealing.ts"
 import { INACTIVE } from "./slot-index.ts"
 import { REMOVED } from "./writes.ts"
 
@@ -27,20 +28,20 @@ class Resolved implements FoundKeys {
   readonly created: Array<number> = []
 
   constructor(writes: number) {
-    this.keys = new Uint32Array(writes)
-    this.slots = new Uint32Array(writes)
-    this.locations = new Float64Array(writes)
+    const room = new Room(16 * writes)
+    this.locations = room.float64s(writes)
+    this.keys = room.uint32s(writes)
+    this.slots = room.uint32s(writes)
   }
 
   /**
-   * Looks written keys up in the parent state, in the order given. Locations lie in no order: read in a loop of nothing
+   * Looks a slice of written keys up in the parent state, in the order given. Locations lie in no order: read in a loop of nothing
    * else, one waits for memory while the next is on its way.
    */
   addAll<K, V>({ keys: index, slots }: SealHome<K, V>, input: SealInput, written: Uint32Array): void {
     const { writes, found, parent } = input
     const { bytes, starts } = writes.keys
-    const slotOf = new Int32Array(written.length)
-    const locationOf = new Float64Array(written.length)
+    const { slots: slotOf, places: locationOf } = SLICE
     for (let n = 0; n < written.length; n++) {
       const key = written[n]!
       slotOf[n] = found.slotOf(index, bytes, starts[key]!, starts[key + 1]!, parent)

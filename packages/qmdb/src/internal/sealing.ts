@@ -34,6 +34,7 @@ import type { LookedUp } from "./looked-up.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
 import type { OperationLog } from "./operation-log.ts"
 import type { Slice } from "./ring.ts"
+import { firstOf, Room } from "./room.ts"
 import { INACTIVE, type SlotIndex } from "./slot-index.ts"
 import { REMOVED, type Writes } from "./writes.ts"
 
@@ -49,22 +50,25 @@ export interface SealHome<K, V> {
 /** Grows the list of slots that a layer touches, each with its location before. */
 export class Touched {
   count = 0
-  private slotList: Uint32Array
-  private previousList: Float64Array
+  private slotList!: Uint32Array
+  private previousList!: Float64Array
 
   constructor(expected: number) {
-    this.slotList = new Uint32Array(Math.max(16, expected))
-    this.previousList = new Float64Array(this.slotList.length)
+    this.renew(Math.max(16, expected))
+  }
+
+  private renew(capacity: number): void {
+    const room = new Room(12 * capacity)
+    this.previousList = room.float64s(capacity)
+    this.slotList = room.uint32s(capacity)
   }
 
   push(slot: number, previous: number): void {
     if (this.count === this.slotList.length) {
-      const slots = new Uint32Array(this.count * 2)
-      slots.set(this.slotList)
-      this.slotList = slots
-      const previousList = new Float64Array(this.count * 2)
-      previousList.set(this.previousList)
-      this.previousList = previousList
+      const { slotList, previousList } = this
+      this.renew(this.count * 2)
+      this.slotList.set(slotList)
+      this.previousList.set(previousList)
     }
     this.slotList[this.count] = slot
     this.previousList[this.count] = previous
@@ -73,12 +77,12 @@ export class Touched {
 
   /** Slots touched so far. */
   get slots(): Uint32Array {
-    return this.slotList.slice(0, this.count)
+    return firstOf(this.slotList, this.count)
   }
 
   /** Their locations before. */
   get previous(): Float64Array {
-    return this.previousList.slice(0, this.count)
+    return firstOf(this.previousList, this.count)
   }
 }
 
@@ -109,24 +113,34 @@ export interface SealInput {
   readonly trace: SealTrace
 }
 
+/**
+ * What the loops over a slice of a seal keep of its items. All seals share it: nothing in it outlives a pause.
+ *
+ *   owners, places   of locations that the floor passes: their owners; of these, and of keys: where they are
+ *   slots            of written keys
+ *   keyRuns ...      of operations that are written: where their keys and values come from and go to
+ */
+export const SLICE = {
+  owners: new Uint32Array(SLICE_ITEMS),
+  places: new Float64Array(SLICE_ITEMS),
+  slots: new Int32Array(SLICE_ITEMS),
+  keyRuns: runsOf(SLICE_ITEMS),
+  valueRuns: runsOf(SLICE_ITEMS),
+} as const
+
 /** A seal in progress. Loops are plain methods over a range, which the engine optimizes better than generators. */
 export class Sealing<K, V> {
   readonly home: SealHome<K, V>
   readonly input: SealInput
   private readonly before: KeyedState
-  private buffer = new OperationBuffer(0, 0)
+  /** The operations, from `expect` on. */
+  private buffer!: OperationBuffer
   private slotsUsed: number
   private freedUsed: number
   private active: number
   /** The floor so far, and moves still to be made. */
   private floor: number
   private steps = 0
-  /** Of the locations of a slice that the floor passes: their owners. Of these, and of keys that are written: where they are. */
-  private readonly owners = new Uint32Array(SLICE_ITEMS)
-  private readonly places = new Float64Array(SLICE_ITEMS)
-  /** Of the operations of a slice that are written: where their keys and values come from and go to. */
-  private readonly keyRuns = runsOf(SLICE_ITEMS)
-  private readonly valueRuns = runsOf(SLICE_ITEMS)
   /** The next key that the next update of an ordered database gets. */
   readonly next: Slice
 
@@ -168,7 +182,8 @@ export class Sealing<K, V> {
    * is met in a loop of little else, for the reason that `moveUntil` gives.
    */
   writeAllExisting({ keys, slots }: FoundKeys, order: Uint32Array): void {
-    const { size, places, keyRuns, valueRuns } = this
+    const { size } = this
+    const { places, keyRuns, valueRuns } = SLICE
     const { writes, branch } = this.input
     const count = order.length
     for (let n = 0; n < count; n++) places[n] = this.home.slots.locate(slots[order[n]!]!, branch)
@@ -289,7 +304,8 @@ export class Sealing<K, V> {
   private moveUntil(end: number): void {
     const { log, slots } = this.home
     const { branch } = this.input
-    const { floor, owners, places } = this
+    const { floor } = this
+    const { owners, places } = SLICE
     for (let location = floor; location < end; location++) {
       const own = location - this.before.size
       owners[location - floor] = own >= 0 ? this.buffer.owner(own) : log.owner(location, branch)

@@ -15,11 +15,15 @@ import { BatchTooLarge } from "../errors.ts"
 import { BATCH_BYTES_MAX, BATCH_WRITES_MAX } from "../limits.ts"
 import { ByteStore, type Runs } from "./byte-store.ts"
 import { KeyTable } from "./key-table.ts"
+import { Room } from "./room.ts"
 
 /** The number that stands for a delete. */
 export const REMOVED = -1
 
 const ABSENT = -2
+
+/** Keys and values for which a batch begins with room. */
+const START = 128
 
 /** What one value costs beside its bytes. */
 const VALUE_OVERHEAD_BYTES = 8
@@ -35,10 +39,10 @@ interface Mark {
 export class Writes {
   /** The keys written. */
   readonly keys = new KeyTable()
-  private numbers = new Int32Array(32)
+  private numbers: Int32Array
   private readonly store = new ByteStore(1024)
-  private starts = new Uint32Array(33)
-  private lengths = new Uint32Array(32)
+  private starts: Uint32Array
+  private lengths: Uint32Array
   private values = 0
   private readonly journalKeys: Array<number> = []
   private readonly journalNumbers: Array<number> = []
@@ -46,6 +50,13 @@ export class Writes {
   private nextMark = 0
   /** Values from this number on are loose. */
   private looseFrom = 0
+
+  constructor() {
+    const room = new Room(12 * START + 4)
+    this.numbers = room.int32s(START)
+    this.starts = room.uint32s(START + 1)
+    this.lengths = room.uint32s(START)
+  }
 
   /** Number of the value that key number `key` was given, or `REMOVED`. */
   of(key: number): number {
@@ -141,12 +152,12 @@ export class Writes {
     const end = start + value.length
     this.store.reserve(end, start)
     if (number === this.lengths.length) {
-      const starts = new Uint32Array(number * 2 + 1)
-      starts.set(this.starts)
-      this.starts = starts
-      const lengths = new Uint32Array(number * 2)
-      lengths.set(this.lengths)
-      this.lengths = lengths
+      const { starts, lengths } = this
+      const room = new Room(16 * number + 4)
+      this.starts = room.uint32s(number * 2 + 1)
+      this.lengths = room.uint32s(number * 2)
+      this.starts.set(starts)
+      this.lengths.set(lengths)
     }
     this.store.write(value, start)
     this.starts[number + 1] = end
