@@ -132,6 +132,18 @@ export const operationKey = <K, V>(layout: KeyValueLayout<K, V>, operation: Uint
   return bytesKey(operation.subarray(start, end))
 }
 
+/** Whether an update, delete or set is on the key with an identity. */
+export const isOperationOn = <K, V>(
+  layout: KeyValueLayout<K, V>,
+  operation: Uint8Array,
+  identity: Uint8Array,
+): boolean => {
+  const { start, end } = keyExtent(layout, operation)
+  if (end - start !== identity.length) return false
+  for (let i = 0; i < identity.length; i++) if (operation[start + i] !== identity[i]) return false
+  return true
+}
+
 const valueEnd = <V>(value: ByteShape<V>, operation: Uint8Array, from: number): number =>
   extentOf(value, operation, from).end
 

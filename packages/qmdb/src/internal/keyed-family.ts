@@ -13,7 +13,14 @@ import type { Position } from "@coppice/merkle"
 import type { Change, StorageError } from "@coppice/storage"
 import { decodeOperation, type KeyedFormat } from "@coppice/verify"
 import type { Grafting } from "@coppice/verify/grafting"
-import { commitFloor, commitOperation, type KeyText, operationKey, operationValue } from "@coppice/verify/log"
+import {
+  commitFloor,
+  commitOperation,
+  isOperationOn,
+  type KeyText,
+  operationKey,
+  operationValue,
+} from "@coppice/verify/log"
 import { Effect } from "effect"
 import type { SealStep } from "../member.ts"
 import { activityBytes, type CurrentState } from "./activity.ts"
@@ -21,6 +28,7 @@ import type { Branch, Branches } from "./branches.ts"
 import type { Family, IndexFlush, LogCore, LogIndex, RewindPlan, Undo } from "./family.ts"
 import { Grafts } from "./grafts.ts"
 import { IndexRows } from "./index-rows.ts"
+import { hashBytes } from "./key-hash.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
 import type { KeyedBatch } from "./keyed-batch.ts"
 import { restoreKeyed } from "./keyed-restore.ts"
@@ -40,6 +48,7 @@ import { keyIdentity } from "./open-batch.ts"
 import { ActivityConflict } from "./regraft.ts"
 import { type SealHome, type SealInput, type SealTrace, Touched } from "./sealing.ts"
 import { inSlices } from "./slices.ts"
+import { SlotGuesses } from "./slot-guesses.ts"
 import { INACTIVE, SLOTS_PER_PAGE, SlotIndex } from "./slot-index.ts"
 
 /** Seals a batch of one order of keys: which operations its writes become. */
@@ -90,6 +99,7 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
   readonly core: LogCore<KeyedState, IndexPart>
   readonly slots = new SlotIndex()
   readonly keys: KeyIndex
+  private readonly guesses = new SlotGuesses()
   private readonly kind: KeyedKind<K, V, B, R>
   private readonly grafts: Grafts | undefined
   private readonly rows: IndexRows
@@ -184,15 +194,31 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
   readThrough(found: LookedUp, identity: Uint8Array, branch: Branch<KeyedContent>): Uint8Array | undefined {
     const known = found.find(identity, 0, identity.length)
     if (known >= 0) return this.valueAt(found.location(known), branch)
+    const hash = hashBytes(identity)
+    const guess = this.guesses.slotOf(hash)
+    if (guess !== NO_SLOT) {
+      const location = this.slots.locate(guess, branch)
+      const value = this.valueAt(location, branch, identity)
+      if (value !== undefined) {
+        found.add(identity, guess, location)
+        return value
+      }
+    }
     const slot = this.keys.slotOf(identity, 0, identity.length, branch)
     const location = slot === NO_SLOT ? INACTIVE : this.slots.locate(slot, branch)
     found.add(identity, slot, location)
+    if (location !== INACTIVE) this.guesses.keep(hash, slot)
     return this.valueAt(location, branch)
   }
 
-  private valueAt(location: number, branch: Branch<KeyedContent>): Uint8Array | undefined {
+  /** The value at a location; with an identity, only of an operation on that key. */
+  private valueAt(location: number, branch: Branch<KeyedContent>, identity?: Uint8Array): Uint8Array | undefined {
     if (location === INACTIVE) return undefined
-    return this.core.space.own(() => operationValue(this.format, this.core.log.operation(location, branch)))
+    return this.core.space.own(() => {
+      const operation = this.core.log.operation(location, branch)
+      const isOther = identity !== undefined && !isOperationOn(this.format, operation, identity)
+      return isOther ? undefined : operationValue(this.format, operation)
+    })
   }
 
   prefetch(keys: ReadonlyArray<Uint8Array>, branch: Branch<KeyedContent>): Effect.Effect<void, StorageError> {

@@ -9,6 +9,7 @@
  */
 import { DIGEST_BYTES } from "@coppice/crypto"
 import type { Change } from "@coppice/storage"
+import { LOG_ROWS_BYTES_MAX } from "../limits.ts"
 import type { HeldPart, LogFormat } from "./log-part.ts"
 import { OWNER_BYTES, type Packed, PackedRecords, PackedVariable, type Space } from "./space.ts"
 
@@ -30,7 +31,8 @@ export class LogRows {
 
   constructor(space: Space, { operationBytes, owned }: LogFormat) {
     this.owned = owned
-    this.fixed = operationBytes === undefined ? undefined : new PackedRecords(space, "log", operationBytes)
+    this.fixed =
+      operationBytes === undefined ? undefined : new PackedRecords(space, "log", operationBytes, LOG_ROWS_BYTES_MAX)
     this.variable = operationBytes === undefined ? new PackedVariable(space, "log") : undefined
     this.owners = new PackedRecords(space, "owners", OWNER_BYTES)
     this.nodes = new PackedRecords(space, "nodes", DIGEST_BYTES)

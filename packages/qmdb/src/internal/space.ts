@@ -8,7 +8,7 @@
  * is written again by each flush that extends it; every other row is written once.
  *
  * Invariant: a row only grows, so a cached row is right for every record that it has; whoever cuts a sequence forgets the
- * cached row. Reads go through one row of memory per sequence, and what they return is a view of it.
+ * cached rows. Reads go through these rows, and what they return is a view of one.
  */
 import { bytesKey, DecodeError } from "@coppice/codec"
 import type { Change, MapName, StorageShape } from "@coppice/storage"
@@ -129,9 +129,18 @@ export interface Packed {
   readonly cut: (count: number, end: number, changes: Array<Change>) => void
   /** Changes that remove the rows that lie wholly before record `to` and not before `from`. */
   readonly trim: (from: number, to: number, changes: Array<Change>) => void
-  /** Forgets the row in memory: what it holds has been cut. */
+  /** Forgets the rows in memory: what they hold has been cut. */
   readonly forget: () => void
 }
+
+/** A row in memory, as far as it was when it was read. */
+interface CachedRow {
+  row: number
+  bytes: number
+  readonly store: ByteStore
+}
+
+const NO_ROW = new ByteStore(0)
 
 /** Reads and extends one packed sequence. */
 export class PackedRecords implements Packed {
@@ -139,16 +148,20 @@ export class PackedRecords implements Packed {
   readonly recordsPerRow: number
   private readonly space: Space
   private readonly map: MapName
-  private readonly row: ByteStore
-  private cachedRow = -1
-  private cachedBytes = 0
+  private readonly rowBytes: number
+  /** Row `n` lies at `n` modulo their number: rows in a run do not drive each other out. */
+  private readonly cached: Array<CachedRow | undefined>
+  /** The row found last. */
+  private store = NO_ROW
 
-  constructor(space: Space, map: MapName, recordBytes: number) {
+  /** `cacheBytes`: memory for cached rows, of which there is at least one. More serve where rows are read in no order. */
+  constructor(space: Space, map: MapName, recordBytes: number, cacheBytes = 0) {
     this.space = space
     this.map = map
     this.recordBytes = recordBytes
     this.recordsPerRow = Math.max(1, Math.floor(ROW_BYTES / recordBytes))
-    this.row = new ByteStore(this.recordsPerRow * recordBytes)
+    this.rowBytes = this.recordsPerRow * recordBytes
+    this.cached = new Array(Math.max(1, Math.floor(cacheBytes / this.rowBytes)))
   }
 
   /** Has the row of a record in memory, at least up to that record; returns where the record begins in it. */
@@ -156,45 +169,52 @@ export class PackedRecords implements Packed {
     const row = Math.floor(record / this.recordsPerRow)
     const at = (record - row * this.recordsPerRow) * this.recordBytes
     const needed = at + this.recordBytes
-    if (row !== this.cachedRow || this.cachedBytes < needed) this.load(row, needed)
+    const place = row % this.cached.length
+    let cached = this.cached[place]
+    if (cached === undefined) {
+      cached = { row: -1, bytes: 0, store: new ByteStore(this.rowBytes) }
+      this.cached[place] = cached
+    }
+    if (cached.row !== row || cached.bytes < needed) this.load(cached, row, needed)
+    this.store = cached.store
     return at
   }
 
-  private load(row: number, needed: number): void {
-    this.cachedRow = -1
-    const { bytes } = this.row
+  private load(cached: CachedRow, row: number, needed: number): void {
+    cached.row = -1
+    const { bytes } = cached.store
     const length = this.space.storage.getInto(this.map, this.space.lookupRow(row), bytes)
     if (length < needed) throw this.space.corrupt(`${this.map}: row ${row} is missing or too short`)
-    this.cachedRow = row
-    this.cachedBytes = Math.min(length, bytes.length)
+    cached.row = row
+    cached.bytes = Math.min(length, bytes.length)
   }
 
   /** Copies bytes `[from, to)` of a record into `target` at `at`. */
   copyBytes(record: number, from: number, to: number, target: ByteStore, at: number): void {
     const start = this.find(record)
-    this.row.copyTo(start + from, start + to, target, at)
+    this.store.copyTo(start + from, start + to, target, at)
   }
 
   /** A record, as a view that holds until the next read. */
   read(record: number): Uint8Array {
     const at = this.find(record)
-    return this.row.bytes.subarray(at, at + this.recordBytes)
+    return this.store.bytes.subarray(at, at + this.recordBytes)
   }
 
   /** The row of a record up to and with that record, as a view that holds until the next read. */
   private upTo(record: number): Uint8Array {
     const at = this.find(record)
-    return this.row.bytes.subarray(0, at + this.recordBytes)
+    return this.store.bytes.subarray(0, at + this.recordBytes)
   }
 
   /** The first four bytes of a record as a little-endian number. */
   uint32(record: number): number {
     const at = this.find(record)
-    return this.row.view.getUint32(at, true)
+    return this.store.view.getUint32(at, true)
   }
 
   forget(): void {
-    this.cachedRow = -1
+    this.cached.fill(undefined)
   }
 
   cut(count: number, end: number, changes: Array<Change>): void {
@@ -217,7 +237,7 @@ export class PackedRecords implements Packed {
    * within one of them.
    */
   append(count: number, parts: ReadonlyArray<Uint8Array>, changes: Array<Change>): void {
-    const rowBytes = this.recordsPerRow * this.recordBytes
+    const { rowBytes } = this
     let row = Math.floor(count / this.recordsPerRow)
     let openBytes = (count % this.recordsPerRow) * this.recordBytes
     let open: Array<Uint8Array> = openBytes === 0 ? [] : [this.upTo(count - 1)]
