@@ -23,9 +23,9 @@ import {
 } from "@coppice/consensus"
 import type { Digest } from "@coppice/crypto"
 import { LAYERS_MAX } from "@coppice/qmdb"
-import { Clock, Context, Deferred, Effect, Metric, Queue, Random, Scheduler, type Scope, Tracer } from "effect"
+import { Clock, Context, Deferred, Effect, Metric, Random, Scheduler, type Scope, Tracer } from "effect"
 import type { Application } from "../application.ts"
-import type { DatabaseSet, Databases, ReadableSet, SealedSet } from "../database-set.ts"
+import type { DatabaseSet, Databases, ReadableSet } from "../database-set.ts"
 import {
   HELD_VERIFICATIONS_MAX,
   PENDING_BYTES_MAX,
@@ -39,7 +39,6 @@ import type { CoreFigures } from "./core.ts"
 import { type FatalError, FlushFailed } from "./errors.ts"
 import { announceMetrics, executorMetrics } from "./metrics.ts"
 import { Pace } from "./pace.ts"
-import type { Event } from "./protocol.ts"
 import { pruneSchedule } from "./pruning.ts"
 import { Shell } from "./shell.ts"
 
@@ -215,11 +214,9 @@ const make = <B extends Block, M extends Databases>(
         clock,
         pace: new Pace(yield* Scheduler.Scheduler, clock),
         context,
-        mailbox: yield* Queue.unbounded<Event<B, SealedSet<M>>>(),
         ended,
       },
     )
-    yield* Effect.forkScoped(shell.loop)
     yield* Effect.addFinalizer(() => shell.shutdown)
     if (options.covered !== true) {
       yield* Effect.raceFirst(repeatHooks(options, shell), Deferred.await(ended))

@@ -7,21 +7,10 @@
  *
  * Invariant: every caller is answered or fails with `ExecutorStopped`, every ack is released or cancelled, exactly once.
  */
+import { AsyncResource } from "node:async_hooks"
 import { keyBytes } from "@coppice/codec"
 import { type Ack, type Ancestry, type Block, type ConsensusContext, ExecutorStopped } from "@coppice/consensus"
-import {
-  Cause,
-  type Clock,
-  Context,
-  Deferred,
-  Effect,
-  Exit,
-  Fiber,
-  Queue,
-  References,
-  type Scheduler,
-  Tracer,
-} from "effect"
+import { Cause, type Clock, Context, Deferred, Effect, type Exit, Fiber, References, Scheduler, Tracer } from "effect"
 import type { Databases, SealedSet } from "../database-set.ts"
 import { targetsEqual } from "../targets.ts"
 import type { ExecutorLimits, ExecutorOptions, PendingTree } from "./actor.ts"
@@ -35,8 +24,13 @@ import type { PruneSchedule } from "./pruning.ts"
 import { runAll } from "./run-all.ts"
 import { effectOf, type Result, type WorkCaller } from "./work.ts"
 
+type Annotations = Readonly<Record<string, unknown>>
+
 interface Caller<B extends Block> extends WorkCaller<B> {
   readonly kind: RequestKind
+  /** On all that is logged, and on the spans, in work for it. */
+  readonly logAnnotations: Annotations
+  readonly spanAnnotations: Annotations
   readonly since: bigint
   readonly answer: (value: B | boolean | undefined) => void
   readonly fail: (stopped: ExecutorStopped) => void
@@ -66,11 +60,38 @@ const mismatchOf = <B extends Block, M extends Databases>(
   return undefined
 }
 
-const schedulerFor = <B extends Block, S extends State>(work: Work<B, S>, { paced, urgent }: Pace) => {
+/** Where jobs run: what their fibers have, their scheduler included, and what starts them on it. */
+interface Lane {
+  readonly context: Context.Context<never>
+  readonly starts: Scheduler.SchedulerDispatcher
+}
+
+const laneOn = (context: Context.Context<never>, scheduler: Scheduler.Scheduler): Lane => ({
+  context: Context.add(context, Scheduler.Scheduler, scheduler),
+  starts: scheduler.makeDispatcher(),
+})
+
+/** Where hooks of requests run, what carries a finalized block on, and everything else. */
+type Lanes = Readonly<Record<"paced" | "urgent" | "plain", Lane>>
+
+const laneFor = <B extends Block, S extends State>(work: Work<B, S>, { paced, urgent, plain }: Lanes): Lane => {
   if (work.kind === "flush" || work.kind === "finalized") return urgent
   if (work.kind === "apply") return work.purpose === "finalization" ? urgent : paced
-  return work.kind === "propose" || work.kind === "verify" ? paced : undefined
+  return work.kind === "propose" || work.kind === "verify" ? paced : plain
 }
+
+/** A context with annotations beside those that it has. */
+const annotated = (
+  context: Context.Context<never>,
+  kind: Context.Reference<Annotations>,
+  given: Annotations,
+): Context.Context<never> => {
+  const own = Context.get(context, kind)
+  return own === given ? context : Context.add(context, kind, { ...own, ...given })
+}
+
+/** Rounds of turns in one task: for a verification's request, its candidate and its parent, so that its hook comes next. */
+const ROUNDS_MAX = 3
 
 const HEARD: ReadonlySet<string> = new Set(["proposal", "verdict", "drop", "acknowledge", "stop"])
 
@@ -78,27 +99,32 @@ const HEARD: ReadonlySet<string> = new Set(["proposal", "verdict", "drop", "ackn
 const isHeard = ({ type }: { readonly type: string }): boolean => HEARD.has(type)
 
 /** What a shell runs on, taken from the fiber that starts it. */
-export interface ShellServices<B extends Block, M extends Databases> {
+export interface ShellServices {
   readonly clock: Clock.Clock
   readonly context: Context.Context<never>
   readonly pace: Pace
-  readonly mailbox: Queue.Queue<Event<B, SealedSet<M>>>
   readonly ended: Deferred.Deferred<void, FatalError>
 }
 
 /** See the head of this file. */
 export class Shell<B extends Block, M extends Databases> {
   readonly #options: ExecutorOptions<B, M>
-  readonly #services: ShellServices<B, M>
+  readonly #services: ShellServices
   readonly #core: Core<B, SealedSet<M>>
   readonly #callers = new Map<RequestId, Caller<B>>()
   readonly #acks = new Map<AckId, { readonly ack: Ack; readonly height: number; readonly since: bigint }>()
   readonly #jobs = new Map<JobId, RunningJob<M>>()
   readonly #fibers = new Set<Fiber.Fiber<unknown, unknown>>()
+  readonly #lanes: Lanes
+  readonly #mailbox: Array<Event<B, SealedSet<M>>> = []
+  /** Pulls that start after this round of turns. */
+  readonly #pulls: Array<() => void> = []
+  /** Turns, and what they start, run in the async context of whoever started the executor: not in that of some caller. */
+  readonly #home = new AsyncResource("coppice/Executor")
   #nextId = 1
   #stopped: ExecutorStopped | undefined
   #figures: CoreFigures | undefined
-  /** Speculation stands still while an event waits for its turn. */
+  /** Speculation stands still while an event waits for its turn, for which a task is on its way then. */
   #eventHold: Release | undefined
   #flushes = 0
   #flushSecondsLast = 0
@@ -108,11 +134,17 @@ export class Shell<B extends Block, M extends Databases> {
   constructor(
     options: ExecutorOptions<B, M>,
     { limits, schedule }: { readonly limits: ExecutorLimits; readonly schedule: PruneSchedule | undefined },
-    services: ShellServices<B, M>,
+    services: ShellServices,
   ) {
     const { covered = false, set, source } = options
     this.#options = options
     this.#services = services
+    const { context, pace } = services
+    this.#lanes = {
+      paced: laneOn(context, pace.paced),
+      urgent: laneOn(context, pace.urgent),
+      plain: laneOn(context, Context.get(context, Scheduler.Scheduler)),
+    }
     this.#core = createCore({
       anchor: set.anchor,
       state: set.tip,
@@ -132,16 +164,16 @@ export class Shell<B extends Block, M extends Databases> {
     context: ConsensusContext,
     ancestry: Ancestry<B>,
   ): Effect.Effect<B | boolean | undefined, ExecutorStopped> {
-    return Effect.flatMap(Effect.context<never>(), (services) =>
+    return Effect.withFiber((fiber) =>
       Effect.callback<B | boolean | undefined, ExecutorStopped>((resume) => {
         if (this.#stopped !== undefined) return resume(Effect.fail(this.#stopped))
         const id = this.#nextId++
         this.#callers.set(id, {
           kind,
           ancestry,
-          span: Context.getOrUndefined(services, Tracer.ParentSpan),
-          logAnnotations: Context.get(services, References.CurrentLogAnnotations),
-          spanAnnotations: Context.get(services, References.TracerSpanAnnotations),
+          span: Context.getOrUndefined(fiber.context, Tracer.ParentSpan),
+          logAnnotations: fiber.getRef(References.CurrentLogAnnotations),
+          spanAnnotations: fiber.getRef(References.TracerSpanAnnotations),
           since: this.#now(),
           answer: (value) => resume(Effect.succeed(value)),
           fail: (stopped) => resume(Effect.fail(stopped)),
@@ -189,27 +221,26 @@ export class Shell<B extends Block, M extends Databases> {
     this.#post({ type: "finalized", block, ack: id, row: this.#options.set.row(block.height)?.digest })
   }
 
-  /** Takes turns until the end. */
-  readonly loop: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
-    while (this.#stopped === undefined) {
-      const events = yield* Queue.takeAll(this.#services.mailbox)
-      const release = this.#eventHold
-      this.#eventHold = undefined
-      for (const event of events) this.#turn(event)
-      this.#record()
-      release?.()
+  /** Takes turns with what has come, and with what comes of that: no more rounds, as who is answered may ask again at once. */
+  #takeTurns(): void {
+    if (Deferred.isDoneUnsafe(this.#services.ended)) return
+    for (let rounds = 0; rounds < ROUNDS_MAX && this.#mailbox.length > 0; rounds++) {
+      for (const event of this.#mailbox.splice(0)) this.#turn(event)
+      for (const start of this.#pulls.splice(0)) start()
     }
-    this.#endWith(this.#stopped)
-  })
+    this.#record()
+    const release = this.#eventHold
+    this.#eventHold = undefined
+    if (this.#mailbox.length > 0) this.#wake()
+    release?.()
+    if (this.#stopped !== undefined) this.#endWith(this.#stopped)
+  }
 
-  // At once: who hears of the end may interrupt the loop. States that came while the last turns were taken are closed first.
+  // At once, before anyone hears of the end: states that came while the last turns were taken are closed.
   #endWith({ cause }: ExecutorStopped): void {
-    const { ended, mailbox } = this.#services
-    for (let late = Queue.takeUnsafe(mailbox); late !== undefined; late = Queue.takeUnsafe(mailbox)) {
-      if (Exit.isSuccess(late)) this.#turn(late.value)
-    }
+    for (const event of this.#mailbox.splice(0)) this.#turn(event)
     this.#eventHold?.()
-    Deferred.doneUnsafe(ended, cause === undefined ? Effect.void : Effect.fail(cause as FatalError))
+    Deferred.doneUnsafe(this.#services.ended, cause === undefined ? Effect.void : Effect.fail(cause as FatalError))
   }
 
   /** Ends the executor from outside and waits until everything it started has ended. */
@@ -244,10 +275,15 @@ export class Shell<B extends Block, M extends Databases> {
   }
 
   #post(event: Event<B, SealedSet<M>>): void {
-    const { pace, ended } = this.#services
     // After the end no turn is taken, and none would end the hold: what is paced must still come to its own end.
-    if (!Deferred.isDoneUnsafe(ended)) this.#eventHold ??= pace.hold()
-    Queue.offerUnsafe(this.#services.mailbox, event)
+    if (Deferred.isDoneUnsafe(this.#services.ended)) return
+    this.#mailbox.push(event)
+    if (this.#eventHold === undefined) this.#wake()
+  }
+
+  #wake(): void {
+    this.#eventHold = this.#services.pace.hold()
+    this.#lanes.plain.starts.scheduleTask(() => this.#home.runInAsyncScope(this.#takeTurns, this), 0)
   }
 
   // Others hear last: what they do next may call back, and must find the turn done.
@@ -334,29 +370,35 @@ export class Shell<B extends Block, M extends Databases> {
   }
 
   #run(id: JobId, work: Work<B, SealedSet<M>>): void {
-    const fork = this.#forkFor(work)
+    const lane = laneFor(work, this.#lanes)
+    const caller = "request" in work ? this.#callers.get(work.request) : undefined
+    const fork = this.#forkOn(lane, caller)
     const run = "state" in work ? new HookRun(this.#options.set, work.state, fork) : undefined
     const job: RunningJob<M> = { run, fiber: undefined }
     this.#jobs.set(id, job)
-    // A job starts after the turn that asked for it: its first step may run the application's own code.
-    const caller = "request" in work ? this.#callers.get(work.request) : undefined
-    const flushed = this.#timed((since) => this.#recordFlush(since))
-    const pruned = this.#timed((since) => this.#recordPrune(since))
-    const effect = effectOf(work, { ...this.#options, run, caller, flushed, pruned })
-    const fiber = fork(Effect.andThen(Effect.yieldNow, effect))
-    job.fiber = fiber
-    fiber.addObserver((exit) => this.#settle(id, job, exit))
+    const parts = { run, caller, flushed: this.#flushed, pruned: this.#pruned }
+    const start = (): void => {
+      if (!this.#jobs.has(id)) return
+      const fiber = fork(Effect.suspend(() => effectOf(work, this.#options, parts)))
+      job.fiber = fiber
+      fiber.addObserver((exit) => this.#settle(id, job, exit))
+    }
+    // A job starts after the turn that asked for it: its first step may run the application's own code. A pull may not, and
+    // most blocks are here: it starts in the same task.
+    if (work.kind === "pull") this.#pulls.push(start)
+    else lane.starts.scheduleTask(start, 0)
   }
 
-  /** How the fibers of a job start: hooks of requests paced, what carries a finalized block on urgent. */
-  #forkFor(work: Work<B, SealedSet<M>>): Fork {
-    return this.#forkOn(schedulerFor(work, this.#services.pace))
-  }
-
-  #forkOn(scheduler: Scheduler.Scheduler | undefined): Fork {
-    const { context } = this.#services
+  /** How fibers start in a lane, on behalf of whoever asked for their work. */
+  #forkOn({ context }: Lane, caller: Caller<B> | undefined): Fork {
+    let services = context
+    if (caller !== undefined) {
+      services = annotated(services, References.CurrentLogAnnotations, caller.logAnnotations)
+      services = annotated(services, References.TracerSpanAnnotations, caller.spanAnnotations)
+    }
     return (effect) => {
-      const fiber = Effect.runForkWith(context)(effect, scheduler && { scheduler })
+      const fiber = Effect.runForkWith(services)(effect)
+      if (fiber.pollUnsafe() !== undefined) return fiber
       this.#fibers.add(fiber)
       fiber.addObserver(() => this.#fibers.delete(fiber))
       return fiber
@@ -385,17 +427,17 @@ export class Shell<B extends Block, M extends Databases> {
     })
   }
 
-  #recordPrune(since: bigint): void {
+  readonly #pruned = this.#timed((since) => {
     executorMetrics.prunes.updateUnsafe(1, this.#services.context)
     this.#observe(executorMetrics.pruneDuration, since)
-  }
+  })
 
-  #recordFlush(since: bigint): void {
+  readonly #flushed = this.#timed((since) => {
     this.#flushes++
     this.#flushSecondsLast = this.#secondsSince(since)
     executorMetrics.flushes.updateUnsafe(1, this.#services.context)
     this.#observe(executorMetrics.flushDuration, since)
-  }
+  })
 
   #observe(duration: (typeof executorMetrics)["flushDuration"], since: bigint): void {
     duration.updateUnsafe(this.#secondsSince(since), this.#services.context)
@@ -416,7 +458,8 @@ export class Shell<B extends Block, M extends Databases> {
       if (!isSo && warnedAt !== height) this.#warned.delete(text)
       if (!isSo || warnedAt !== undefined) return
       this.#warned.set(text, height)
-      this.#forkOn(undefined)(Effect.logWarning(text, { height, pendingBytes, scratchEntries, scratchBytes, waiting }))
+      const fork = this.#forkOn(this.#lanes.plain, undefined)
+      fork(Effect.logWarning(text, { height, pendingBytes, scratchEntries, scratchBytes, waiting }))
     }
     warn(scratchEntries > 0, "finality stalls: pending blocks are moved to scratch")
     warn(waiting > 0, "the pending budget is full: new blocks wait")

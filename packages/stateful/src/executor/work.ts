@@ -5,11 +5,12 @@
  * out of its hook's run is the last thing that happens, where no interruption can come between it and its use.
  *
  * Invariant: every hook has a span with the height and digest of its block; that of a proposal names the parent, since the
- * block has no digest yet. Work for a proposal or verification continues the span of its caller and has all its annotations.
+ * block has no digest yet. Work for a proposal or verification continues the span of its caller.
  */
 import type { Ancestry, Block } from "@coppice/consensus"
-import { Effect, type Tracer } from "effect"
+import { Effect, Tracer } from "effect"
 import { startingWith } from "../ancestry.ts"
+import type { Application } from "../application.ts"
 import type { Databases, SealedSet } from "../database-set.ts"
 import { runHook } from "../hooks.ts"
 import type { ExecutorOptions } from "./actor.ts"
@@ -19,16 +20,14 @@ import type { Outcome, Work } from "./protocol.ts"
 /** How a job of an executor ended. */
 export type Result<B extends Block, M extends Databases> = Outcome<B, SealedSet<M>>
 
-/** On whose behalf work is done: its span is the parent of the hook's, its annotations are on all that is logged. */
+/** On whose behalf work is done: its span is the parent of the hook's. */
 export interface WorkCaller<B extends Block> {
   readonly ancestry: Ancestry<B>
   readonly span: Tracer.AnySpan | undefined
-  readonly logAnnotations: Readonly<Record<string, unknown>>
-  readonly spanAnnotations: Readonly<Record<string, unknown>>
 }
 
-/** What work needs besides itself. */
-export interface WorkParts<B extends Block, M extends Databases> extends ExecutorOptions<B, M> {
+/** What one job has besides its work. */
+export interface WorkParts<B extends Block, M extends Databases> {
   /** What a hook borrows; there for work that forks a state. */
   readonly run: HookRun<M> | undefined
   /** Who asked, if anybody did and has not left. */
@@ -41,24 +40,14 @@ export interface WorkParts<B extends Block, M extends Databases> extends Executo
 
 type Thunk<B extends Block, M extends Databases> = Effect.Effect<() => Result<B, M>, unknown>
 
-/**
- * The work of a job, with the attributes of its caller. Fails with whatever the application, the set or a source fails with.
- */
+/** The work of a job. Fails with whatever the application, the set or a source fails with. */
 export const effectOf = <B extends Block, M extends Databases>(
   work: Work<B, SealedSet<M>>,
+  options: ExecutorOptions<B, M>,
   parts: WorkParts<B, M>,
 ): Thunk<B, M> => {
-  const { caller } = parts
-  const effect = plainEffectOf(work, parts)
-  if (caller === undefined) return effect
-  return effect.pipe(Effect.annotateLogs(caller.logAnnotations), Effect.annotateSpans(caller.spanAnnotations))
-}
-
-const plainEffectOf = <B extends Block, M extends Databases>(
-  work: Work<B, SealedSet<M>>,
-  parts: WorkParts<B, M>,
-): Thunk<B, M> => {
-  const { application, caller, flushed, set, source } = parts
+  const { application, set, source } = options
+  const { caller, flushed } = parts
   const asBlock = (block: B | undefined) => (): Result<B, M> => ({ kind: "block", block })
   switch (work.kind) {
     case "pull":
@@ -77,7 +66,7 @@ const plainEffectOf = <B extends Block, M extends Databases>(
     case "spill":
       return Effect.map(set.spill(work.states), (bytes) => (): Result<B, M> => ({ kind: "spilled", bytes }))
     case "prune":
-      return prune(work, parts)
+      return prune(work, options, parts)
     case "finalized":
       return inSpan(
         Effect.as(
@@ -91,14 +80,15 @@ const plainEffectOf = <B extends Block, M extends Databases>(
         undefined,
       )
     default:
-      return execute(work, parts, parts.run!)
+      return execute(work, application, caller, parts.run!)
   }
 }
 
 // A height that the set does not hold any more, or not yet, needs no forgetting: it began above it, or was pruned before.
 const prune = <B extends Block, M extends Databases>(
   work: Extract<Work<B, SealedSet<M>>, { readonly kind: "prune" }>,
-  { pruned: started, pruning, set }: WorkParts<B, M>,
+  { pruning, set }: ExecutorOptions<B, M>,
+  { pruned: started }: WorkParts<B, M>,
 ): Thunk<B, M> =>
   Effect.flatMap(started, (done) =>
     set.prune(work.set).pipe(
@@ -113,7 +103,8 @@ const prune = <B extends Block, M extends Databases>(
 
 const execute = <B extends Block, M extends Databases>(
   work: Extract<Work<B, SealedSet<M>>, { readonly state: SealedSet<M> }>,
-  { application, caller }: WorkParts<B, M>,
+  application: Application<B, M>,
+  caller: WorkCaller<B> | undefined,
   run: HookRun<M>,
 ): Thunk<B, M> => {
   const { batches, tools } = run
@@ -144,7 +135,7 @@ const execute = <B extends Block, M extends Databases>(
   return inSpan(proposed, "propose", work.parent, caller?.span)
 }
 
-// Hooks start here alone: a stack would always say the same, and to take one costs more than the span.
+// Hooks start here alone: a stack would always say the same, and costs more than the span, so the span is all they get.
 const inSpan = <A, E>(
   hook: Effect.Effect<A, E>,
   name: string,
@@ -152,5 +143,7 @@ const inSpan = <A, E>(
   parent: Tracer.AnySpan | undefined,
 ): Effect.Effect<A, E> => {
   const attributes = { height: block.height, digest: Buffer.from(block.digest).toString("hex") }
-  return Effect.withSpan(hook, `coppice.stateful.${name}`, { attributes, parent, captureStackTrace: false })
+  return Effect.useSpan(`coppice.stateful.${name}`, { attributes, parent }, (span) =>
+    Effect.provideService(hook, Tracer.ParentSpan, span),
+  )
 }
