@@ -319,13 +319,12 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     must(!this.#flushing, "one flush at a time")
     if (this.#applied.length === 0) return Effect.succeed(this.#durable)
     this.#flushing = true
-    return this.#exclusive(() => this.#flush(this.#applied.length, this.#anchor, this.#tip.targets)).pipe(
-      Effect.ensuring(
-        Effect.sync(() => {
-          this.#flushing = false
-        }),
-      ),
-    )
+    const flushed = this.#exclusive(() => this.#flush(this.#applied.length, this.#anchor, this.#tip.targets))
+    // A flush that fails was the last one.
+    return Effect.map(flushed, (anchor) => {
+      this.#flushing = false
+      return anchor
+    })
   }).pipe(Effect.uninterruptible)
 
   /** Runs one write alone. What fails in it is final: the set is dead. */
@@ -344,7 +343,8 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
   #flush(covered: number, anchor: Anchor, targets: Targets<M>): Effect.Effect<Anchor, FlushError> {
     const first = this.#durable.height + 1
     const plan = this.#collect(targets)
-    return Effect.map(
+    const { scratch } = this.#parts
+    const flushed = Effect.map(
       this.#write(plan, () => this.#moveWindow(first, anchor)),
       () => {
         this.#applied.splice(0, covered)
@@ -352,14 +352,16 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
         for (const height of this.#rows.keys()) if (!this.#inWindow(height, anchor)) this.#rows.delete(height)
         return anchor
       },
-    ).pipe(Effect.tap(this.#spillTo(this.#parts.scratch, [])))
+    )
+    return scratch === undefined ? flushed : Effect.tap(flushed, this.#spillTo(scratch, []))
   }
 
   readonly spill = (states: ReadonlyArray<SealedSet<M>>): Effect.Effect<ReadonlyArray<number>, FlushError> =>
     Effect.suspend(() => {
       if (this.#dead !== undefined) return Effect.fail(this.#dead)
       const { scratch } = this.#parts
-      const { bytesFree = SCRATCH_BYTES_FREE_MIN } = scratch?.info() ?? {}
+      if (scratch === undefined) return Effect.succeed(states)
+      const { bytesFree = SCRATCH_BYTES_FREE_MIN } = scratch.info()
       const moved = bytesFree < SCRATCH_BYTES_FREE_MIN ? [] : states.filter((state) => this.#isLive(state))
       return Effect.as(this.#spillTo(scratch, moved), states)
     }).pipe(
@@ -368,12 +370,11 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     )
 
   /** Moves states to scratch and removes what nobody reads there any more. */
-  #spillTo(scratch: StorageShape | undefined, states: ReadonlyArray<SetLayer<M>>): Effect.Effect<void, FlushError> {
-    if (scratch === undefined) return Effect.void
+  #spillTo(scratch: StorageShape, states: ReadonlyArray<SetLayer<M>>): Effect.Effect<void, FlushError> {
     return Effect.suspend(() => {
       const { members } = this.#parts
       const planned = members.flatMap((member, i) => member.spill(states.map(({ layers }) => layers[i]!)) ?? [])
-      return this.#write(allOf(planned), () => [], scratch)
+      return planned.length === 0 ? Effect.void : this.#write(allOf(planned), () => [], scratch)
     })
   }
 
@@ -383,14 +384,14 @@ export class OpenSet<M extends Databases> implements DatabaseSet<M> {
     rows: () => ReadonlyArray<Change>,
     storage = this.#parts.storage,
   ): Effect.Effect<void, FlushError> {
-    const { hasher } = this.#parts
-    return Effect.gen(function* () {
-      const writes = yield* runInSlices<ReadonlyArray<MemberWrite>, FlushError>(plan, hasher)
+    const planned = runInSlices<ReadonlyArray<MemberWrite>, FlushError>(plan, this.#parts.hasher)
+    return Effect.flatMap(planned, (writes) => {
       const changes: Change[] = []
       for (const write of writes) for (const change of write.changes) changes.push(change)
       for (const change of rows()) changes.push(change)
-      if (changes.length > 0) yield* storage.write(changes)
-      for (const write of writes) write.settled()
+      return Effect.map(changes.length === 0 ? Effect.void : storage.write(changes), () => {
+        for (const write of writes) write.settled()
+      })
     })
   }
 

@@ -36,14 +36,25 @@ const slice = <A>(work: Generator<SealStep, A, void>, hasher: Hasher, clock: Clo
   return { tag: "time" }
 }
 
+const outcomeOf = <A, E>(run: () => Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  try {
+    return run()
+  } catch (error) {
+    return isOperatingError(error) ? Effect.fail(error as E) : Effect.die(error)
+  }
+}
+
 /** The outcome of synchronous code: operating errors that it throws fail the effect, anything else is a defect. */
 export const attempt = <A, E>(run: () => A): Effect.Effect<A, E> =>
-  Effect.suspend(() => {
-    try {
-      return Effect.succeed(run())
-    } catch (error) {
-      return isOperatingError(error) ? Effect.fail(error as E) : Effect.die(error)
-    }
+  Effect.suspend(() => outcomeOf(() => Effect.succeed(run())))
+
+const slices = <A, E>(work: Generator<SealStep, A, void>, hasher: Hasher, clock: Clock.Clock): Effect.Effect<A, E> =>
+  outcomeOf(() => {
+    const pause = slice(work, hasher, clock)
+    if (pause.tag === "done") return Effect.succeed(pause.value)
+    // Its buffers are borrowed until it ends, so interruption waits for it.
+    const over = pause.tag === "elsewhere" ? Effect.uninterruptible(Effect.promise(() => pause.job)) : Effect.yieldNow
+    return Effect.flatMap(over, () => slices(work, hasher, clock))
   })
 
 /**
@@ -53,13 +64,7 @@ export const attempt = <A, E>(run: () => A): Effect.Effect<A, E> =>
  * Cancellation: at any return to the event loop; the generator is returned. Cost: one clock reading per step.
  */
 export const runInSlices = <A, E>(work: Generator<SealStep, A, void>, hasher: Hasher): Effect.Effect<A, E> =>
-  Effect.gen(function* () {
-    const clock = yield* Clock.Clock
-    for (;;) {
-      const pause = yield* attempt<Pause<A>, E>(() => slice(work, hasher, clock))
-      if (pause.tag === "done") return pause.value
-      // Its buffers are borrowed until it ends, so interruption waits for it.
-      if (pause.tag === "elsewhere") yield* Effect.uninterruptible(Effect.promise(() => pause.job))
-      else yield* Effect.yieldNow
-    }
-  }).pipe(Effect.ensuring(Effect.sync(() => void work.return(undefined as never))))
+  Effect.ensuring(
+    Effect.withFiber((fiber) => slices<A, E>(work, hasher, fiber.getRef(Clock.Clock))),
+    Effect.sync(() => void work.return(undefined as never)),
+  )
