@@ -3,6 +3,8 @@
  *
  *   hook --> batches.counts.put(k, v) --> intercept("counts", "put", [k, v], call) --> the batch
  *
+ * Terms: a *stand-in* is what a hook is given in the place of a batch.
+ *
  * Invariant: a hook sees the same methods with the same results; sealing what it was given seals what lies behind it.
  */
 import type { HookTools } from "../application.ts"
@@ -16,43 +18,64 @@ export type Intercept = (
   call: () => unknown,
 ) => unknown
 
-/** Whether reading a property runs code: it is a call like any other. */
-const isAccessor = (of: object, key: string): boolean => {
-  for (let at: object | null = of; at !== null; at = Object.getPrototypeOf(at) as object | null) {
-    const found = Object.getOwnPropertyDescriptor(at, key)
-    if (found !== undefined) return found.get !== undefined
+const BEHIND: unique symbol = Symbol("behind")
+
+interface StandIn {
+  readonly [BEHIND]: { readonly batch: object; readonly member: string; readonly intercept: Intercept }
+}
+
+type Method = (...args: ReadonlyArray<unknown>) => unknown
+
+/** What a stand-in has in the place of a property of its batch: reading one that runs code is a call like any other. */
+const passing = (key: string, { get, value }: PropertyDescriptor): PropertyDescriptor => {
+  if (get !== undefined) {
+    return {
+      get(this: StandIn) {
+        const { batch, member, intercept } = this[BEHIND]
+        return intercept(member, key, undefined, () => Reflect.apply(get, batch, []))
+      },
+    }
   }
-  return false
+  if (typeof value !== "function") return { value }
+  return {
+    value(this: StandIn, ...args: ReadonlyArray<unknown>) {
+      const { batch, member, intercept } = this[BEHIND]
+      return intercept(member, key, args, () => Reflect.apply(value as Method, batch, args))
+    },
+  }
+}
+
+/** What a batch has beside its class may be another thing each time it is asked for. */
+const beside: ProxyHandler<object> = {
+  get: (_, key, standIn: StandIn) => {
+    const { batch } = standIn[BEHIND]
+    if (typeof key !== "string") return Reflect.get(batch, key, batch)
+    const found = Object.getOwnPropertyDescriptor(batch, key) ?? { value: Reflect.get(batch, key, batch) }
+    const { get, value } = passing(key, found)
+    return get === undefined ? value : Reflect.apply(get, standIn, [])
+  },
+}
+
+const prototypes = new WeakMap<object, object>()
+
+/** The prototype of stand-ins for batches of one class: a call finds its method as fast as one on the batch. */
+const prototypeFor = (of: object): object => {
+  const known = prototypes.get(of)
+  if (known !== undefined) return known
+  const made = Object.create(new Proxy(Object.create(of) as object, beside)) as object
+  for (let at = of; at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
+    for (const [key, found] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
+      if (!Object.hasOwn(made, key)) Object.defineProperty(made, key, passing(key, found))
+    }
+  }
+  prototypes.set(of, made)
+  return made
 }
 
 const through = (member: string, batch: object, intercept: Intercept): object => {
-  // A hook asks for the same few methods again and again.
-  const accessors = new Map<string, boolean>()
-  const methods = new Map<
-    string,
-    { readonly of: unknown; readonly made: (...args: ReadonlyArray<unknown>) => unknown }
-  >()
-  const accessed = (key: string): boolean => {
-    const known = accessors.get(key) ?? isAccessor(batch, key)
-    accessors.set(key, known)
-    return known
-  }
-  const method = (key: string, value: (...args: never) => unknown) => {
-    const known = methods.get(key)
-    if (known?.of === value) return known.made
-    const made = (...args: ReadonlyArray<unknown>): unknown =>
-      intercept(member, key, args, () => Reflect.apply(value, batch, args))
-    methods.set(key, { of: value, made })
-    return made
-  }
-  return new Proxy(batch, {
-    get: (target, key) => {
-      if (typeof key !== "string") return Reflect.get(target, key, target)
-      if (accessed(key)) return intercept(member, key, undefined, () => Reflect.get(target, key, target))
-      const value: unknown = Reflect.get(target, key, target)
-      return typeof value === "function" ? method(key, value as (...args: never) => unknown) : value
-    },
-  })
+  const standIn = Object.create(prototypeFor(Object.getPrototypeOf(batch) as object)) as { [BEHIND]: object }
+  standIn[BEHIND] = { batch, member, intercept }
+  return standIn
 }
 
 /** Batches and tools as a hook is given them. */
