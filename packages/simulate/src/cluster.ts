@@ -144,12 +144,7 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
     Effect.forEach(new Set(halted), ({ letGo }) => letGo, { discard: true, concurrency: "unbounded" }),
   )
   const participants = createParticipants(validators.map(({ publicKey }) => publicKey))
-  const made = makeLinks(validators.length, options.link, drawer(options.seed, "links"))
-  const links: Links = {
-    ...made,
-    // What is on its way knows no node's clock.
-    carry: (from, to) => Effect.provideService(made.carry(from, to), Clock.Clock, base.clock),
-  }
+  const links = makeLinks(validators.length, options.link, drawer(options.seed, "links"), base.clock)
   const indexes = new Map(validators.map(({ publicKey }, index) => [bytesKey(publicKey), index]))
   const indexOf = (identity: Uint8Array): number => indexes.get(bytesKey(identity))!
   const network = makeBlockNetwork((from, to) => links.carry(indexOf(from), indexOf(to)))

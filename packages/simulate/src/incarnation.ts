@@ -10,7 +10,7 @@
  *
  * Invariant: no clock of a node goes back, and none reaches another node.
  */
-import { Clock, Duration, Effect, type Fiber, Scheduler } from "effect"
+import { Clock, Context, Duration, Effect, type Fiber, Scheduler } from "effect"
 import { clockBy } from "./clock.ts"
 
 /** How a node's clock differs from the world's. */
@@ -36,10 +36,22 @@ export class Incarnation {
   /** Fibers that wanted to take a step and must not. */
   readonly #parked = new Set<Fiber.Fiber<unknown, unknown>>()
   #isHalted = false
+  /** What its last work came with, and what it runs with: work comes from the same few places again and again. */
+  #outer: Context.Context<never> | undefined
+  #inner: Context.Context<never> | undefined
 
   constructor(base: { readonly clock: Clock.Clock; readonly scheduler: Scheduler.Scheduler }, drift?: Drift) {
     this.#clock = drift === undefined ? base.clock : drifting(base.clock, drift)
     const { scheduler } = base
+    const dispatcher = scheduler.makeDispatcher()
+    const whenUp = (task: () => void, priority: number) => (): void => {
+      if (this.#isHalted) this.#kept.push(() => dispatcher.scheduleTask(task, priority))
+      else task()
+    }
+    const halting: ReturnType<Scheduler.Scheduler["makeDispatcher"]> = {
+      scheduleTask: (task, priority) => dispatcher.scheduleTask(whenUp(task, priority), priority),
+      flush: () => dispatcher.flush(),
+    }
     this.#scheduler = {
       executionMode: scheduler.executionMode,
       // A fiber that is resumed from outside gives way before its first step, to a task that is kept.
@@ -48,26 +60,20 @@ export class Incarnation {
         this.#parked.add(fiber)
         return true
       },
-      makeDispatcher: () => {
-        const dispatcher = scheduler.makeDispatcher()
-        const whenUp = (task: () => void, priority: number) => (): void => {
-          if (this.#isHalted) this.#kept.push(() => dispatcher.scheduleTask(task, priority))
-          else task()
-        }
-        return {
-          scheduleTask: (task, priority) => dispatcher.scheduleTask(whenUp(task, priority), priority),
-          flush: () => dispatcher.flush(),
-        }
-      },
+      makeDispatcher: () => halting,
     }
   }
 
   /** Runs something of the node, on its clock and as long as it has power. */
-  readonly runs = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    work.pipe(
-      Effect.provideService(Clock.Clock, this.#clock),
-      Effect.provideService(Scheduler.Scheduler, this.#scheduler),
-    )
+  readonly runs = <A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.updateContext(work, this.#within)
+
+  readonly #within = (outer: Context.Context<never>): Context.Context<never> => {
+    if (this.#inner === undefined || this.#outer !== outer) {
+      this.#outer = outer
+      this.#inner = outer.pipe(Context.add(Clock.Clock, this.#clock), Context.add(Scheduler.Scheduler, this.#scheduler))
+    }
+    return this.#inner
+  }
 
   /** From now on it takes no step. */
   halt(): void {

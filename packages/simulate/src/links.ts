@@ -6,10 +6,10 @@
  * Terms: a *link* leads one way. A *partition* cuts a group of nodes off from all others: nothing gets in, nothing out, or
  * neither.
  *
- * Invariant: the fate of a message is decided when it is sent. On one link no message overtakes another: no two arrive at
+ * Invariant: the fate of a message is decided when it is sent, and its time runs by the links' own clock. On one link no message overtakes another: no two arrive at
  * one time, because what becomes ready at one time runs in any order.
  */
-import { Clock, Effect } from "effect"
+import { type Clock, Duration, Effect } from "effect"
 
 /** How a link behaves. */
 export interface LinkOptions {
@@ -50,7 +50,7 @@ const requireLink = ({ latencyMs: { min, max }, lossChance }: LinkOptions): void
 }
 
 /** Links of `count` nodes, all open and alike. `chance` is uniform in [0, 1), and their only source of it. */
-export const makeLinks = (count: number, link: LinkOptions, chance: () => number): Links => {
+export const makeLinks = (count: number, link: LinkOptions, chance: () => number, clock: Clock.Clock): Links => {
   requireLink(link)
   const at = (from: number, to: number): number => from * count + to
   const behaviours = new Array<LinkOptions>(count * count).fill(link)
@@ -62,14 +62,15 @@ export const makeLinks = (count: number, link: LinkOptions, chance: () => number
   }
   return {
     carry: (from, to) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      Effect.suspend(() => {
+        const now = clock.currentTimeMillisUnsafe()
         const link = behaviours[at(from, to)]!
         const [lossDraw, latencyDraw] = [chance(), chance()]
         if (isCut[at(from, to)] === 1 || lossDraw < link.lossChance) return Effect.succeed(false)
         const { min, max } = link.latencyMs
         const arrival = Math.max(now + min + latencyDraw * (max - min), arrivals[at(from, to)]! + APART_MS)
         arrivals[at(from, to)] = arrival
-        return Effect.as(Effect.sleep(arrival - now), true)
+        return Effect.as(clock.sleep(Duration.millis(arrival - now)), true)
       }),
     isOpen: (from, to) => isCut[at(from, to)] === 0,
     update: (from, to, next) => {

@@ -128,21 +128,18 @@ export class NodeWatch<B extends Block, M extends Databases> {
   /** The executor's port as the marshal and consensus have it. `look`: looks at the node once a block is delivered. */
   port(incarnation: number, port: ExecutorPort<B>, standing: Standing<M>, look: Effect.Effect<void>): ExecutorPort<B> {
     const { index, troubles, deliveries, final } = this.#parts
-    const at = <A, E>(before: string, work: Effect.Effect<A, E>, after: string): Effect.Effect<A, E> =>
-      Effect.andThen(troubles.pass(index, before), Effect.tap(work, troubles.pass(index, after)))
-    const answered = (invariant: string, call: string) => (answer: unknown) =>
-      Effect.sync(() => {
-        if (standing.isComplete || answer === undefined) return
-        this.#found.push(`${invariant} node ${index} answers when asked to ${call}, and its databases are not complete`)
-      })
+    const answered = (invariant: string, call: string) => (answer: unknown) => {
+      if (standing.isComplete || answer === undefined) return
+      this.#found.push(`${invariant} node ${index} answers when asked to ${call}, and its databases are not complete`)
+    }
     return {
       propose: (context, ancestry) => {
-        const proposed = Effect.tap(port.propose(context, ancestry), answered("INV-17", "propose"))
-        return at("asked to propose", proposed, "has proposed")
+        const proposed = port.propose(context, ancestry)
+        return this.#after("asked to propose", this.#before(proposed, "has proposed", answered("INV-17", "propose")))
       },
       verify: (context, ancestry) => {
-        const verified = Effect.tap(port.verify(context, ancestry), answered("INV-22", "verify"))
-        return Effect.onInterrupt(at("asked to verify", verified, "has verified"), () =>
+        const verified = this.#before(port.verify(context, ancestry), "has verified", answered("INV-22", "verify"))
+        return Effect.onInterrupt(this.#after("asked to verify", verified), () =>
           Effect.sync(() => void this.counted.cancelled++),
         )
       },
@@ -156,7 +153,7 @@ export class NodeWatch<B extends Block, M extends Databases> {
           if (!troubles.passes(index, "block acknowledged")) ack.acknowledge()
         }
         const delivered = port.finalized(block, { acknowledge, cancel: ack.cancel })
-        return Effect.andThen(troubles.pass(index, "block delivered"), Effect.tap(delivered, look))
+        return this.#after("block delivered", Effect.andThen(delivered, look))
       },
     }
   }
@@ -211,23 +208,31 @@ export class NodeWatch<B extends Block, M extends Databases> {
     return this.#parts.troubles.pass(this.#parts.index, point)
   }
 
+  /** Work that begins once a point is passed. */
+  #after<A, E>(point: string, work: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    const { index, troubles } = this.#parts
+    return Effect.suspend(() => (troubles.passes(index, point) ? Effect.never : work))
+  }
+
+  /** Work after which a point is passed, before anybody but `hears` learns what came of it. */
+  #before<A, E>(work: Effect.Effect<A, E>, point: string, hears: (answer: A) => void = () => {}): Effect.Effect<A, E> {
+    const { index, troubles } = this.#parts
+    return Effect.flatMap(work, (answer) => {
+      hears(answer)
+      return troubles.passes(index, point) ? Effect.never : Effect.succeed(answer)
+    })
+  }
+
   /** The marshal as consensus has it. */
   marshal(marshal: Marshal<B>): Marshal<B> {
-    const { index, troubles, final } = this.#parts
-    const at = <A, E>(work: Effect.Effect<A, E>, after: string): Effect.Effect<A, E> =>
-      Effect.tap(work, troubles.pass(index, after))
+    const { final } = this.#parts
     return {
       ...marshal,
-      proposed: (round, block) => at(marshal.proposed(round, block), "proposal stored"),
-      verified: (round, block) => at(marshal.verified(round, block), "vote stored"),
-      notarized: (round, block) => at(marshal.notarized(round, block), "notarized block stored"),
-      report: (finalization) => {
-        const taken = Effect.tap(
-          marshal.report(finalization),
-          Effect.sync(() => final.certified(finalization)),
-        )
-        return at(taken, "certificate stored")
-      },
+      proposed: (round, block) => this.#before(marshal.proposed(round, block), "proposal stored"),
+      verified: (round, block) => this.#before(marshal.verified(round, block), "vote stored"),
+      notarized: (round, block) => this.#before(marshal.notarized(round, block), "notarized block stored"),
+      report: (finalization) =>
+        this.#before(marshal.report(finalization), "certificate stored", () => final.certified(finalization)),
     }
   }
 

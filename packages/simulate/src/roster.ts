@@ -124,25 +124,29 @@ export class Roster<B extends Block> {
     work: (node: ValidatorNode<B>) => Effect.Effect<A, unknown>,
     settled: (result: A | undefined) => void,
   ) {
-    return Effect.gen({ self: this }, function* () {
+    return Effect.suspend(() => {
       const incarnation = this.#nodes[index]
-      if (incarnation === undefined) return false
+      if (incarnation === undefined) return Effect.succeed(false)
       const { node, runs, scope, waits } = incarnation
-      const fiber = yield* Effect.forkIn(this.guarded(runs(work(node))), scope)
-      const settle = (result: A | undefined): void => {
-        if (waits.delete(end)) settled(result)
-      }
-      const end = (): void => settle(undefined)
-      waits.add(end)
-      fiber.addObserver((exit) => settle(Exit.isSuccess(exit) ? exit.value : undefined))
-      if (deadlineMs === Number.POSITIVE_INFINITY) return true
-      const timesOut = (): void => {
-        end()
-        fiber.interruptUnsafe()
-      }
-      const isOver = (): boolean => fiber.pollUnsafe() !== undefined
-      Queue.offerUnsafe(this.#deadlines, { atMs: deadlineMs, isOver, end: timesOut })
-      return true
+      return Effect.map(Effect.forkIn(runs(work(node)), scope), (fiber) => {
+        const settle = (result: A | undefined): void => {
+          if (waits.delete(end)) settled(result)
+        }
+        const end = (): void => settle(undefined)
+        waits.add(end)
+        fiber.addObserver((exit) => {
+          if (Exit.isFailure(exit)) this.#failed(exit.cause)
+          settle(Exit.isSuccess(exit) ? exit.value : undefined)
+        })
+        if (deadlineMs === Number.POSITIVE_INFINITY) return true
+        const timesOut = (): void => {
+          end()
+          fiber.interruptUnsafe()
+        }
+        const isOver = (): boolean => fiber.pollUnsafe() !== undefined
+        Queue.offerUnsafe(this.#deadlines, { atMs: deadlineMs, isOver, end: timesOut })
+        return true
+      })
     })
   }
 
@@ -160,10 +164,10 @@ export class Roster<B extends Block> {
 
   /** A defect of this work ends the simulation. */
   guarded<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.tapCause(work, (cause) =>
-      Effect.sync(() => {
-        if (Cause.hasDies(cause)) Deferred.doneUnsafe(this.fatal, Effect.die(Cause.squash(cause)))
-      }),
-    )
+    return Effect.tapCause(work, (cause) => Effect.sync(() => this.#failed(cause)))
+  }
+
+  #failed(cause: Cause.Cause<unknown>): void {
+    if (Cause.hasDies(cause)) Deferred.doneUnsafe(this.fatal, Effect.die(Cause.squash(cause)))
   }
 }

@@ -153,10 +153,11 @@ class World {
   }
 
   scheduler(yieldEvery: number): Scheduler.Scheduler {
+    const dispatcher = { scheduleTask: (task: () => void) => void this.ready.push(task), flush: () => {} }
     return {
       executionMode: "async",
       shouldYield: (fiber) => fiber.currentOpCount >= yieldEvery,
-      makeDispatcher: () => ({ scheduleTask: (task) => void this.ready.push(task), flush: () => {} }),
+      makeDispatcher: () => dispatcher,
     }
   }
 }

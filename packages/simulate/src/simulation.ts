@@ -86,6 +86,12 @@ interface Turn<B extends Block> {
   readonly atMs?: number
 }
 
+/** The candidate that a quorum accepted, and who did. */
+interface Elected<B extends Block> {
+  readonly candidate: Candidate<B>
+  readonly voters: ReadonlyArray<number>
+}
+
 /** Time before the end of a view at which a late leader sends. */
 const LATE_MS = 12
 
@@ -306,11 +312,44 @@ class Simulation<B extends Block> {
   readonly #vote = Effect.fnUntraced(
     { self: this },
     function* (this: Simulation<B>, { leader, view, blind }: ViewPlan, turn: Turn<B>, deadlineMs: number) {
-      const votes = yield* Queue.unbounded<readonly [number, Candidate<B>, boolean | undefined]>()
-      let awaited = 0
-      for (const index of this.roster.indexes) {
-        const candidate = turn.candidateFor(index)
-        if (index === leader || candidate === undefined) continue
+      const elected = Deferred.makeUnsafe<Elected<B> | undefined, VerdictsDiverged>()
+      const voters = [...this.roster.indexes].filter(
+        (index) => index !== leader && turn.candidateFor(index) !== undefined,
+      )
+      let awaited = voters.length
+      // A leader's own vote for a block that it made bad says nothing about honest verdicts.
+      const tallies = new Map(
+        turn.candidates.map((candidate) => [
+          candidate,
+          { accepted: candidate.isGood ? [leader] : [], refused: [] as Array<number> },
+        ]),
+      )
+      const count = (candidate: Candidate<B>): void => {
+        const { accepted, refused } = tallies.get(candidate)!
+        if (accepted.length > 0 && refused.length > 0) {
+          const diverged = new VerdictsDiverged({ view, digest: candidate.block.digest, accepted, refused })
+          if (!Deferred.doneUnsafe(elected, Effect.fail(diverged))) {
+            Deferred.doneUnsafe(this.roster.fatal, Effect.fail(diverged))
+          }
+        } else if (accepted.length >= this.#participants.quorum) {
+          Deferred.doneUnsafe(elected, Effect.succeed({ candidate, voters: [...accepted] }))
+        } else if (awaited === 0) Deferred.doneUnsafe(elected, Effect.succeed(undefined))
+      }
+      const voted = (index: number, candidate: Candidate<B>, vote: boolean | undefined): void => {
+        awaited--
+        const { accepted, refused } = tallies.get(candidate)!
+        if (vote === true) accepted.push(index)
+        if (vote === true && index === blind) this.#count({ blindVotes: 1 })
+        if (vote === false && !this.#hasLost(view)) {
+          refused.push(index)
+          this.#count({ refused: 1 })
+        }
+        count(candidate)
+      }
+      // A validator alone is a quorum before anybody else is asked.
+      for (const candidate of turn.candidates) count(candidate)
+      for (const index of voters) {
+        const candidate = turn.candidateFor(index)!
         const { context, receivedBy } = candidate
         const asked = (node: ValidatorNode<B>) =>
           Effect.gen({ self: this }, function* () {
@@ -320,48 +359,10 @@ class Simulation<B extends Block> {
             if (vote && index !== blind) yield* this.#leaves(index, node, context, block)
             return (yield* this.roster.carry(index, leader)) ? vote : yield* Effect.never
           })
-        const voted = (vote: boolean | undefined): void => void Queue.offerUnsafe(votes, [index, candidate, vote])
-        if (yield* this.roster.begin(index, deadlineMs, asked, voted)) awaited++
+        const heard = (vote: boolean | undefined): void => voted(index, candidate, vote)
+        if (!(yield* this.roster.begin(index, deadlineMs, asked, heard))) heard(undefined)
       }
-      // A leader's own vote for a block that it made bad says nothing about honest verdicts.
-      const tallies = new Map(
-        turn.candidates.map((candidate) => [
-          candidate,
-          { accepted: candidate.isGood ? [leader] : [], refused: [] as Array<number> },
-        ]),
-      )
-      // A validator alone is a quorum before anybody else is asked.
-      for (const [candidate, { accepted }] of tallies) {
-        if (accepted.length >= this.#participants.quorum) return { candidate, voters: accepted }
-      }
-      const next = Effect.gen({ self: this }, function* () {
-        const [index, candidate, vote] = yield* Queue.take(votes)
-        awaited--
-        const { accepted, refused } = tallies.get(candidate)!
-        if (vote === true) accepted.push(index)
-        if (vote === true && index === blind) this.#count({ blindVotes: 1 })
-        if (vote === false && !this.#hasLost(view)) {
-          refused.push(index)
-          this.#count({ refused: 1 })
-        }
-        if (accepted.length > 0 && refused.length > 0) {
-          return yield* new VerdictsDiverged({ view, digest: candidate.block.digest, accepted, refused })
-        }
-        return candidate
-      })
-      while (awaited > 0) {
-        const candidate = yield* next
-        const { accepted } = tallies.get(candidate)!
-        if (accepted.length < this.#participants.quorum) continue
-        const voters = [...accepted]
-        const late = Effect.whileLoop({ while: () => awaited > 0, body: () => next, step: () => undefined })
-        yield* Effect.forkIn(
-          Effect.tapError(late, (diverged) => Deferred.fail(this.roster.fatal, diverged)),
-          this.#scope,
-        )
-        return { candidate, voters }
-      }
-      return undefined
+      return yield* Deferred.await(elected)
     },
   )
 

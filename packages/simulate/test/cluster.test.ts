@@ -282,6 +282,12 @@ describe("the script", () => {
     expect(() => runCluster(1, { schedule: CALM, stub: { refusesChance: 0.3 } })).toThrow("VerdictsDiverged")
   })
 
+  test("a defect of one node's executor ends the run, though a quorum goes on without it", () => {
+    const act = (cluster: TestCluster) =>
+      Effect.sync(() => void Object.assign(cluster.node(1)!.executor, { verify: () => Effect.die("out of its mind") }))
+    expect(() => runCluster(1, { act, schedule: CALM })).toThrow("out of its mind")
+  })
+
   test("a node that never answers costs its vote and nothing else (F-22)", () => {
     const { journal, statistics } = runCluster(1, { schedule: CALM, stub: { mute: 2 } })
     expect(violations(journal)).toEqual([])

@@ -7,7 +7,7 @@ import { drawer } from "@coppice/stateful/diagnosis"
 import { Clock, Effect, Random } from "effect"
 import { describe, expect, test } from "vitest"
 import { validators } from "../src/chain.ts"
-import { makeLinks, simulate } from "../src/index.ts"
+import { type LinkOptions, type Links, makeLinks, simulate } from "../src/index.ts"
 import { MISBEHAVIOURS } from "../src/schedule.ts"
 import { CALM, runCluster, type TestCluster, violations } from "./cluster-run.ts"
 
@@ -19,27 +19,37 @@ const run = <A>(program: Effect.Effect<A>, seed = 1): A => {
   return exit.value
 }
 
+/** Uses links of five nodes by a world's clock. */
+const overLinks = <A>(
+  link: LinkOptions,
+  chance: () => number,
+  use: (links: Links) => Effect.Effect<A>,
+  seed?: number,
+): A =>
+  run(
+    Effect.flatMap(Clock.Clock, (clock) => use(makeLinks(5, link, chance, clock))),
+    seed,
+  )
+
 describe("links", () => {
   for (const seed of [1, 2, 3]) {
     test(`messages of one link arrive within its latency, in the order in which they were sent, seed ${seed}`, () => {
-      const links = makeLinks(2, LINK, drawer(seed, "links"))
       const arrived: Array<readonly [number, number]> = []
-      const send = (n: number) =>
+      const sends = (links: Links) =>
         Effect.gen(function* () {
-          yield* links.carry(0, 1)
-          arrived.push([n, yield* Clock.currentTimeMillis])
-        })
-      run(
-        Effect.gen(function* () {
+          const send = (n: number) =>
+            Effect.gen(function* () {
+              yield* links.carry(0, 1)
+              arrived.push([n, yield* Clock.currentTimeMillis])
+            })
           // Three at each time: the order of sending is that in which they are forked, one by one.
           for (let n = 0; n < 60; n++) {
             yield* Effect.forkChild(send(n), { startImmediately: true })
             if (n % 3 === 2) yield* Effect.sleep(9)
           }
           yield* Effect.sleep(100)
-        }),
-        seed,
-      )
+        })
+      overLinks(LINK, drawer(seed, "links"), sends, seed)
       expect(arrived.map(([n]) => n)).toEqual(Array.from({ length: 60 }, (_, n) => n))
       // Behind a slow one the others wait, a little apart.
       expect(arrived.filter(([n, ms]) => ms < Math.floor(n / 3) * 9 + 5 || ms > Math.floor(n / 3) * 9 + 51)).toEqual([])
@@ -48,44 +58,60 @@ describe("links", () => {
   }
 
   test("a loss is told at once and has the chance it was given; one direction can be changed alone", () => {
-    const links = makeLinks(2, { ...LINK, lossChance: 0.3 }, drawer(2, "links"))
-    links.update(1, 0, LINK)
     const count = (from: number, to: number) =>
-      run(
-        Effect.forEach(Array.from({ length: 400 }), () => links.carry(from, to), { concurrency: "unbounded" }),
-      ).filter((arrives) => arrives).length
+      overLinks({ ...LINK, lossChance: 0.3 }, drawer(2, "links"), (links) => {
+        links.update(1, 0, LINK)
+        return Effect.forEach(Array.from({ length: 400 }), () => links.carry(from, to), { concurrency: "unbounded" })
+      }).filter((arrives) => arrives).length
     expect(count(0, 1)).toBeGreaterThan(240)
     expect(count(0, 1)).toBeLessThan(320)
     expect(count(1, 0)).toBe(400)
   })
 
   test("a partition cuts both ways, inside and outside stay connected, and healing opens all", () => {
-    const links = makeLinks(5, LINK, () => 0.5)
-    links.partition([1, 3])
-    const open = (from: number, to: number) => [links.isOpen(from, to), run(links.carry(from, to))]
-    expect([open(1, 3), open(0, 4), open(0, 1), open(3, 2)]).toEqual([
-      [true, true],
+    const opened = overLinks(
+      LINK,
+      () => 0.5,
+      (links) =>
+        Effect.gen(function* () {
+          const open = (from: number, to: number) =>
+            Effect.map(links.carry(from, to), (arrives) => [links.isOpen(from, to), arrives])
+          const looks = Effect.all([open(1, 3), open(0, 4), open(0, 1), open(3, 2)])
+          links.partition([1, 3])
+          const before = yield* looks
+          links.heal()
+          return [before, yield* looks]
+        }),
+    )
+    const [yes, no] = [
       [true, true],
       [false, false],
-      [false, false],
+    ]
+    expect(opened).toEqual([
+      [yes, yes, no, no],
+      [yes, yes, yes, yes],
     ])
-    links.heal()
-    expect([links.isOpen(0, 1), links.isOpen(3, 2)]).toEqual([true, true])
   })
 
   test.each([
     ["in", false, true],
     ["out", true, false],
   ] as const)("a partition that lets nothing %s cuts that way alone", (way, gets, leaves) => {
-    const links = makeLinks(5, LINK, () => 0.5)
-    links.partition([1, 3], way)
-    const open = [links.isOpen(0, 1), links.isOpen(1, 0), links.isOpen(1, 3), links.isOpen(0, 4)]
+    const open = overLinks(
+      LINK,
+      () => 0.5,
+      (links) => {
+        links.partition([1, 3], way)
+        return Effect.succeed([links.isOpen(0, 1), links.isOpen(1, 0), links.isOpen(1, 3), links.isOpen(0, 4)])
+      },
+    )
     expect(open).toEqual([gets, leaves, true, true])
   })
 
   test("figures that make no sense are refused", () => {
     for (const bad of [{ latencyMs: { min: 5, max: 4 } }, { latencyMs: { min: -1, max: 4 } }, { lossChance: 1.5 }]) {
-      expect(() => makeLinks(2, { ...LINK, ...bad }, () => 0)).toThrow(RangeError)
+      const make = () => overLinks({ ...LINK, ...bad }, () => 0, Effect.succeed)
+      expect(make).toThrow("RangeError")
     }
   })
 })
