@@ -222,9 +222,9 @@ export class CallOrder {
                 this.#inOrder("hook", block.height)
                 const position = this.#deliveries.get(block.height)?.position
                 position?.move("hook")
-                return Effect.tap(
+                return Effect.map(
                   runHook(() => finalized(block, ...state)),
-                  () => Effect.sync(() => position?.move("hooked")),
+                  () => position?.move("hooked"),
                 )
               }),
           }),
@@ -245,7 +245,10 @@ export class CallOrder {
       const seal: HookTools<M>["seal"] = (of) =>
         Effect.suspend(() => {
           position.move("seal")
-          return Effect.tap(given.tools.seal(of), () => Effect.sync(() => position.move("sealed")))
+          return Effect.map(given.tools.seal(of), (sealed) => {
+            position.move("sealed")
+            return sealed
+          })
         })
       const cancel = (): void => position.move("cancel")
       tools.signal.addEventListener("abort", cancel)

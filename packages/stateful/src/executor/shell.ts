@@ -39,7 +39,9 @@ interface Caller<B extends Block> extends WorkCaller<B> {
 }
 
 interface RunningJob<M extends Databases> {
+  readonly kind: Work<never, never>["kind"]
   readonly run: HookRun<M> | undefined
+  since: bigint
   fiber: Fiber.Fiber<unknown, unknown> | undefined
 }
 
@@ -374,12 +376,12 @@ export class Shell<B extends Block, M extends Databases> {
     const caller = "request" in work ? this.#callers.get(work.request) : undefined
     const fork = this.#forkOn(lane, caller)
     const run = "state" in work ? new HookRun(this.#options.set, work.state, fork) : undefined
-    const job: RunningJob<M> = { run, fiber: undefined }
+    const job: RunningJob<M> = { kind: work.kind, run, since: 0n, fiber: undefined }
     this.#jobs.set(id, job)
-    const parts = { run, caller, flushed: this.#flushed, pruned: this.#pruned }
     const start = (): void => {
       if (!this.#jobs.has(id)) return
-      const fiber = fork(Effect.suspend(() => effectOf(work, this.#options, parts)))
+      job.since = this.#now()
+      const fiber = fork(Effect.suspend(() => effectOf(work, this.#options, { run, caller })))
       job.fiber = fiber
       fiber.addObserver((exit) => this.#settle(id, job, exit))
     }
@@ -412,7 +414,10 @@ export class Shell<B extends Block, M extends Databases> {
 
   #outcomeOf(job: RunningJob<M>, exit: Exit.Exit<() => Result<B, M>, unknown>): Result<B, M> {
     try {
-      if (exit._tag === "Success") return exit.value()
+      if (exit._tag === "Success") {
+        this.#recordDone(job)
+        return exit.value()
+      }
       job.run?.cancel()
       return { kind: "failed", cause: Cause.squash(exit.cause) }
     } catch (cause) {
@@ -420,24 +425,18 @@ export class Shell<B extends Block, M extends Databases> {
     }
   }
 
-  #timed(record: (since: bigint) => void): Effect.Effect<() => void> {
-    return Effect.sync(() => {
-      const since = this.#now()
-      return () => record(since)
-    })
+  #recordDone({ kind, since }: RunningJob<M>): void {
+    if (kind === "prune") {
+      executorMetrics.prunes.updateUnsafe(1, this.#services.context)
+      this.#observe(executorMetrics.pruneDuration, since)
+    }
+    if (kind === "flush") {
+      this.#flushes++
+      this.#flushSecondsLast = this.#secondsSince(since)
+      executorMetrics.flushes.updateUnsafe(1, this.#services.context)
+      this.#observe(executorMetrics.flushDuration, since)
+    }
   }
-
-  readonly #pruned = this.#timed((since) => {
-    executorMetrics.prunes.updateUnsafe(1, this.#services.context)
-    this.#observe(executorMetrics.pruneDuration, since)
-  })
-
-  readonly #flushed = this.#timed((since) => {
-    this.#flushes++
-    this.#flushSecondsLast = this.#secondsSince(since)
-    executorMetrics.flushes.updateUnsafe(1, this.#services.context)
-    this.#observe(executorMetrics.flushDuration, since)
-  })
 
   #observe(duration: (typeof executorMetrics)["flushDuration"], since: bigint): void {
     duration.updateUnsafe(this.#secondsSince(since), this.#services.context)

@@ -32,10 +32,6 @@ export interface WorkParts<B extends Block, M extends Databases> {
   readonly run: HookRun<M> | undefined
   /** Who asked, if anybody did and has not left. */
   readonly caller: WorkCaller<B> | undefined
-  /** Runs as a flush starts; what it gives, as the flush has succeeded. */
-  readonly flushed: Effect.Effect<() => void>
-  /** The same for a prune. */
-  readonly pruned: Effect.Effect<() => void>
 }
 
 type Thunk<B extends Block, M extends Databases> = Effect.Effect<() => Result<B, M>, unknown>
@@ -44,10 +40,9 @@ type Thunk<B extends Block, M extends Databases> = Effect.Effect<() => Result<B,
 export const effectOf = <B extends Block, M extends Databases>(
   work: Work<B, SealedSet<M>>,
   options: ExecutorOptions<B, M>,
-  parts: WorkParts<B, M>,
+  { caller, run }: WorkParts<B, M>,
 ): Thunk<B, M> => {
   const { application, set, source } = options
-  const { caller, flushed } = parts
   const asBlock = (block: B | undefined) => (): Result<B, M> => ({ kind: "block", block })
   switch (work.kind) {
     case "pull":
@@ -57,16 +52,11 @@ export const effectOf = <B extends Block, M extends Databases>(
     case "canonical":
       return Effect.map(source.finalizedAt(work.height), asBlock)
     case "flush":
-      return Effect.flatMap(flushed, (done) =>
-        Effect.map(set.flush, (anchor) => (): Result<B, M> => {
-          done()
-          return { kind: "durable", anchor }
-        }),
-      )
+      return Effect.map(set.flush, (anchor) => (): Result<B, M> => ({ kind: "durable", anchor }))
     case "spill":
       return Effect.map(set.spill(work.states), (bytes) => (): Result<B, M> => ({ kind: "spilled", bytes }))
     case "prune":
-      return prune(work, options, parts)
+      return prune(work, options)
     case "finalized":
       return inSpan(
         Effect.as(
@@ -80,7 +70,7 @@ export const effectOf = <B extends Block, M extends Databases>(
         undefined,
       )
     default:
-      return execute(work, application, caller, parts.run!)
+      return execute(work, application, caller, run!)
   }
 }
 
@@ -88,18 +78,13 @@ export const effectOf = <B extends Block, M extends Databases>(
 const prune = <B extends Block, M extends Databases>(
   work: Extract<Work<B, SealedSet<M>>, { readonly kind: "prune" }>,
   { pruning, set }: ExecutorOptions<B, M>,
-  { pruned: started }: WorkParts<B, M>,
 ): Thunk<B, M> =>
-  Effect.flatMap(started, (done) =>
-    set.prune(work.set).pipe(
-      Effect.catchTag("HeightNotRetained", () => Effect.void),
-      Effect.andThen(pruning?.marshal?.prune(work.marshal) ?? Effect.void),
-      Effect.as((): Result<B, M> => {
-        done()
-        return { kind: "done" }
-      }),
-    ),
-  ).pipe(Effect.withSpan("coppice.stateful.prune", { attributes: { height: work.set } }))
+  set.prune(work.set).pipe(
+    Effect.catchTag("HeightNotRetained", () => Effect.void),
+    Effect.andThen(pruning?.marshal?.prune(work.marshal) ?? Effect.void),
+    Effect.as((): Result<B, M> => ({ kind: "done" })),
+    Effect.withSpan("coppice.stateful.prune", { attributes: { height: work.set } }),
+  )
 
 const execute = <B extends Block, M extends Databases>(
   work: Extract<Work<B, SealedSet<M>>, { readonly state: SealedSet<M> }>,
