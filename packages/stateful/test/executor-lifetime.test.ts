@@ -4,6 +4,7 @@
  * closing the executor's scope and looking for forks and batches left open. Effects run in virtual time; only the tests of
  * promise hooks have promises in them.
  */
+import { AsyncLocalStorage } from "node:async_hooks"
 import { type Ack, anchorOf, ExecutorStopped, Height } from "@coppice/consensus"
 import { StaleBatch } from "@coppice/qmdb"
 import { StorageDead } from "@coppice/storage"
@@ -375,6 +376,25 @@ describe("hooks", () => {
         cancel: () => log.push("cancel"),
       })
       yield* Deferred.await(acked)
+      yield* end
+    }),
+  )
+
+  it.live("hooks run in the async context of whoever started the executor, not in that of a caller", () =>
+    Effect.gen(function* () {
+      const context = new AsyncLocalStorage<string>()
+      const seen: Array<string | undefined> = []
+      const { chain, verify, end } = yield* started({
+        hooks: {
+          verify: (_context, ancestry, batches, tools) => {
+            seen.push(context.getStore())
+            return Effect.flatMap(ancestry.next, (block) => execute(block!, batches, tools))
+          },
+        },
+      })
+      const asked = () => Effect.runPromise(verify(chain.grow(TOY_GENESIS, 1)))
+      expect(yield* Effect.promise(() => context.run("caller", asked))).toBe(true)
+      expect(seen).toEqual([undefined])
       yield* end
     }),
   )

@@ -16,7 +16,7 @@ import { executorMetrics } from "../src/executor/metrics.ts"
 import { type FatalError, VERIFICATIONS_MAX } from "../src/index.ts"
 import { ModelSet } from "./support/model-set.ts"
 import { never, path, quiet, started, stoppedBy } from "./support/running-executor.ts"
-import { execute, recordingAck, TOY_GENESIS, type ToyBlock, ToyChain } from "./support/toy-chain.ts"
+import { contextOn, execute, recordingAck, TOY_GENESIS, type ToyBlock, ToyChain } from "./support/toy-chain.ts"
 
 /** A false target of the second member for a header over the first block's state. */
 const right = (change: (target: ToyBlock["targets"]["right"]) => ToyBlock["targets"]["right"]) => {
@@ -254,6 +254,24 @@ describe("answers", () => {
       yield* quiet
       expect(yield* status).toMatchObject({ requests: VERIFICATIONS_MAX + 1, queued: 1 })
       expect((yield* propose(TOY_GENESIS, 1000))?.height).toBe(1)
+      yield* end
+    }),
+  )
+
+  it.effect("INV-42 a caller who is answered at once, and asks again at once, leaves the thread to others", () =>
+    Effect.gen(function* () {
+      const { port, end } = yield* started()
+      let left = 10_000
+      const ask: Effect.Effect<void, unknown> = Effect.suspend(() =>
+        left-- === 0
+          ? Effect.void
+          : Effect.flatMap(port.propose(contextOn(TOY_GENESIS, 1), { next: Effect.succeed(undefined) }), () => ask),
+      )
+      const asking = yield* Effect.forkChild(ask)
+      yield* quiet
+      expect(left).toBeGreaterThan(0)
+      expect(left, "it is answered all the same").toBeLessThan(9_990)
+      yield* Fiber.interrupt(asking)
       yield* end
     }),
   )
