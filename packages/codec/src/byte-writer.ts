@@ -16,6 +16,8 @@ const TWO_32 = 0x1_0000_0000
 // A bigint is taken apart in memory: shifts and masks would each make another.
 const word = new DataView(new ArrayBuffer(8))
 
+const NOTHING = new Uint8Array(0)
+
 const outside = (kind: string, value: unknown): RangeError => new RangeError(`${kind}: ${String(value)} is outside`)
 
 /**
@@ -45,6 +47,9 @@ export const varintBytes = (n: number | bigint): number => {
 export class ByteWriter {
   #bytes: Uint8Array
   #length = 0
+  /** A view of the first bytes, made when it was last asked for: encodings of one length share it. */
+  #view: Uint8Array = NOTHING
+  #viewed: Uint8Array = NOTHING
 
   constructor(capacity = WRITER_BYTES_START) {
     this.#bytes = new Uint8Array(capacity)
@@ -134,6 +139,15 @@ export class ByteWriter {
   /** Everything written, in a fresh array of exactly `length` bytes. The writer may go on. */
   finish(): Uint8Array {
     return this.#bytes.slice(0, this.#length)
+  }
+
+  /** The same as a view that holds until the writer is used again. */
+  get written(): Uint8Array {
+    if (this.#viewed !== this.#bytes || this.#view.length !== this.#length) {
+      this.#viewed = this.#bytes
+      this.#view = this.#bytes.subarray(0, this.#length)
+    }
+    return this.#view
   }
 
   /** Forgets everything written and keeps the buffer, so that one writer serves a loop. */

@@ -236,6 +236,18 @@ describe("writer", () => {
     expect([...writer.u8(3).finish()]).toEqual([1, 2, 3])
     expect(first.buffer.byteLength).toBe(2)
   })
+
+  test.prop([fc.array(fc.uint8Array({ maxLength: 100 })), fc.nat(50)])(
+    "written shows what finish copies, before and after the buffer grows or is reset",
+    (parts, capacity) => {
+      const writer = new ByteWriter(capacity)
+      for (const part of parts) {
+        if (part.length % 5 === 0) writer.reset()
+        writer.raw(part)
+        expect(bytesEqual(writer.written, writer.finish())).toBe(true)
+      }
+    },
+  )
 })
 
 describe("toSafeInteger", () => {

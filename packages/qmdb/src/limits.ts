@@ -11,9 +11,11 @@ export const LOOKED_UP_KEYS_MAX = 1 << 16
 /** Bytes of those keys. */
 export const LOOKED_UP_BYTES_MAX = 1 << 22
 /** Keys whose slots a database guesses when they are read again, at eight bytes each: a power of two. */
-export const SLOTS_GUESSED_MAX = 1 << 15
+export const SLOTS_GUESSED_MAX = 1 << 16
 /** Bytes of rows of operations of one length that a database has in memory, unless a single row is longer. */
 export const LOG_ROWS_BYTES_MAX = 1 << 18
+/** Bytes of memory that stay from the encoding of one key or value for the next. */
+export const SCRATCH_BYTES_KEPT_MAX = 1 << 16
 /** Bytes of the operations of one layer, which include every operation that its floor moved. */
 export const LAYER_OPERATION_BYTES_MAX = 1 << 30
 /** Keys that can be active in one database: a slot number has 30 bits. */

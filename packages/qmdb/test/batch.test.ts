@@ -4,8 +4,9 @@
  * marks and reverts with a stack of copied maps.
  */
 import { Blob, Bytes, Struct, Text, U8, U32, Varint } from "@coppice/codec"
+import { Effect } from "effect"
 import fc from "fast-check"
-import { describe, expect, it } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import {
   BATCH_BYTES_MAX,
   BatchTooLarge,
@@ -231,6 +232,24 @@ describe("a batch that is over", () => {
       expect(() => batch.prefetch([])).toThrow(StaleBatch)
       expect(() => rig.member.seal(batch)).toThrow(StaleBatch)
     }
+  })
+})
+
+describe("prefetch", () => {
+  it("asks for the row of each key that a batch has not written, whatever is encoded in between", () => {
+    const rig = createRig(Qmdb.any({ key: U32, value: U32 }))
+    const asked: Array<Uint8Array> = []
+    const prefetch = vi.spyOn(rig.home.storage, "prefetch").mockImplementation((map, keys) => {
+      if (map === "keys") asked.push(...keys)
+      return Effect.void
+    })
+    const batch = rig.member.openBatch(rig.member.tip)
+    batch.put(3, 0)
+    const [ofBatch, ofReader] = [batch.prefetch([1, 2, 3]), rig.member.reader.prefetch([4, 5])]
+    batch.put(9, 9)
+    Effect.runSync(Effect.andThen(ofBatch, ofReader))
+    prefetch.mockRestore()
+    expect(asked.map((row) => row.at(-1))).toEqual([1, 2, 4, 5])
   })
 })
 

@@ -51,12 +51,13 @@ const prefixBytes = (encoded: Uint8Array): number => {
   return at + 1
 }
 
+/** Identity of an encoded key, as a view. */
+export const identityIn = <T>({ prefixed }: ByteShape<T>, encoded: Uint8Array): Uint8Array =>
+  prefixed ? encoded.subarray(prefixBytes(encoded)) : encoded
+
 /** Identity of a typed key; may be the key itself. Throws `RangeError` on a key outside the codec's type. */
-export const identityOf = <T>(shape: ByteShape<T>, value: T): Uint8Array => {
-  if (isRaw(shape.raw, value)) return value
-  const encoded = encode(shape.codec, value)
-  return shape.prefixed ? encoded.subarray(prefixBytes(encoded)) : encoded
-}
+export const identityOf = <T>(shape: ByteShape<T>, value: T): Uint8Array =>
+  isRaw(shape.raw, value) ? value : identityIn(shape, encode(shape.codec, value))
 
 /** Bytes that a key with an identity of this length takes inside an operation. */
 export const encodedBytes = <T>(shape: ByteShape<T>, identityBytes: number): number =>

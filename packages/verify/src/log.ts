@@ -14,7 +14,7 @@ import { KEYED_TAGS, type KeyedFormat } from "./keyed-format.ts"
 import { KEYLESS_TAGS, type KeylessFormat } from "./keyless-format.ts"
 import { type OperationLayout, writeCommit } from "./operation-format.ts"
 
-export { type ByteShape, type Extent, identityOf, isRaw, type KeyText } from "./byte-shape.ts"
+export { type ByteShape, type Extent, identityIn, isRaw, type KeyText } from "./byte-shape.ts"
 
 /** Encodes a commit; `metadata` is an encoded value. */
 export const commitOperation = <V>(

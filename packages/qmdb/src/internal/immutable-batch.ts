@@ -13,6 +13,7 @@ import {
   type BatchHome,
   boundedIdentity,
   FloorBatch,
+  keyIdentities,
   keyIdentity,
   type Staged,
   type Stated,
@@ -106,7 +107,7 @@ export class ImmutableBatch<K, V> extends SetBatch<K, V> {
   /** Brings what `get` and `set` of these keys will read into memory, without blocking. Interruptible. */
   prefetch(keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> {
     this.requireOpen("prefetch")
-    const identities = keys.map((key) => keyIdentity(this.source.format.key, key))
+    const identities = keyIdentities(this.source.format.key, keys)
     return this.source.prefetch(
       identities.filter((key) => this.writes.find(key) === undefined),
       this.parent,

@@ -33,7 +33,7 @@ import { IndexRows } from "./index-rows.ts"
 import { KeyIndex, NO_SLOT } from "./key-index.ts"
 import { LogProver } from "./log-proofs.ts"
 import { type Content, type Head, type LogState, readUndo } from "./log-state.ts"
-import { keyIdentity, type Stated } from "./open-batch.ts"
+import { keyIdentities, keyIdentity, type Stated } from "./open-batch.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
 import { orderByBytes } from "./order.ts"
 import { inSlices } from "./slices.ts"
@@ -274,7 +274,6 @@ class ImmutableStateReader<K, V> extends LogProver implements ImmutableReader<K,
   }
 
   readonly prefetch = (keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> => {
-    const identities = keys.map((key) => this.identity(key))
-    return this.index.prefetch(identities, this.index.home.tip)
+    return this.index.prefetch(keyIdentities(this.index.format.key, keys), this.index.home.tip)
   }
 }

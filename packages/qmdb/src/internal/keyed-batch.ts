@@ -10,14 +10,14 @@ import type { Effect } from "effect"
 import type { Branch } from "./branches.ts"
 import type { KeyedContent } from "./keyed-state.ts"
 import { LookedUp } from "./looked-up.ts"
-import { type BatchHome, boundedIdentity, OpenBatch, type Staged, valueBytes } from "./open-batch.ts"
+import { type BatchHome, boundedIdentity, keyIdentities, OpenBatch, type Staged, valueBytes } from "./open-batch.ts"
 import { REMOVED, Writes } from "./writes.ts"
 
 /** What a batch asks of its database. */
 export interface BatchSource<K, V> {
   readonly home: BatchHome
   readonly format: KeyedFormat<K, V>
-  /** Identity of a key; may be the key itself. */
+  /** Identity of a key; may be the key itself, else it holds until the next one. */
   readonly identity: (key: K) => Uint8Array
   readonly decode: (bytes: Uint8Array) => V
   /** A value in the parent state; keeps where it was found. */
@@ -74,8 +74,11 @@ export class KeyedBatch<K, V> extends OpenBatch<V, KeyedContent> {
   /** Brings what `get` of these keys will read into memory, without blocking. Interruptible. */
   prefetch(keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> {
     this.requireOpen("prefetch")
-    const own = keys.map((key) => this.source.identity(key)).filter((key) => this.writes.find(key) === undefined)
-    return this.source.prefetch(own, this.parent)
+    const identities = keyIdentities(this.source.format.key, keys)
+    return this.source.prefetch(
+      identities.filter((key) => this.writes.find(key) === undefined),
+      this.parent,
+    )
   }
 
   /** @internal */

@@ -13,6 +13,7 @@ import type { WalkHome } from "./key-walk.ts"
 import type { BatchSource } from "./keyed-batch.ts"
 import type { IndexPart, KeyedContent, KeyedState } from "./keyed-state.ts"
 import { LogProver } from "./log-proofs.ts"
+import { keyIdentities } from "./open-batch.ts"
 import { INACTIVE } from "./slot-index.ts"
 
 /** What readers and batches read of a keyed index. */
@@ -52,7 +53,6 @@ export class KeyedStateReader<K, V> extends LogProver implements KeyedReader<K, 
   }
 
   readonly prefetch = (keys: ReadonlyArray<K>): Effect.Effect<void, StorageError> => {
-    const identities = keys.map((key) => this.index.identity(key))
-    return this.index.prefetch(identities, this.tip)
+    return this.index.prefetch(keyIdentities(this.index.format.key, keys), this.tip)
   }
 }

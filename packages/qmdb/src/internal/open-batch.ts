@@ -4,38 +4,49 @@
  * Invariant: once the branch has lost or the batch is closed, every method throws `StaleBatch`. A call that throws has
  * changed nothing.
  */
-import { encode } from "@coppice/codec"
+import { ByteWriter, type Codec } from "@coppice/codec"
 import { Location } from "@coppice/merkle"
 import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from "@coppice/verify"
-import { type ByteShape, identityOf, isRaw } from "@coppice/verify/log"
+import { type ByteShape, identityIn, isRaw } from "@coppice/verify/log"
 import { FloorRegressed, KeyTooLong, OutsideType, StaleBatch, ValueTooLong } from "../errors.ts"
+import { SCRATCH_BYTES_KEPT_MAX } from "../limits.ts"
 import type { Branch } from "./branches.ts"
 import type { LogState } from "./log-state.ts"
 
+/** A batch copies what it is given, so it needs no array for each encoding: a put needs one key and one value at a time. */
+const scratch = { key: new ByteWriter(), value: new ByteWriter() }
+
 /** Encodes what a caller gave: a value without an encoding is the caller's, and says so. Throws `OutsideType`. */
-const typed = <A>(what: "key" | "value", type: string, encodeIt: () => A): A => {
+const encoded = <T>(what: "key" | "value", codec: Codec<T>, value: T): Uint8Array => {
+  if (scratch[what].capacity > SCRATCH_BYTES_KEPT_MAX) scratch[what] = new ByteWriter()
+  const writer = scratch[what].reset()
   try {
-    return encodeIt()
+    codec.write(writer, value)
   } catch (error) {
-    if (error instanceof RangeError) throw new OutsideType(what, type, error)
+    if (error instanceof RangeError) throw new OutsideType(what, codec.name, error)
     throw error
   }
+  return writer.written
 }
 
-/** Identity of a key; may be the key itself. Throws `OutsideType`. */
+/** Identity of a key; may be the key itself, else it holds until the next one. Throws `OutsideType`. */
 export const keyIdentity = <K>(shape: ByteShape<K>, key: K): Uint8Array =>
-  isRaw(shape.raw, key) ? key : typed("key", shape.codec.name, () => identityOf(shape, key))
+  isRaw(shape.raw, key) ? key : identityIn(shape, encoded("key", shape.codec, key))
 
-/** Identity of a key within its limit. Throws `OutsideType`, `KeyTooLong`. */
+/** Identities of keys that are to be read, in arrays of their own. Throws `OutsideType`. */
+export const keyIdentities = <K>(shape: ByteShape<K>, keys: ReadonlyArray<K>): ReadonlyArray<Uint8Array> =>
+  keys.map((key) => Uint8Array.from(keyIdentity(shape, key)))
+
+/** Identity of a key within its limit; as `keyIdentity`. Throws `OutsideType`, `KeyTooLong`. */
 export const boundedIdentity = <K>(shape: ByteShape<K>, key: K): Uint8Array => {
   const identity = keyIdentity(shape, key)
   if (identity.length > KEY_BYTES_MAX) throw new KeyTooLong(identity.length, KEY_BYTES_MAX)
   return identity
 }
 
-/** An encoded value within its limit; may be the value itself. Throws `OutsideType`, `ValueTooLong`. */
+/** An encoded value within its limit; may be the value itself, else it holds until the next one. Throws `OutsideType`, `ValueTooLong`. */
 export const valueBytes = <V>({ raw, codec }: ByteShape<V>, value: V): Uint8Array => {
-  const bytes = isRaw(raw, value) ? value : typed("value", codec.name, () => encode(codec, value))
+  const bytes = isRaw(raw, value) ? value : encoded("value", codec, value)
   if (bytes.length > VALUE_BYTES_MAX) throw new ValueTooLong(bytes.length, VALUE_BYTES_MAX)
   return bytes
 }
