@@ -10,7 +10,7 @@ export const BATCH_BYTES_MAX = 1 << 27
 export const LOOKED_UP_KEYS_MAX = 1 << 16
 /** Bytes of those keys. */
 export const LOOKED_UP_BYTES_MAX = 1 << 22
-/** Keys whose slots a database guesses when they are read again, at eight bytes each: a power of two. */
+/** Keys whose slots a database guesses, at eight bytes each: a power of two. */
 export const SLOTS_GUESSED_MAX = 1 << 16
 /** Bytes of rows of operations of one length that a database has in memory, unless a single row is longer. */
 export const LOG_ROWS_BYTES_MAX = 1 << 18

@@ -246,7 +246,8 @@ class KeyedLogIndex<K, V, B extends KeyedBatch<K, V>, R>
     const trace: SealTrace = { touched: new Touched(2 * writes.keys.count + 1), created: [], deleted: [] }
     this.traces.set(branch, trace)
     const { hasher, log } = this.core
-    const home = { format: this.format, hasher, log, slots: this.slots, keys: this.keys }
+    const { format, slots, keys, guesses } = this
+    const home = { format, hasher, log, slots, keys, guesses }
     const before = parent.content!.state.current
     const sealed = yield* this.kind.seal(home, { parent, branch, writes, found, metadata, trace })
     const content = before === undefined ? sealed : yield* this.grafts!.seal(sealed, before, parent, branch, home)

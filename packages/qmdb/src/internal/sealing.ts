@@ -26,6 +26,7 @@ import { authenticate } from "./authenticate.ts"
 import { requireSealing } from "./base-member.ts"
 import type { Branch } from "./branches.ts"
 import { runsOf } from "./byte-store.ts"
+import { hashBytes } from "./key-hash.ts"
 import type { KeyIndex } from "./key-index.ts"
 import type { KeyedContent, KeyedState } from "./keyed-state.ts"
 import { SLICE_ITEMS } from "./layout.ts"
@@ -35,6 +36,7 @@ import { OperationBuffer } from "./operation-buffer.ts"
 import type { OperationLog } from "./operation-log.ts"
 import type { Slice } from "./ring.ts"
 import { firstOf, Room } from "./room.ts"
+import type { SlotGuesses } from "./slot-guesses.ts"
 import { INACTIVE, type SlotIndex } from "./slot-index.ts"
 import { REMOVED, type Writes } from "./writes.ts"
 
@@ -45,6 +47,7 @@ export interface SealHome<K, V> {
   readonly log: OperationLog
   readonly slots: SlotIndex
   readonly keys: KeyIndex
+  readonly guesses: SlotGuesses
 }
 
 /** Grows the list of slots that a layer touches, each with its location before. */
@@ -217,9 +220,11 @@ export class Sealing<K, V> {
   /** Writes the update of a key that is not active. */
   writeCreated(key: number): void {
     const { writes, trace, branch } = this.input
+    const { bytes, starts } = writes.keys
     const text = writes.keys.text(key)
     const slot = this.nextSlot()
     this.home.keys.create(text, branch, slot)
+    this.home.guesses.keep(hashBytes(bytes, starts[key]!, starts[key + 1]!), slot)
     trace.created.push(text)
     this.place(slot, this.size, INACTIVE)
     this.active += 1

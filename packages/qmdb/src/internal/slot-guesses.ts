@@ -1,9 +1,9 @@
 /**
- * Guesses at the slot of a key by its hash: most keys that are read have been read before.
+ * Guesses at the slot of a key by its hash: most keys that are read were made a while ago or have been read before.
  *
  *   hash of the key --here--> slot --slot index--> location --log--> operation: on this key, or the guess was wrong
  *
- * Terms: a *guess* is the slot of the last key read among all whose hashes share a place in the table.
+ * Terms: a *guess* is the slot of the last key read or made among all whose hashes share a place in the table.
  *
  * Invariant: a guess is nothing more. In a state, a slot is that of a key exactly when the operation at the slot's location
  * is on the key, and a right guess is found to be right by the operation that the value is read from. So nobody takes a
@@ -14,7 +14,7 @@ import { NO_SLOT } from "./key-index.ts"
 
 const placeOf = (hash: number): number => 2 * (hash & (SLOTS_GUESSED_MAX - 1))
 
-/** The guesses of one member. Memory is taken when the first key is read. */
+/** The guesses of one member. Memory is taken for the first key. */
 export class SlotGuesses {
   /** Hash and slot by place. */
   private entries = new Int32Array(0)
