@@ -72,7 +72,7 @@ const NO_STATISTICS: ConsensusStatistics = {
 interface Candidate<B extends Block> {
   readonly context: ConsensusContext
   readonly block: B
-  /** The block as a node has it that was sent its bytes: read once by each. */
+  /** The block as a node has it: read once by each that was sent its bytes. */
   readonly receivedBy: (index: number) => B
   /** An honest block under its own context: its leader votes for it too. */
   readonly isGood: boolean
@@ -244,7 +244,7 @@ class Simulation<B extends Block> {
         Effect.tap(proposeBlock(node, context), (made) => this.#leaves(plan.leader, node, context, made)),
       )
       if (block === undefined) return undefined
-      const good = this.#candidate(context, block)
+      const good = this.#candidate(context, plan.leader, block)
       const turn = plan.misbehaves === undefined ? undefined : yield* this.#misbehave(plan, good, deadlineMs)
       if (turn !== undefined) this.#count({ corrupted: 1 })
       const honest: Turn<B> = { candidates: [good], candidateFor: () => good }
@@ -264,10 +264,10 @@ class Simulation<B extends Block> {
       : leaves(index, node, { round, digest: block.digest })
   }
 
-  #candidate(context: ConsensusContext, block: B, isGood = true): Candidate<B> {
+  #candidate(context: ConsensusContext, leader: number, block: B, isGood = true): Candidate<B> {
     const { codec, validators } = this.#options
     const bytes = encodeBlock(codec, block)
-    const received: Array<B | undefined> = validators.map(() => undefined)
+    const received = validators.map((_, index) => (isGood && index === leader ? block : undefined))
     return { context, block, receivedBy: (index) => (received[index] ??= decodeBlock(codec, bytes)), isGood }
   }
 
@@ -295,9 +295,9 @@ class Simulation<B extends Block> {
         )
         return other === undefined || bytesEqual(other.digest, block.digest)
           ? undefined
-          : some(this.#candidate(context, other))
+          : some(this.#candidate(context, leader, other))
       }
-      const bad = this.#candidate(context, this.#options.corrupt!(block, how), false)
+      const bad = this.#candidate(context, leader, this.#options.corrupt!(block, how), false)
       return { candidates: [bad], candidateFor: () => bad } satisfies Turn<B>
     },
   )

@@ -110,6 +110,7 @@ export class Troubles {
   }
 
   #atWrite(node: number, { environment }: StorageCall): Fault | undefined {
+    if (this.#points.size === 0) return undefined
     for (const [point, at] of Object.entries(WRITE_POINTS)) {
       const due = at.environment === environment ? this.#due(node, point) : undefined
       if (due === undefined) continue

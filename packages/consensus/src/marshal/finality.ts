@@ -67,7 +67,9 @@ export const settleReached = <B extends Block>(work: Work<B>): void => {
 export const finalize = <B extends Block>(work: Work<B>, block: B, finalization: Finalization | undefined): void => {
   const { draft } = work
   const { height, digest } = block
-  const held = draft.finalizedAt(height)
+  // Above the tip nothing is held.
+  const isAbove = height > work.state.tip.height
+  const held = isAbove ? undefined : draft.finalizedAt(height)
   const known = held?.digest ?? deliveredDigest(work, height)
   if (known !== undefined && !bytesEqual(known, digest)) throw conflicting(height, known, digest)
   for (const awaited of work.state.awaited.values()) {
@@ -80,8 +82,8 @@ export const finalize = <B extends Block>(work: Work<B>, block: B, finalization:
     draft.add({ tag: "finalized", block })
   }
   if (finalization === undefined) return
-  if (!draft.hasFinalization(height)) draft.add({ tag: "finalization", height, finalization })
-  if (height > work.state.tip.height) {
+  if (isAbove || !draft.hasFinalization(height)) draft.add({ tag: "finalization", height, finalization })
+  if (isAbove) {
     work.update({ tip: { ...anchorOf(block), finalizedRound: finalization.proposal.round } })
   }
 }
@@ -97,7 +99,7 @@ const checkLinks = <B extends Block>(work: Work<B>, block: B): void => {
     const below = work.draft.finalizedAt(lower)?.digest ?? deliveredDigest(work, lower)
     if (below !== undefined && !bytesEqual(below, parent)) throw conflicting(lower, below, parent)
   }
-  const above = work.draft.finalizedAt(Height(height + 1))
+  const above = height < work.state.tip.height ? work.draft.finalizedAt(Height(height + 1)) : undefined
   if (above !== undefined && !bytesEqual(above.parent, digest)) throw conflicting(height, above.parent, digest)
 }
 

@@ -69,6 +69,7 @@ const isSpent = <B extends Block>(work: Work<B>, { request, round }: Hint): bool
   isHeld(work, request)
 
 const dropSpentHints = <B extends Block>(work: Work<B>): void => {
+  if (work.state.hints.size === 0) return
   const left = [...work.state.hints].filter(([, hint]) => !isSpent(work, hint))
   if (left.length < work.state.hints.size) work.update({ hints: new Map(left) })
 }
@@ -98,8 +99,10 @@ const desired = <B extends Block>(work: Work<B>, gap: Gap | undefined): Readonly
 export const fetch = <B extends Block>(work: Work<B>, gap: Gap | undefined): void => {
   dropSpentHints(work)
   const before = work.state.fetching
+  const wishes = desired(work, gap)
+  if (wishes.length === 0 && before.size === 0) return
   const fetching = new Map<string, Fetching>()
-  for (const wish of desired(work, gap)) {
+  for (const wish of wishes) {
     const key = requestKey(wish.request)
     if (fetching.size < FETCHES_MAX && !fetching.has(key)) fetching.set(key, wish)
   }

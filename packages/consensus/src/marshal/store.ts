@@ -57,16 +57,18 @@ const NO_BYTES = new Uint8Array(0)
 const text = new TextEncoder()
 const cacheKey = (kind: CacheKind, round: Round): string => `${kind}/${roundKey(round)}`
 
-/** A bounded map that forgets what was put first. */
-const createRecent = <V>(max: number) => {
-  const entries = new Map<string, V>()
+/** A bounded map that forgets what was put first, half of it at once: one at a time costs a look for the oldest at each. */
+const createRecent = <K, V>(max: number) => {
+  let [newer, older] = [new Map<K, V>(), new Map<K, V>()]
   return {
-    get: (key: string): V | undefined => entries.get(key),
-    drop: (key: string): void => void entries.delete(key),
-    put: (key: string, value: V): void => {
-      entries.delete(key)
-      entries.set(key, value)
-      if (entries.size > max) for (const oldest of entries.keys()) return void entries.delete(oldest)
+    get: (key: K): V | undefined => newer.get(key) ?? older.get(key),
+    drop: (key: K): void => {
+      newer.delete(key)
+      older.delete(key)
+    },
+    put: (key: K, value: V): void => {
+      if (newer.size >= max / 2 && !newer.has(key)) [newer, older] = [new Map(), newer]
+      newer.set(key, value)
     },
   }
 }
@@ -90,9 +92,9 @@ export const reading = <A>(read: () => A): Effect.Effect<A, ReadFailure> =>
   })
 
 const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B>, genesis: B): MarshalStore<B> => {
-  const recentByDigest = createRecent<B>(RECENT_BLOCKS_MAX)
-  const recentByHeight = createRecent<B>(RECENT_BLOCKS_MAX)
-  const recentByRound = createRecent<B>(RECENT_BLOCKS_MAX)
+  const recentByDigest = createRecent<string, B>(RECENT_BLOCKS_MAX)
+  const recentByHeight = createRecent<Height, B>(RECENT_BLOCKS_MAX)
+  const recentByRound = createRecent<string, B>(RECENT_BLOCKS_MAX)
 
   const decoded = <A>(map: MarshalMap, key: Uint8Array, read: () => A): A => {
     try {
@@ -118,13 +120,13 @@ const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B
     decoded(map, key, () => decode(finalizationCodec, value))
 
   const finalizedAt = (height: Height): B | undefined => {
-    const recent = recentByHeight.get(`${height}`)
+    const recent = recentByHeight.get(height)
     if (recent !== undefined) return recent
     const key = heightBytes(height)
     const value = storage.get("finalized", key)
     if (value === undefined) return undefined
     const block = blockOf("finalized", key, value)
-    recentByHeight.put(`${height}`, block)
+    recentByHeight.put(height, block)
     return block
   }
   const cachedRef = (key: Uint8Array): CachedRef =>
@@ -183,10 +185,10 @@ const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B
   }
 
   const remember = (row: Row<B>): void => {
-    if (row.tag === "finalized") recentByHeight.put(`${row.block.height}`, row.block)
+    if (row.tag === "finalized") recentByHeight.put(row.block.height, row.block)
     if (row.tag === "finalized" || row.tag === "cached") recentByDigest.put(bytesKey(row.block.digest), row.block)
     if (row.tag === "cached") recentByRound.put(cacheKey(row.kind, row.round), row.block)
-    if (row.tag === "pruned") recentByHeight.drop(`${row.ref.height}`)
+    if (row.tag === "pruned") recentByHeight.drop(row.ref.height)
     if (row.tag === "expired") recentByRound.drop(cacheKey(row.ref.kind, row.ref.round))
     if (row.tag === "pruned" || row.tag === "expired") recentByDigest.drop(bytesKey(row.ref.digest))
   }
@@ -202,7 +204,7 @@ const createStore = <B extends Block>(storage: StorageShape, codec: BlockCodec<B
   return {
     finalizedAt,
     isFinalized: (height) =>
-      recentByHeight.get(`${height}`) !== undefined || storage.get("finalized", heightBytes(height)) !== undefined,
+      recentByHeight.get(height) !== undefined || storage.get("finalized", heightBytes(height)) !== undefined,
     finalizedFrom: (height) => {
       const entry = storage.scan("finalized", { start: heightBytes(height), limit: 1 })[0]
       return entry === undefined ? undefined : blockOf("finalized", entry.key, entry.value)
