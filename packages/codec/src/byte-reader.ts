@@ -23,13 +23,11 @@ const word = new DataView(new ArrayBuffer(8))
  * Errors: `DecodeError` only.
  */
 export class ByteReader {
-  readonly #bytes: Uint8Array
+  #bytes: Uint8Array
   #offset = 0
 
   constructor(bytes: Uint8Array) {
-    // A Buffer is viewed as a plain array: its `slice` would alias the input instead of copying it.
-    this.#bytes =
-      bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#bytes = bytes
   }
 
   /** Where the next item begins: what a `DecodeError` about it should name. */
@@ -101,6 +99,10 @@ export class ByteReader {
   /** Exactly `length` bytes. */
   raw(length: number): Uint8Array {
     const at = this.#take(length)
+    // The `slice` of a Buffer would alias the input instead of copying it. A view costs as much as many small items.
+    if (this.#bytes.constructor !== Uint8Array) {
+      this.#bytes = new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength)
+    }
     return this.#bytes.slice(at, at + length)
   }
 
