@@ -20,11 +20,22 @@ const digestKey = (b: Uint8Array): string =>
     b[24]!, b[25]!, b[26]!, b[27]!, b[28]!, b[29]!, b[30]!, b[31]!,
   )
 
-const chunkKey = (bytes: Uint8Array): string => String.fromCharCode.apply(null, bytes as unknown as number[])
+const chunkKey = (bytes: ArrayLike<number>): string => String.fromCharCode.apply(null, bytes as number[])
+
+// `apply` takes two thirds of the time with a plain array, the copy included: one is kept for each length.
+const SHORT_BYTES_MAX = 64
+const plain = Array.from({ length: SHORT_BYTES_MAX + 1 }, (_, length) => Array.from({ length }, () => 0))
+
+const shortKey = (bytes: Uint8Array): string => {
+  const units = plain[bytes.length]!
+  for (let i = 0; i < units.length; i++) units[i] = bytes[i]!
+  return chunkKey(units)
+}
 
 /** Key of a byte string for maps and sets. Cost: one string of `bytes.length` characters of one byte each. */
 export const bytesKey = (bytes: Uint8Array): string => {
   if (bytes.length === 32) return digestKey(bytes)
+  if (bytes.length <= SHORT_BYTES_MAX) return shortKey(bytes)
   if (bytes.length <= CHUNK_BYTES) return chunkKey(bytes)
   const parts: string[] = []
   for (let at = 0; at < bytes.length; at += CHUNK_BYTES) parts.push(chunkKey(bytes.subarray(at, at + CHUNK_BYTES)))
