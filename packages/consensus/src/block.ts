@@ -32,7 +32,10 @@ export interface BlockCodec<B extends Block> {
 }
 
 /** Canonical bytes of a block. Errors: RangeError when they are more than its codec allows: ours to fix. */
-export const encodeBlock = <B extends Block>(codec: BlockCodec<B>, block: B): Uint8Array => {
+export const encodeBlock = <B extends Block>(
+  codec: Pick<BlockCodec<B>, "bytesMax" | "write">,
+  block: B,
+): Uint8Array => {
   const bytes = encode(codec, block)
   if (bytes.length > codec.bytesMax) throw new RangeError(`block: ${bytes.length} bytes is outside`)
   return bytes

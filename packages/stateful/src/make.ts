@@ -191,18 +191,20 @@ class BlockIds<Tx, M extends Databases> {
 export const make = <Tx, const M extends Databases>(
   options: ApplicationOptions<Tx, M> & { readonly databases: RevertibleDatabases<M> },
 ): StandardApplication<Tx, M> => {
-  type B = StandardBlock<Tx, M>
-  const { inputs, transaction, hasher = nobleHasher, limits = {} } = options
+  const { databases, transaction, hasher = nobleHasher, limits = {} } = options
   const { bodyBytesMax = BLOCK_BODY_BYTES_MAX, transactionsMax = BLOCK_TRANSACTIONS_MAX } = limits
+  return makeOver(options, standardBlocks<Tx, M>({ databases, transaction, hasher, bodyBytesMax, transactionsMax }))
+}
+
+/** Makes an application whose blocks are made, read and written by `blocks`, also with another source of transactions. */
+const makeOver = <Tx, const M extends Databases>(
+  options: ApplicationOptions<Tx, M> & { readonly databases: RevertibleDatabases<M> },
+  blocks: StandardBlocks<Tx, M>,
+): StandardApplication<Tx, M> => {
+  type B = StandardBlock<Tx, M>
+  const { inputs, transaction, hasher = nobleHasher } = options
   const names = memberNames<M>(options.databases)
   const transition = new Transition<Tx, M>(options, names)
-  const blocks = standardBlocks<Tx, M>({
-    databases: options.databases,
-    transaction,
-    hasher,
-    bodyBytesMax,
-    transactionsMax,
-  })
   const ids = inputs === undefined ? undefined : new BlockIds<Tx, M>(inputs)
 
   /** The un-finalized ancestors; undefined when they are too many, or not all can be seen. */
@@ -283,6 +285,6 @@ export const make = <Tx, const M extends Databases>(
       Effect.flatMap(ancestry.next, (block) => (block === undefined ? Effect.never : judge(block, batches, tools))),
     apply: judge,
     finalized,
-    withInputs: (provider) => make<Tx, M>({ ...options, inputs: provider }),
+    withInputs: (provider) => makeOver<Tx, M>({ ...options, inputs: provider }, blocks),
   }
 }

@@ -18,12 +18,13 @@
  * Invariant: a row is written by one function, and a turn's rows are one atomic write. Keys are big-endian, so that scans
  * go by height and by round.
  */
-import { type ByteReader, ByteWriter, encode } from "@coppice/codec"
+import { type ByteReader, type ByteWriter, encode, U64Safe } from "@coppice/codec"
 import { DIGEST_BYTES } from "@coppice/crypto"
 import type { Change } from "@coppice/storage"
 import { Epoch, type Finalization, finalizationCodec, Height, type Round, View } from "@coppice/verify/certificate"
 import { type Block, type BlockCodec, encodeBlock } from "../block.ts"
 import type { CachedRef, Row } from "./rows.ts"
+import type { Floor } from "./state.ts"
 
 /** The maps that a marshal's environment must be opened with. */
 export const MARSHAL_MAPS = [
@@ -56,22 +57,25 @@ export const META = {
   pendingFloor: text.encode("pending floor"),
   retained: text.encode("retained"),
 }
-const ROUND_BYTES = 16
 const KIND_TAG = { verified: 0, notarized: 1 } as const
 /** Kinds of cached blocks, each at the place of its tag. */
 export const KINDS = ["verified", "notarized"] as const
 
+const roundCodec = {
+  write: (writer: ByteWriter, { epoch, view }: Round): void => void writer.be64(epoch).be64(view),
+}
+const digestIndexCodec = {
+  write: (writer: ByteWriter, { digest, kind, round }: CachedRef): void =>
+    roundCodec.write(writer.raw(digest).u8(KIND_TAG[kind]), round),
+}
+const floorCodec = {
+  write: (writer: ByteWriter, { height, round }: Floor): void => roundCodec.write(writer.be64(height), round),
+}
+
 /** Key of a height. */
-export const heightBytes = (height: Height): Uint8Array => new ByteWriter(8).be64(height).finish()
+export const heightBytes = (height: Height): Uint8Array => encode(U64Safe, height)
 /** Key of a round. */
-export const roundBytes = (round: Round): Uint8Array =>
-  new ByteWriter(ROUND_BYTES).be64(round.epoch).be64(round.view).finish()
-const digestIndexKey = (ref: CachedRef): Uint8Array =>
-  new ByteWriter(DIGEST_BYTES + 1 + ROUND_BYTES)
-    .raw(ref.digest)
-    .u8(KIND_TAG[ref.kind])
-    .raw(roundBytes(ref.round))
-    .finish()
+export const roundBytes = (round: Round): Uint8Array => encode(roundCodec, round)
 
 /** Reads a certificate. Errors: throws `DecodeError`, like its neighbours. */
 export const readFinalization = (reader: ByteReader): Finalization => finalizationCodec.read(reader)
@@ -83,10 +87,14 @@ export const readRound = (reader: ByteReader): Round => ({
   view: View(reader.be64Safe()),
 })
 
-const encodeCached = <B extends Block>(codec: BlockCodec<B>, block: B): Uint8Array => {
-  const encoded = encodeBlock(codec, block)
-  return new ByteWriter(DIGEST_BYTES + encoded.length).raw(block.digest).raw(encoded).finish()
-}
+const encodeCached = <B extends Block>(codec: BlockCodec<B>, block: B): Uint8Array =>
+  encodeBlock(
+    {
+      bytesMax: DIGEST_BYTES + codec.bytesMax,
+      write: (writer, cached) => codec.write(writer.raw(cached.digest), cached),
+    },
+    block,
+  )
 
 /** What a row changes in the environment. Errors: RangeError when a block is longer than its codec allows. */
 export const encodeRow = <B extends Block>(codec: BlockCodec<B>, row: Row<B>): ReadonlyArray<Change> => {
@@ -103,11 +111,11 @@ export const encodeRow = <B extends Block>(codec: BlockCodec<B>, row: Row<B>): R
       const ref = { kind: row.kind, round: row.round, digest: row.block.digest }
       return [
         put(row.kind, roundBytes(row.round), encodeCached(codec, row.block)),
-        put("digests", digestIndexKey(ref), ONE),
+        put("digests", encode(digestIndexCodec, ref), ONE),
       ]
     }
     case "expired":
-      return [remove(row.ref.kind, roundBytes(row.ref.round)), remove("digests", digestIndexKey(row.ref))]
+      return [remove(row.ref.kind, roundBytes(row.ref.round)), remove("digests", encode(digestIndexCodec, row.ref))]
     case "awaited":
       return [put("awaited", roundBytes(row.finalization.proposal.round), encode(finalizationCodec, row.finalization))]
     case "settled":
@@ -116,10 +124,8 @@ export const encodeRow = <B extends Block>(codec: BlockCodec<B>, row: Row<B>): R
       return [put("meta", META.progress, heightBytes(row.height))]
     case "roundFloor":
       return [put("meta", META.roundFloor, roundBytes(row.round))]
-    case "floor": {
-      const { height, round } = row.floor
-      return [put("meta", META.floor, new ByteWriter(8 + ROUND_BYTES).be64(height).raw(roundBytes(round)).finish())]
-    }
+    case "floor":
+      return [put("meta", META.floor, encode(floorCodec, row.floor))]
     case "pendingFloor":
       return row.finalization === undefined
         ? [remove("meta", META.pendingFloor)]
