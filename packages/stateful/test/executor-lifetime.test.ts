@@ -506,6 +506,24 @@ describe("what operators see", () => {
     }),
   )
 
+  it.effect("where tracing is off, a hook runs in no span", () =>
+    Effect.gen(function* () {
+      const spans: unknown[] = []
+      const { chain, verify, end } = yield* started({
+        hooks: {
+          verify: (_context, ancestry, batches, tools) =>
+            Effect.gen(function* () {
+              spans.push(yield* Effect.option(Effect.currentParentSpan))
+              return yield* execute((yield* ancestry.next)!, batches, tools)
+            }),
+        },
+      })
+      expect(yield* verify(chain.grow(TOY_GENESIS, 1))).toBe(true)
+      expect(spans).toEqual([Option.none()])
+      yield* end
+    }).pipe(Effect.withTracerEnabled(false)),
+  )
+
   it.effect(
     "§2.1 what is done for a caller continues its span and keeps all its attributes, beside the executor's",
     () =>

@@ -4,11 +4,11 @@
  * A job's fiber does not give its outcome but a thunk for it, to be called when the fiber has ended: taking a sealed state
  * out of its hook's run is the last thing that happens, where no interruption can come between it and its use.
  *
- * Invariant: every hook has a span with the height and digest of its block; that of a proposal names the parent, since the
- * block has no digest yet. Work for a proposal or verification continues the span of its caller.
+ * Invariant: where tracing is on, every hook has a span with the height and digest of its block; that of a proposal names the
+ * parent, since the block has no digest yet. Work for a proposal or verification continues the span of its caller.
  */
 import type { Ancestry, Block } from "@coppice/consensus"
-import { Effect, Tracer } from "effect"
+import { Effect, References, Tracer } from "effect"
 import { startingWith } from "../ancestry.ts"
 import type { Application } from "../application.ts"
 import type { Databases, SealedSet } from "../database-set.ts"
@@ -120,15 +120,18 @@ const execute = <B extends Block, M extends Databases>(
   return inSpan(proposed, "propose", work.parent, caller?.span)
 }
 
-// Hooks start here alone: a stack would always say the same, and costs more than the span, so the span is all they get.
+// Hooks start here alone: a stack would always say the same, and costs more than the span, so the span is all they get. Where
+// tracing is off they get none: one that nobody sees costs as much as making it known to the hook.
 const inSpan = <A, E>(
   hook: Effect.Effect<A, E>,
   name: string,
   block: Block,
   parent: Tracer.AnySpan | undefined,
-): Effect.Effect<A, E> => {
-  const attributes = { height: block.height, digest: Buffer.from(block.digest).toString("hex") }
-  return Effect.useSpan(`coppice.stateful.${name}`, { attributes, parent }, (span) =>
-    Effect.provideService(hook, Tracer.ParentSpan, span),
-  )
-}
+): Effect.Effect<A, E> =>
+  Effect.withFiber((fiber) => {
+    if (!fiber.getRef(References.TracerEnabled)) return hook
+    const attributes = { height: block.height, digest: Buffer.from(block.digest).toString("hex") }
+    return Effect.useSpan(`coppice.stateful.${name}`, { attributes, parent }, (span) =>
+      Effect.provideService(hook, Tracer.ParentSpan, span),
+    )
+  })
