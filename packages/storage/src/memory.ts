@@ -12,7 +12,7 @@
  * write that failed may have been seen, and may be there afterwards.
  */
 import { bytesKey, keyBytes } from "@coppice/codec"
-import { Effect, Layer, type Scope } from "effect"
+import { Duration, Effect, Layer, type Scope } from "effect"
 import {
   StorageBackupFailed,
   StorageDead,
@@ -21,8 +21,8 @@ import {
   StorageReadFailed,
 } from "./errors.ts"
 import type { Fault, Faults, StorageCall } from "./faults.ts"
-import { copyOf, Environment, type Owner, Write, type WriteEvent } from "./internal/disk.ts"
-import type { OrderedMap } from "./internal/ordered-map.ts"
+import { copyInto, copyOf, Environment, type Owner, Write, type WriteEvent } from "./internal/disk.ts"
+import type { OrderedMap, Value } from "./internal/ordered-map.ts"
 import { firstOver, planOf, rangeOf, requireKey, requireMap } from "./internal/plan.ts"
 import { MAPS_MAX, WRITES_PENDING_MAX } from "./limits.ts"
 import { type Change, type Entry, type MapName, type ScanRange, Storage, type StorageShape } from "./storage.ts"
@@ -59,14 +59,6 @@ export interface MemoryDisk {
    */
   faults: Faults
 }
-
-const wait = (write: Write, isReady: () => boolean): Effect.Effect<void> =>
-  Effect.callback<void>((resume) => {
-    if (isReady()) return resume(Effect.void)
-    write.wake = () => {
-      if (isReady()) resume(Effect.void)
-    }
-  })
 
 /** What a handle needs of its disk. */
 interface HandleHome {
@@ -161,19 +153,19 @@ class Handle implements Owner {
   readonly get = (map: MapName, key: Uint8Array): Uint8Array | undefined => {
     const fault = this.beginRead("get")
     const value = this.valueOf(map, key)
-    return this.found(fault, value && copyOf(value))
+    return this.found(fault, value === undefined ? undefined : copyOf(value))
   }
 
   readonly getInto = (map: MapName, key: Uint8Array, target: Uint8Array): number => {
     const fault = this.beginRead("getInto")
     const value = this.valueOf(map, key)
     if (value === undefined) return this.found(fault, -1)
-    target.set(value.length > target.length ? value.subarray(0, target.length) : value)
+    copyInto(value, target)
     return this.found(fault, value.length)
   }
 
   /** The value of a key itself, not a copy. */
-  private valueOf(map: MapName, key: Uint8Array): Uint8Array | undefined {
+  private valueOf(map: MapName, key: Uint8Array): Value | undefined {
     const table = this.table(map)
     requireKey(key)
     return table.get(bytesKey(key))
@@ -198,9 +190,9 @@ class Handle implements Owner {
     return this.found(fault, { bytesUsed: this.environment.bytes, bytesFree: undefined })
   }
 
-  private readonly pause = Effect.suspend(() => {
+  private readonly pause = Effect.clockWith((clock) => {
     const { delayMs } = this.disk.options
-    return delayMs === undefined ? Effect.yieldNow : Effect.sleep(delayMs())
+    return delayMs === undefined ? Effect.yieldNow : clock.sleep(Duration.millis(delayMs()))
   })
 
   readonly prefetch = (map: MapName, keys: ReadonlyArray<Uint8Array>): Effect.Effect<void, StorageError> =>
@@ -222,22 +214,31 @@ class Handle implements Owner {
       const write = new Write(this, plan, fault)
       this.pending += 1
       this.environment.submit(write)
-      return this.ended(write)
+      // Looked at in a step of its own: a write whose caller lost power in this call has ended by then, and waits for nothing.
+      return Effect.suspend(() => this.ended(write))
     }).pipe(Effect.uninterruptible)
 
-  private readonly ended = Effect.fnUntraced(
-    { self: this as Handle },
-    function* (this: Handle, write: Write): Effect.fn.Return<void, StorageError> {
-      const { drive = "writer" } = this.disk.options
-      const isHead = () => drive === "writer" && this.environment.head === write
-      yield* wait(write, () => write.outcome !== undefined || isHead())
-      while (write.outcome === undefined) {
-        yield* this.pause
-        if (write.outcome === undefined) this.environment.step()
-      }
-      yield* write.outcome
-    },
-  )
+  private isDriven(write: Write): boolean {
+    return this.disk.options.drive !== "owner" && this.environment.head === write
+  }
+
+  /** Waits until a write has ended or is to be driven. Looks when it begins: its fiber may have given way before. */
+  private woken(write: Write): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      write.wake = () => resume(Effect.void)
+      if (write.outcome !== undefined || this.isDriven(write)) resume(Effect.void)
+    })
+  }
+
+  /** What is left of a write: its events where its writer drives them, and then how it has ended. */
+  private ended(write: Write): Effect.Effect<void, StorageError> {
+    if (write.outcome !== undefined) return write.outcome
+    const isDriven = this.isDriven(write)
+    return Effect.flatMap(isDriven ? this.pause : this.woken(write), () => {
+      if (isDriven && write.outcome === undefined) this.environment.step()
+      return this.ended(write)
+    })
+  }
 
   readonly backup = (directory: string): Effect.Effect<void, StorageError> =>
     this.later("backup", (fault) => {

@@ -276,6 +276,36 @@ describe("faults", () => {
   })
 })
 
+it.effect(
+  "what was written is read and is the reader's own, at every length around which values are held otherwise",
+  () =>
+    Effect.gen(function* () {
+      const storage = yield* open(makeMemoryDisk({ chance: () => 0 }))
+      const lengths = [0, 1, 63, 64, 65, 4_080, 16_383, 16_384, 16_385, 65, 9_000, 9_000]
+      const written = lengths.map((length, i) => new Uint8Array(length).map((_, at) => i + at * 7))
+      const given = written.map((value) => Buffer.concat([value]))
+      yield* storage.write(given.map((value, i) => ({ tag: "put", map: "a", key: Uint8Array.of(i), value })))
+      for (const value of given) value.fill(0xee)
+      for (let look = 0; look < 2; look++) {
+        const entries = storage.scan("a", {})
+        for (const [i, value] of written.entries()) {
+          const at = `length ${value.length}, look ${look}`
+          const key = Uint8Array.of(i)
+          const [got, whole, half] = [
+            storage.get("a", key)!,
+            new Uint8Array(value.length + 3),
+            value.slice(value.length / 2),
+          ]
+          expect(storage.getInto("a", key, whole), at).toBe(value.length)
+          expect(storage.getInto("a", key, half), at).toBe(value.length)
+          expect([got, entries[i]!.value, whole.subarray(0, value.length)], at).toEqual([value, value, value])
+          expect(half, at).toEqual(value.subarray(0, half.length))
+          for (const bytes of [got, entries[i]!.value, whole, half]) bytes.fill(0xdd)
+        }
+      }
+    }),
+)
+
 it.effect("the layer gives storage to a program that needs no disk", () =>
   Effect.gen(function* () {
     const storage = yield* Storage

@@ -6,23 +6,24 @@
 import { bytesKey, keyBytes } from "@coppice/codec"
 import { fc, test } from "@fast-check/vitest"
 import { expect } from "vitest"
-import { OrderedMap } from "../src/internal/ordered-map.ts"
+import { OrderedMap, type Value } from "../src/internal/ordered-map.ts"
 
 const key = fc.uint8Array({ minLength: 1, maxLength: 3, max: 12 })
 const bound = fc.option(key, { nil: undefined })
-const changes = fc.array(fc.tuple(key, fc.option(fc.uint8Array({ maxLength: 2 }), { nil: undefined, freq: 3 })), {
+const value: fc.Arbitrary<Value> = fc.oneof(fc.uint8Array({ maxLength: 2 }), fc.string({ maxLength: 2 }))
+const changes = fc.array(fc.tuple(key, fc.option(value, { nil: undefined, freq: 3 })), {
   maxLength: 1500,
   size: "max",
 })
 
-const text = (entries: Iterable<readonly [string, Uint8Array]>): ReadonlyArray<string> =>
+const text = (entries: Iterable<readonly [string, Value]>): ReadonlyArray<string> =>
   Array.from(entries, ([id, value]) => `${keyBytes(id)}=${value}`)
 
 test.prop([changes, bound, bound], { numRuns: 60 })(
   "it holds, orders and counts as a plain map does",
   (given, start, end) => {
     const map = new OrderedMap()
-    const plain = new Map<string, Uint8Array>()
+    const plain = new Map<string, Value>()
     for (const [at, value] of given) {
       const id = bytesKey(at)
       expect(map.set(id, value)).toEqual(plain.get(id))

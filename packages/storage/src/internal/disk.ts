@@ -10,12 +10,12 @@
  *
  * Invariant: what a crash leaves is a prefix of the writes in call order, each of them whole, and every settled one in it.
  */
-import { bytesKey } from "@coppice/codec"
+import { bytesKey, keyBytes } from "@coppice/codec"
 import { Effect } from "effect"
 import { type StorageDead, type StorageError, StorageWriteFailed } from "../errors.ts"
 import type { Fault } from "../faults.ts"
 import type { MapName } from "../storage.ts"
-import { type Key, OrderedMap } from "./ordered-map.ts"
+import { type Key, OrderedMap, type Value } from "./ordered-map.ts"
 import type { Plan } from "./plan.ts"
 
 /** What can happen to a write, one event at a time. */
@@ -42,8 +42,8 @@ export class Write {
   /** What is still to happen, last first. */
   events: Array<WriteEvent> = []
   /** Copies of the values, made when the first event looks at them: until then they are the caller's. */
-  values: ReadonlyArray<Uint8Array | undefined> | undefined
-  undo: Array<Uint8Array | undefined> | undefined
+  values: ReadonlyArray<Value | undefined> | undefined
+  undo: Array<Value | undefined> | undefined
   durable = false
 
   constructor(owner: Owner, plan: Plan, fault: Fault | undefined) {
@@ -189,7 +189,41 @@ export class Environment {
 }
 
 /** A copy in memory of its own: what `slice` of a Buffer gives is a view. */
-export const copyOf = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes)
+export const copyOf = (value: Value): Uint8Array =>
+  typeof value === "string" ? keyBytes(value) : new Uint8Array(value)
 
-const copied = (values: ReadonlyArray<Uint8Array | undefined>): ReadonlyArray<Uint8Array | undefined> =>
-  values.map((value) => value && copyOf(value))
+/** Copies a value to the start of an array, as much of it as fits. */
+export const copyInto = (value: Value, target: Uint8Array): void => {
+  const fitting = Math.min(value.length, target.length)
+  if (typeof value === "string") for (let i = 0; i < fitting; i++) target[i] = value.charCodeAt(i)
+  else target.set(value.length > fitting ? value.subarray(0, fitting) : value)
+}
+
+/** Values up to this many bytes are held as text. */
+const TEXT_BYTES_MAX = 64
+
+/** Values that lie side by side share at most this much: one that stays keeps no more of its neighbours alive. */
+const SHARED_BYTES_MAX = 16 * 1024
+
+const isShared = (value: Uint8Array): boolean => value.length > TEXT_BYTES_MAX && value.length < SHARED_BYTES_MAX
+
+/** Copies of a write's values, longer ones side by side: to make an array takes longer than to fill it. */
+const copied = (values: ReadonlyArray<Uint8Array | undefined>): ReadonlyArray<Value | undefined> => {
+  let left = 0
+  for (const value of values) if (value !== undefined && isShared(value)) left += value.length
+  let shared = new Uint8Array(0)
+  let at = 0
+  return values.map((value) => {
+    if (value === undefined || value.length <= TEXT_BYTES_MAX) return value && bytesKey(value)
+    if (!isShared(value)) return copyOf(value)
+    const { length } = value
+    if (at + length > shared.length) {
+      shared = new Uint8Array(Math.min(left, SHARED_BYTES_MAX))
+      at = 0
+    }
+    shared.set(value, at)
+    at += length
+    left -= length
+    return shared.subarray(at - length, at)
+  })
+}

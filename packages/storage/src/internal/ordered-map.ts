@@ -5,7 +5,8 @@
  *   blocks:  [ a c d ]  [ f g ]  [ k p q z ]        keys alone, each block sorted, all of one before all of the next
  *
  * Terms: a *key* is a byte string as text, see `bytesKey`: its order is that of the bytes. A *block* is a sorted run of at
- * most `BLOCK_KEYS_MAX` keys; it splits in two when full and goes when empty.
+ * most `BLOCK_KEYS_MAX` keys; it splits in two when full and goes when empty. A short *value* is text as well: what a key
+ * leads to lies anywhere in memory, and an array is three places to look at where a string is one.
  *
  * Invariant: blocks hold the keys of `values`, each once and in order across blocks; no block is empty. So to read or
  * replace a value takes one look into a table, and only a key that comes or goes moves others. The map keeps the values it
@@ -16,6 +17,9 @@ const BLOCK_KEYS_MAX = 256
 
 /** A byte string as text: see `bytesKey`. */
 export type Key = string
+
+/** A byte string that never changes; text when it is short. */
+export type Value = Uint8Array | string
 
 /** First index of a sorted run whose key is not below `key`; with `isAfter`, the first above it. */
 const placeIn = (keys: ReadonlyArray<Key>, key: Key, isAfter = false): number => {
@@ -32,7 +36,7 @@ const placeIn = (keys: ReadonlyArray<Key>, key: Key, isAfter = false): number =>
 
 /** Cost: O(1) to read or replace; O(log n) and one block moved to insert or remove. */
 export class OrderedMap {
-  private readonly values = new Map<Key, Uint8Array>()
+  private readonly values = new Map<Key, Value>()
   private readonly blocks: Array<Array<Key>> = []
   /** Bytes of all keys and values. */
   bytes = 0
@@ -50,12 +54,12 @@ export class OrderedMap {
   }
 
   /** The value of a key itself, not a copy. */
-  get(key: Key): Uint8Array | undefined {
+  get(key: Key): Value | undefined {
     return this.values.get(key)
   }
 
   /** Sets or, with undefined, removes a key; returns the value before. */
-  set(key: Key, value: Uint8Array | undefined): Uint8Array | undefined {
+  set(key: Key, value: Value | undefined): Value | undefined {
     const before = this.values.get(key)
     if (before !== undefined) this.bytes -= key.length + before.length
     if (value === undefined) {
@@ -89,7 +93,7 @@ export class OrderedMap {
   }
 
   /** Entries from `start` inclusive to `end` exclusive, in order; the map's own values. */
-  *ascending(start: Key | undefined, end: Key | undefined): Generator<readonly [Key, Uint8Array]> {
+  *ascending(start: Key | undefined, end: Key | undefined): Generator<readonly [Key, Value]> {
     const first = start === undefined ? 0 : this.blockOf(start)
     for (let i = first; i < this.blocks.length; i++) {
       const block = this.blocks[i]!
@@ -102,7 +106,7 @@ export class OrderedMap {
   }
 
   /** Entries from `start` inclusive down to `end` exclusive; the map's own values. */
-  *descending(start: Key | undefined, end: Key | undefined): Generator<readonly [Key, Uint8Array]> {
+  *descending(start: Key | undefined, end: Key | undefined): Generator<readonly [Key, Value]> {
     const last = start === undefined ? this.blocks.length - 1 : this.blockOf(start)
     for (let i = last; i >= 0; i--) {
       const block = this.blocks[i]
