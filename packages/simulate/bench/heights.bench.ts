@@ -18,8 +18,10 @@ import { CALM } from "../src/scenarios.ts"
 const ACCOUNTS = 10_000
 const TRANSFERS = 50
 const [FROM, TO] = [20, 170]
-/** Runs after which the engine has compiled what there is to compile: a sweep is long. */
-const WARMING_ROUNDS = 5
+/** Runs after which the engine has compiled what there is to compile: the first takes twice as long as the tenth, and a sweep is long. */
+const WARMING_ROUNDS = 10
+/** Enough that a host which changes its speed does so within them. */
+const ROUNDS = 21
 
 interface Transfer {
   readonly from: number
@@ -99,7 +101,7 @@ const heights: Bench = {
   name: `simulate::heights/nodes=${VALIDATORS} transfers=${TRANSFERS}`,
   run: async (context): Promise<ReadonlyArray<Figure>> => {
     for (let round = 0; round < WARMING_ROUNDS; round++) timed(round)
-    const samples = Array.from({ length: 7 }, (_, round) => {
+    const samples = Array.from({ length: ROUNDS }, (_, round) => {
       context.note(`round ${round + 1}`)
       return timed(WARMING_ROUNDS + round)
     })
