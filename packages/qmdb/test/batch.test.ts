@@ -39,6 +39,32 @@ describe("staged values", () => {
     expect(rig.member.reader.get(key(1))).toEqual(key(7))
   })
 
+  it("a key and a value that use the database while they are encoded are stored as they are", () => {
+    const pair = Struct({ low: U32, high: U32 })
+    const rig = createRig(Qmdb.any({ key: pair, value: pair }))
+    const of = (low: number) => ({ low, high: 1 })
+    const keys = [1, 3, 5, 90, 92]
+    const values = [of(2), of(4), of(6), of(91), undefined]
+    rig.commit((batch) => {
+      const asking = (low: number) => ({
+        low,
+        get high() {
+          batch.put(of(90), of(91))
+          expect(batch.get(of(90))).toEqual(of(91))
+          expect(rig.member.reader.get(of(92))).toBeUndefined()
+          return 1
+        },
+      })
+      batch.put(asking(1), of(2))
+      batch.put(of(3), asking(4))
+      batch.put(asking(5), asking(6))
+      expect(batch.getMany(keys.map(of))).toEqual(values)
+      expect(batch.get(asking(5))).toEqual(of(6))
+    })
+    expect(keys.map((low) => rig.member.reader.get(of(low)))).toEqual(values)
+    expect(rig.member.reader.active).toBe(4)
+  })
+
   it("metadata changed by its owner afterwards is sealed as it was given", () => {
     const rig = raw()
     const metadata = key(7)

@@ -16,15 +16,27 @@ import type { LogState } from "./log-state.ts"
 /** A batch copies what it is given, so it needs no array for each encoding: a put needs one key and one value at a time. */
 const scratch = { key: new ByteWriter(), value: new ByteWriter() }
 
+/** Encodings under way: a codec, or a property that it reads, may use the database itself. */
+let encodings = 0
+
+/** The shared writer, or one of its own for an encoding within another: whoever asked for that still needs what is shared. */
+const writerFor = (what: "key" | "value"): ByteWriter => {
+  if (encodings > 0) return new ByteWriter()
+  if (scratch[what].capacity > SCRATCH_BYTES_KEPT_MAX) scratch[what] = new ByteWriter()
+  return scratch[what].reset()
+}
+
 /** Encodes what a caller gave: a value without an encoding is the caller's, and says so. Throws `OutsideType`. */
 const encoded = <T>(what: "key" | "value", codec: Codec<T>, value: T): Uint8Array => {
-  if (scratch[what].capacity > SCRATCH_BYTES_KEPT_MAX) scratch[what] = new ByteWriter()
-  const writer = scratch[what].reset()
+  const writer = writerFor(what)
+  encodings += 1
   try {
     codec.write(writer, value)
   } catch (error) {
     if (error instanceof RangeError) throw new OutsideType(what, codec.name, error)
     throw error
+  } finally {
+    encodings -= 1
   }
   return writer.written
 }
