@@ -37,6 +37,9 @@ test("a method is heard of under its own name, also where another is the same fu
 test("all that a batch of a class has is there, of each batch its own, and each who stands between hears of each call once", () => {
   class Base {
     readonly cells = new Map<string, number>()
+    count(): number {
+      return -1
+    }
     get size(): number {
       return this.cells.size
     }
@@ -46,6 +49,7 @@ test("all that a batch of a class has is there, of each batch its own, and each 
     put(_key: string, _value: number): void {}
   }
   class Cells extends Base {
+    override readonly count = (): number => this.cells.size
     readonly clear = (): void => this.cells.clear()
     override put(key: string, value: number): void {
       super.put(key, value)
@@ -68,6 +72,7 @@ test("all that a batch of a class has is there, of each batch its own, and each 
   left.put("a", 1)
   right.put("b", 2)
   expect([left.get("a"), left.get("b"), right.get("b"), left.size]).toEqual([1, undefined, 2, 1])
+  expect(left.count()).toBe(1)
   expect(left.cells).toBe(batches.left.cells)
   left.clear()
   expect(batches.left.size).toBe(0)
@@ -79,6 +84,7 @@ test("all that a batch of a class has is there, of each batch its own, and each 
     ...both("left", "get", ["b"]),
     ...both("right", "get", ["b"]),
     ...both("left", "size"),
+    ...both("left", "count", []),
     ...both("left", "clear", []),
   ])
 })

@@ -75,6 +75,10 @@ const prototypeFor = (of: object): object => {
 const through = (member: string, batch: object, intercept: Intercept): object => {
   const standIn = Object.create(prototypeFor(Object.getPrototypeOf(batch) as object)) as { [BEHIND]: object }
   standIn[BEHIND] = { batch, member, intercept }
+  // What it has of its own comes before what its class has under the same name.
+  for (const key of Object.getOwnPropertyNames(batch)) {
+    if (key in standIn) Object.defineProperty(standIn, key, passing(key, Object.getOwnPropertyDescriptor(batch, key)!))
+  }
   return standIn
 }
 
