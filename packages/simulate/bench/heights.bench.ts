@@ -18,7 +18,10 @@ import { CALM } from "../src/scenarios.ts"
 const ACCOUNTS = 10_000
 const TRANSFERS = 50
 const [FROM, TO] = [20, 170]
-/** Runs after which the engine has compiled what there is to compile: the first takes twice as long as the tenth, and a sweep is long. */
+/**
+ * Runs after which the engine has compiled what there is to compile: the first takes twice as long as the tenth, and a sweep
+ * is long.
+ */
 const WARMING_ROUNDS = 10
 /** Enough that a host which changes its speed does so within them. */
 const ROUNDS = 21

@@ -6,8 +6,8 @@
  * Terms: a *link* leads one way. A *partition* cuts a group of nodes off from all others: nothing gets in, nothing out, or
  * neither.
  *
- * Invariant: the fate of a message is decided when it is sent, and its time runs by the links' own clock. On one link no message overtakes another: no two arrive at
- * one time, because what becomes ready at one time runs in any order.
+ * Invariant: the fate of a message is decided when it is sent, and its time runs by the links' own clock, no node's. On one
+ * link no message overtakes another: no two arrive at one time, because what becomes ready at one time runs in any order.
  */
 import { type Clock, Duration, Effect } from "effect"
 

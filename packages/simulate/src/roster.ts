@@ -6,7 +6,8 @@
  *
  * Terms: an *incarnation* is a node from its join to its leave; what is under way with it lives in its own scope.
  *
- * Invariant: deadlines come in order, so one fiber keeps them all. Nobody waits for a node that has left. A defect of a node's work ends the simulation by `fatal`.
+ * Invariant: deadlines come in order, so one fiber keeps them all. Nobody waits for a node that has left. A defect of a
+ * node's work ends the simulation by `fatal`.
  */
 import type { Block, ValidatorNode } from "@coppice/consensus"
 import { Cause, Clock, Deferred, Effect, Exit, Queue, Random, Scope } from "effect"
