@@ -13,24 +13,30 @@ import { never, quiet, started } from "./support/running-executor.ts"
 import { standing } from "./support/standing-clock.ts"
 import { TOY_GENESIS, type ToyApplication, ToyChain } from "./support/toy-chain.ts"
 
-/** What a flush does that takes several slices. */
+/** What a flush does, and a hook of a final block, that takes several slices. */
 const slices = Effect.forEach(Array.from({ length: 5 }), () => Effect.yieldNow, { discard: true })
 
-/** Virtual milliseconds from delivery to ack, while so many verifications run on the block that is final. */
-const latencyMs = (count: number, hook: (move: (ms: number) => void) => ToyApplication["verify"]) => {
+/**
+ * Virtual milliseconds from delivery to ack, while so many verifications run on the block that is final. `until`: what comes
+ * between their request and the delivery.
+ */
+const latencyMs = (count: number, hook: (move: (ms: number) => void) => ToyApplication["verify"], until = quiet) => {
   const { clock, ms, move } = standing()
   let verify: ToyApplication["verify"] | undefined
   return Effect.gen(function* () {
     const set = new ModelSet(ToyChain.start)
     set.gate = slices
-    const hooks = { verify: ((...asked) => verify!(...asked)) as ToyApplication["verify"] }
+    const hooks = {
+      verify: ((...asked) => verify!(...asked)) as ToyApplication["verify"],
+      finalized: () => slices,
+    }
     const { chain, verify: ask, propose, finalize, end } = yield* started({ set, hooks })
     const block = chain.learn((yield* propose(TOY_GENESIS, 1))!)
     verify = hook(move)
     const asked = yield* Effect.forEach(Array.from({ length: count }), (_, i) =>
-      Effect.forkChild(ask(chain.grow(block, 2 + i))),
+      Effect.forkChild(ask(chain.grow(block, 2 + i)), { startImmediately: true }),
     )
-    yield* quiet
+    yield* until
     const acknowledged = yield* Deferred.make<number>()
     const before = ms()
     yield* finalize(block, {
@@ -69,6 +75,12 @@ describe("INV-42 finalization", () => {
       }),
     )
   }
+
+  it.live("waits for no first slice of hooks that are about to start", () =>
+    Effect.gen(function* () {
+      expect(yield* latencyMs(8, computing, Effect.void)).toBe(0)
+    }),
+  )
 })
 
 /** What happens in turns of an event loop that a test turns itself. */
