@@ -126,7 +126,7 @@ export class Shell<B extends Block, M extends Databases> {
   #nextId = 1
   #stopped: ExecutorStopped | undefined
   #figures: CoreFigures | undefined
-  /** Speculation stands still while an event waits for its turn, for which a task is on its way then. */
+  /** Speculation stands still while an event waits for its turn, for which a task is on its way then: after the end too. */
   #eventHold: Release | undefined
   #flushes = 0
   #flushSecondsLast = 0
@@ -225,23 +225,22 @@ export class Shell<B extends Block, M extends Databases> {
 
   /** Takes turns with what has come, and with what comes of that: no more rounds, as who is answered may ask again at once. */
   #takeTurns(): void {
-    if (Deferred.isDoneUnsafe(this.#services.ended)) return
-    for (let rounds = 0; rounds < ROUNDS_MAX && this.#mailbox.length > 0; rounds++) {
+    for (let rounds = 0; rounds < ROUNDS_MAX && this.#mailbox.length > 0 && this.#stopped === undefined; rounds++) {
       for (const event of this.#mailbox.splice(0)) this.#turn(event)
       for (const start of this.#pulls.splice(0)) start()
     }
     this.#record()
     const release = this.#eventHold
     this.#eventHold = undefined
-    if (this.#mailbox.length > 0) this.#wake()
-    release?.()
     if (this.#stopped !== undefined) this.#endWith(this.#stopped)
+    else if (this.#mailbox.length > 0) this.#wake()
+    release?.()
   }
 
-  // At once, before anyone hears of the end: states that came while the last turns were taken are closed.
+  // At once, before anyone hears of the end: states that came while the last turns were taken are closed. So is what comes
+  // after the end.
   #endWith({ cause }: ExecutorStopped): void {
     for (const event of this.#mailbox.splice(0)) this.#turn(event)
-    this.#eventHold?.()
     Deferred.doneUnsafe(this.#services.ended, cause === undefined ? Effect.void : Effect.fail(cause as FatalError))
   }
 
@@ -277,8 +276,6 @@ export class Shell<B extends Block, M extends Databases> {
   }
 
   #post(event: Event<B, SealedSet<M>>): void {
-    // After the end no turn is taken, and none would end the hold: what is paced must still come to its own end.
-    if (Deferred.isDoneUnsafe(this.#services.ended)) return
     this.#mailbox.push(event)
     if (this.#eventHold === undefined) this.#wake()
   }
