@@ -120,8 +120,8 @@ const execute = <B extends Block, M extends Databases>(
   return inSpan(proposed, "propose", work.parent, caller?.span)
 }
 
-// Hooks start here alone: a stack would always say the same, and costs more than the span, so the span is all they get. Where
-// tracing is off they get none: one that nobody sees costs as much as making it known to the hook.
+// `useSpan` and not `withSpan`, which takes a stack: hooks start here alone, so it would always say the same, and it costs
+// more than the span. Where tracing is off they get none: one that nobody sees costs as much as making it known to the hook.
 const inSpan = <A, E>(
   hook: Effect.Effect<A, E>,
   name: string,
