@@ -22,6 +22,8 @@ export type Happens = (part: SchedulePart) => boolean
 /** Tells that a node has lost its power and stays down for a while. */
 export type PowerLoss = (node: number, downMs: number) => void
 
+const POINTS_OF_WRITES = Object.entries(WRITE_POINTS)
+
 /** The troubles of one world. */
 export class Troubles {
   storageFaults = 0
@@ -110,8 +112,7 @@ export class Troubles {
   }
 
   #atWrite(node: number, { environment }: StorageCall): Fault | undefined {
-    if (this.#points.size === 0) return undefined
-    for (const [point, at] of Object.entries(WRITE_POINTS)) {
+    for (const [point, at] of POINTS_OF_WRITES) {
       const due = at.environment === environment ? this.#due(node, point) : undefined
       if (due === undefined) continue
       this.#lose(due)

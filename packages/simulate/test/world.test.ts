@@ -21,7 +21,7 @@ import { heldViolations, judgeAtRest, logViolations } from "../src/judgement.ts"
 import { WAYS } from "../src/links.ts"
 import { type Mark, marksOverOne, type OneDatabase, overOne, UPGRADE_HEIGHT } from "../src/marks.ts"
 import { NodeWatch } from "../src/node-watch.ts"
-import { type Happenings, missedBy, only, type Plan, partWords, type WorldFault } from "../src/plan.ts"
+import { type Happenings, missedBy, only, type Plan, POINTS, partWords, type WorldFault } from "../src/plan.ts"
 import { CALM, runScenario, runTwice, SCENARIOS, shrinkSeed, stalledFor } from "../src/scenarios.ts"
 import { simulate } from "../src/scheduler.ts"
 import { Troubles } from "../src/troubles.ts"
@@ -790,6 +790,14 @@ test("all validators lose power while consensus asks them where to go on, and it
   const fault = { kind: "point", node: 4, point: "set write is visible", nth: 1, downMs: 700, everyone: true } as const
   const outage = short("plain", { faultsMs: 1_000, faults: () => [fault] })
   expect(runScenario(outage, "one", 1).failure).toBeUndefined()
+})
+
+// Where links lose messages, nodes ask their peers for blocks.
+test.each(POINTS)("a node that loses power at the point %j comes back, and all holds", (point) => {
+  const fault: WorldFault = { kind: "point", node: 1, point, nth: 1, downMs: 100 }
+  const { failure, happenings } = runScenario(short("lossy-links", { faults: () => [fault] }), "one", 1)
+  expect(failure).toBeUndefined()
+  expect(happenings!.pointCrashes).toBe(1)
 })
 
 test("a read of marshal that fails while a node starts fails its start, and the node comes up the next time", () => {
