@@ -49,7 +49,6 @@ export class ByteWriter {
   #length = 0
   /** A view of the first bytes, made when it was last asked for: encodings of one length share it. */
   #view: Uint8Array = NOTHING
-  #viewed: Uint8Array = NOTHING
 
   constructor(capacity = WRITER_BYTES_START) {
     this.#bytes = new Uint8Array(capacity)
@@ -143,10 +142,7 @@ export class ByteWriter {
 
   /** The same as a view that holds until the writer is used again. */
   get written(): Uint8Array {
-    if (this.#viewed !== this.#bytes || this.#view.length !== this.#length) {
-      this.#viewed = this.#bytes
-      this.#view = this.#bytes.subarray(0, this.#length)
-    }
+    if (this.#view.length !== this.#length) this.#view = this.#bytes.subarray(0, this.#length)
     return this.#view
   }
 
@@ -163,6 +159,7 @@ export class ByteWriter {
       const grown = new Uint8Array(Math.max(end, this.#bytes.length * 2, WRITER_BYTES_START))
       grown.set(this.#bytes.subarray(0, at))
       this.#bytes = grown
+      this.#view = NOTHING
     }
     this.#length = end
     return at
