@@ -12,7 +12,10 @@ export const LOOKED_UP_KEYS_MAX = 1 << 16
 export const LOOKED_UP_BYTES_MAX = 1 << 22
 /** Keys whose slots a database guesses, at eight bytes each: a power of two. */
 export const SLOTS_GUESSED_MAX = 1 << 16
-/** Bytes of rows of operations of one length that a database has in memory, of its log and of spilled layers each, unless a single row is longer. */
+/**
+ * Bytes of rows of operations of one length that a database has in memory, of its log and of spilled layers each, unless a
+ * single row is longer.
+ */
 export const LOG_ROWS_BYTES_MAX = 1 << 18
 /** Bytes of memory that stay from the encoding of one key or value for the next. */
 export const SCRATCH_BYTES_KEPT_MAX = 1 << 16

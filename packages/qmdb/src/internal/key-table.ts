@@ -13,7 +13,7 @@
 import { bytesKey } from "@coppice/codec"
 import { ByteStore } from "./byte-store.ts"
 import { hashBytes } from "./key-hash.ts"
-import { Room } from "./room.ts"
+import { grown, Room } from "./room.ts"
 
 const EMPTY = -1
 const TABLE_START = 256
@@ -104,12 +104,9 @@ export class KeyTable {
     const used = this.starts[number]!
     this.store.reserve(used + length, used)
     if (number < this.hashes.length) return
-    const { starts, hashes } = this
-    const room = new Room(16 * number + 4)
-    this.starts = room.uint32s(number * 2 + 1)
-    this.hashes = room.int32s(number * 2)
-    this.starts.set(starts)
-    this.hashes.set(hashes)
+    const [starts, hashes] = grown(number, this.starts, this.hashes)
+    this.starts = starts
+    this.hashes = hashes
   }
 
   private place(number: number): void {

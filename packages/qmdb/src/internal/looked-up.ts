@@ -10,7 +10,7 @@ import { LOOKED_UP_BYTES_MAX, LOOKED_UP_KEYS_MAX } from "../limits.ts"
 import type { Branch } from "./branches.ts"
 import type { KeyIndex } from "./key-index.ts"
 import { KeyTable } from "./key-table.ts"
-import { Room } from "./room.ts"
+import { grown } from "./room.ts"
 
 const START = 128
 const NO_SLOTS = new Int32Array(0)
@@ -49,13 +49,9 @@ export class LookedUp {
     keys.find(key)
     const number = keys.add(key)
     if (number === this.slots.length) {
-      const length = Math.max(START, number * 2)
-      const { slots, locations } = this
-      const room = new Room(12 * length)
-      this.locations = room.float64s(length)
-      this.slots = room.int32s(length)
-      this.locations.set(locations)
-      this.slots.set(slots)
+      const [locations, slots] = grown(Math.max(START, number), this.locations, this.slots)
+      this.locations = locations
+      this.slots = slots
     }
     this.slots[number] = slot
     this.locations[number] = location

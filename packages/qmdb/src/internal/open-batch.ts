@@ -56,7 +56,10 @@ export const boundedIdentity = <K>(shape: ByteShape<K>, key: K): Uint8Array => {
   return identity
 }
 
-/** An encoded value within its limit; may be the value itself, else it holds until the next one. Throws `OutsideType`, `ValueTooLong`. */
+/**
+ * An encoded value within its limit; may be the value itself, else it holds until the next one. Throws `OutsideType`,
+ * `ValueTooLong`.
+ */
 export const valueBytes = <V>({ raw, codec }: ByteShape<V>, value: V): Uint8Array => {
   const bytes = isRaw(raw, value) ? value : encoded("value", codec, value)
   if (bytes.length > VALUE_BYTES_MAX) throw new ValueTooLong(bytes.length, VALUE_BYTES_MAX)

@@ -7,22 +7,18 @@
 import { BatchTooLarge } from "../errors.ts"
 import { LAYER_OPERATION_BYTES_MAX } from "../limits.ts"
 import { ByteStore } from "./byte-store.ts"
-import { firstOf, Room } from "./room.ts"
+import { firstOf, grown, Room } from "./room.ts"
 
 /** Collects the operations of one batch. */
 export class OperationBuffer {
   count = 0
   /** Where operations are written. */
   readonly store: ByteStore
-  private offsets!: Uint32Array
-  private owners!: Uint32Array
+  private offsets: Uint32Array
+  private owners: Uint32Array
 
   constructor(operations: number, bytes: number) {
     this.store = new ByteStore(bytes, true)
-    this.renew(operations)
-  }
-
-  private renew(operations: number): void {
     const room = new Room(8 * operations + 4)
     this.offsets = room.uint32s(operations + 1)
     this.owners = room.uint32s(operations)
@@ -77,9 +73,8 @@ export class OperationBuffer {
   }
 
   private growCount(): void {
-    const { offsets, owners } = this
-    this.renew(Math.max(64, owners.length * 2))
-    this.offsets.set(offsets)
-    this.owners.set(owners)
+    const [offsets, owners] = grown(Math.max(64, this.owners.length), this.offsets, this.owners)
+    this.offsets = offsets
+    this.owners = owners
   }
 }

@@ -35,6 +35,25 @@ export class Room {
   }
 }
 
+type Numbers = Float64Array | Uint32Array | Int32Array
+
+/** The arrays with `more` elements each, copied into one piece of memory; those of 64 bits come first, as in a room. */
+export const grown = <A extends ReadonlyArray<Numbers>>(more: number, ...arrays: A): A => {
+  const room = new Room(
+    arrays.reduce((bytes, { length, BYTES_PER_ELEMENT }) => bytes + (length + more) * BYTES_PER_ELEMENT, 0),
+  )
+  const grow = (array: Numbers): Numbers => {
+    const count = array.length + more
+    if (array instanceof Float64Array) return room.float64s(count)
+    return array instanceof Int32Array ? room.int32s(count) : room.uint32s(count)
+  }
+  return arrays.map((array) => {
+    const made = grow(array)
+    made.set(array)
+    return made
+  }) as unknown as A
+}
+
 /** The first `count` elements: a view, or a copy where a view would keep much more. */
 export const firstOf = <A extends Uint32Array | Float64Array>(array: A, count: number): A =>
   (array.length - count <= count / 8 ? array.subarray(0, count) : array.slice(0, count)) as A

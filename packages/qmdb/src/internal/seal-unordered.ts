@@ -35,8 +35,8 @@ class Resolved implements FoundKeys {
   }
 
   /**
-   * Looks a slice of written keys up in the parent state, in the order given. Locations lie in no order: read in a loop of nothing
-   * else, one waits for memory while the next is on its way.
+   * Looks a slice of written keys up in the parent state, in the order given. Locations lie in no order: read in a loop of
+   * nothing else, one waits for memory while the next is on its way.
    */
   addAll<K, V>({ keys: index, slots }: SealHome<K, V>, input: SealInput, written: Uint32Array): void {
     const { writes, found, parent } = input

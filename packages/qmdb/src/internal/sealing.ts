@@ -35,7 +35,7 @@ import type { LookedUp } from "./looked-up.ts"
 import { OperationBuffer } from "./operation-buffer.ts"
 import type { OperationLog } from "./operation-log.ts"
 import type { Slice } from "./ring.ts"
-import { firstOf, Room } from "./room.ts"
+import { firstOf, grown, Room } from "./room.ts"
 import type { SlotGuesses } from "./slot-guesses.ts"
 import { INACTIVE, type SlotIndex } from "./slot-index.ts"
 import { REMOVED, type Writes } from "./writes.ts"
@@ -53,14 +53,11 @@ export interface SealHome<K, V> {
 /** Grows the list of slots that a layer touches, each with its location before. */
 export class Touched {
   count = 0
-  private slotList!: Uint32Array
-  private previousList!: Float64Array
+  private slotList: Uint32Array
+  private previousList: Float64Array
 
   constructor(expected: number) {
-    this.renew(Math.max(16, expected))
-  }
-
-  private renew(capacity: number): void {
+    const capacity = Math.max(16, expected)
     const room = new Room(12 * capacity)
     this.previousList = room.float64s(capacity)
     this.slotList = room.uint32s(capacity)
@@ -68,10 +65,9 @@ export class Touched {
 
   push(slot: number, previous: number): void {
     if (this.count === this.slotList.length) {
-      const { slotList, previousList } = this
-      this.renew(this.count * 2)
-      this.slotList.set(slotList)
-      this.previousList.set(previousList)
+      const [previousList, slotList] = grown(this.count, this.previousList, this.slotList)
+      this.previousList = previousList
+      this.slotList = slotList
     }
     this.slotList[this.count] = slot
     this.previousList[this.count] = previous

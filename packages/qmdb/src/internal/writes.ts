@@ -15,7 +15,7 @@ import { BatchTooLarge } from "../errors.ts"
 import { BATCH_BYTES_MAX, BATCH_WRITES_MAX } from "../limits.ts"
 import { ByteStore, type Runs } from "./byte-store.ts"
 import { KeyTable } from "./key-table.ts"
-import { Room } from "./room.ts"
+import { grown, Room } from "./room.ts"
 
 /** The number that stands for a delete. */
 export const REMOVED = -1
@@ -152,12 +152,9 @@ export class Writes {
     const end = start + value.length
     this.store.reserve(end, start)
     if (number === this.lengths.length) {
-      const { starts, lengths } = this
-      const room = new Room(16 * number + 4)
-      this.starts = room.uint32s(number * 2 + 1)
-      this.lengths = room.uint32s(number * 2)
-      this.starts.set(starts)
-      this.lengths.set(lengths)
+      const [starts, lengths] = grown(number, this.starts, this.lengths)
+      this.starts = starts
+      this.lengths = lengths
     }
     this.store.write(value, start)
     this.starts[number + 1] = end
