@@ -111,7 +111,7 @@ export const explain = (error: NodeOpenError | NodeFailure | ListenFailed | NoNo
       }
     case "StateSyncFailed":
       return {
-        what: `state sync of database ${error.member} failed: ${reasonOf(error.cause)}`,
+        what: `state sync${error.member === undefined ? "" : ` of database ${error.member}`} failed: ${reasonOf(error.cause)}`,
         advice: "Start again: what was brought already is kept.",
       }
     case "FloorUncovered":

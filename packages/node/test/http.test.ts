@@ -68,7 +68,8 @@ const METRICS = [
   ...[
     ...["applied_height", "durable_height", "prune_height", "pending_blocks", "pending_bytes", "scratch_blocks"],
     ...["scratch_bytes", "open_requests", "parked_requests", "waiting_requests", "queued_verifications"],
-    ...["unacked_finalized_blocks", "sync_done", "held_verifications", "rebuild_pending_depth_blocks"],
+    ...["unacked_finalized_blocks", "sync_done", "sync_generation", "held_verifications"],
+    ...["rebuild_pending_depth_blocks"],
     ...["pruned_forks_total", "replayed_blocks_total", "evicted_blocks_total", "dropped_verifications_total"],
     ...["spilled_blocks_total", "flushes_total", "prunes_total", "propose_duration_seconds"],
     ...["verify_duration_seconds", "finalize_duration_seconds", "rebuild_pending_duration_seconds"],

@@ -38,9 +38,9 @@ const blockOf = ({ marshal }: Node, height: Height) => Effect.map(marshal.finali
 
 /** State sync from a validator's blocks. */
 const from =
-  (validator: Node, updates = 0): Sync["sync"] =>
+  (validator: Node): Sync["sync"] =>
   (home) =>
-    replayedSync(home, { blockAt: (height) => blockOf(validator, height), updates })
+    replayedSync(home, { blockAt: (height) => blockOf(validator, height) })
 
 /** A chain with one validator, and the options of a follower that has nothing yet. */
 const world = Effect.gen(function* () {

@@ -2,7 +2,7 @@
  * A node of a world that joins by state sync: its floor, and the final blocks that its sync is sent.
  *
  *   certificates of others --> newest at the first start, by chance a newer one later --> startByPlan
- *   blocks of others --------> asked for over links, again until one has come ----------> replayedSync
+ *   blocks of others --------> asked for over links, again until one has come ----------> replayedSync, member by member
  *
  * Terms: a *floor* is the finalization that a node begins at.
  *
@@ -11,7 +11,7 @@
  */
 import type { Block, Finalization, Height, Marshal } from "@coppice/consensus"
 import type { StateSync } from "@coppice/node"
-import { type Databases, openSyncPlan } from "@coppice/stateful"
+import { type Databases, memberNames, openSyncPlan } from "@coppice/stateful"
 import { drawer } from "@coppice/stateful/diagnosis"
 import { Effect } from "effect"
 import type { FinalBlocks } from "./final-blocks.ts"
@@ -23,8 +23,8 @@ import { replayedSync } from "./replayed-sync.ts"
 const PAUSE_MS = 20
 /** Chance that a joiner is given a newer floor when it starts again. */
 const OFFER_CHANCE = 0.25
-/** Most newer tips that a sync takes in before it comes out. */
-const UPDATES_MAX = 2
+/** Longest that a member of a sync takes over a block. */
+const BLOCK_MS_MAX = 60
 
 /** What a joiner is made of. */
 export interface JoinerParts<B extends Block, M extends Databases> {
@@ -59,14 +59,18 @@ export class Joiner<B extends Block, M extends Databases> {
       const { watch } = this.#parts
       const { record } = yield* openSyncPlan(environment)
       watch.record.finds(record)
-      const [offerDraw, updatesDraw] = [this.#chance(), this.#chance()]
+      const offerDraw = this.#chance()
       // Given until it is recorded; then again or a newer one, as by who asks the committee at each start.
       const isOffered = record.tag === "absent" || offerDraw < OFFER_CHANCE
       const floor = isOffered ? yield* this.#floor : undefined
-      const updates = Math.floor(updatesDraw * (UPDATES_MAX + 1))
+      // Each member has a speed of its own, another at each start.
+      const speeds = new Map(memberNames(environment.application.databases).map((name) => [name, this.#chance()]))
+      const blockMs = (member: string) => BLOCK_MS_MAX * speeds.get(member)!
+      const onRegroup = () => void watch.counted.regrouped++
       const stateSync: StateSync<B, M> = {
         ...(floor && { floor }),
-        sync: (home) => watch.sync(replayedSync(home, { blockAt: this.#blockAt, updates }), marshal, standing),
+        sync: (home) =>
+          watch.sync(replayedSync(home, { blockAt: this.#blockAt, blockMs, onRegroup }), marshal, standing),
         attach: ({ durable }) => watch.completes(standing, durable.height),
       }
       return stateSync

@@ -63,7 +63,7 @@ export interface Standing<M extends Databases> {
 /** The watch of one node. */
 export class NodeWatch<B extends Block, M extends Databases> {
   readonly record: NodeRecord
-  readonly counted = { cancelled: 0, abstained: 0, spilled: 0 }
+  readonly counted = { cancelled: 0, abstained: 0, spilled: 0, regrouped: 0 }
   /** Says what blocks commit to; no incarnation runs it. */
   readonly commitments: Application<B, M>
   readonly #parts: WatchParts<B, M>
@@ -178,7 +178,7 @@ export class NodeWatch<B extends Block, M extends Databases> {
           const tip = newer.poll()
           return tip && noted(tip)
         }
-        const set = yield* sync.run(start, { poll, next: Effect.map(newer.next, noted) })
+        const set = yield* sync.run(start, { poll, arrival: newer.arrival })
         const processed = (yield* marshal.processedHeight) ?? 0
         const least = Math.max(start.anchor.height, standing.covered)
         this.record.comesOut(set.anchor.height, least, processed, marshal.pendingAcksMax)

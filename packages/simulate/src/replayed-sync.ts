@@ -1,26 +1,43 @@
 /**
  * State sync without peers: final blocks, executed apart from executor and marshal, stand in for what peers would send.
  *
- *   start --> behind: executed up to it, flushed now and then      a newer tip --> recorded --> on to it
- *         \-> ahead (an earlier attempt went further): rewound      no more are waited for --> the set comes out
+ *   each member, at its own speed    block --> block --> at its target: reached --> newer target: on to it
+ *                                      |         |
+ *   one set under all of them        executed, for whoever is first; flushed now and then
+ *   an earlier attempt went further: rewound to the start before any member goes
  *
- * Invariant: it keeps the port's promises (`SetSync`): the set comes out at the newest tip that was recorded, durable, and a
- * later attempt goes on from what an earlier one left on disk.
+ * Terms: a member *has* a block when it was sent it. Members ask each for themselves, as if for operations of their own.
+ *
+ * Invariant: members keep the promises of `MemberSync`, and `makeSetSync` drives them as it does any other. No row is written
+ * of a block that no member has, nor above the newest target of any.
  */
 import { anchorOf, type Block, Height } from "@coppice/consensus"
 import type { SyncHome } from "@coppice/node"
-import { type Databases, openDatabaseSet, type SetSync, StateSyncFailed } from "@coppice/stateful"
+import {
+  type Databases,
+  type MemberSync,
+  makeSetSync,
+  memberNames,
+  openDatabaseSet,
+  type SetSync,
+  StateSyncFailed,
+  targetsEqual,
+} from "@coppice/stateful"
 import { onFork } from "@coppice/stateful/diagnosis"
-import { Effect } from "effect"
+import { Effect, Semaphore } from "effect"
 
 /** What is synced, and how. */
 export interface ReplayedSyncOptions<B extends Block> {
-  /** The final block of a height. May wait. */
+  /** The final block of a height, for one member. May wait. */
   readonly blockAt: (height: Height) => Effect.Effect<B>
-  /** Newer tips to take in before the set comes out; none when not given. */
-  readonly updates?: number
+  /** Milliseconds that a member takes over a block, once it has it; none when not given. */
+  readonly blockMs?: (member: string) => number
   /** Blocks from one durable write to the next; 4 when not given. */
   readonly flushEvery?: number
+  /** Hears that members which were ahead are sent on to where the last one has come. */
+  readonly onRegroup?: () => void
+  /** Hears that an earlier attempt had gone further than this one starts. */
+  readonly onRewind?: () => void
 }
 
 const FLUSH_EVERY = 4
@@ -28,35 +45,67 @@ const FLUSH_EVERY = 4
 /** State sync of an environment. See the head of this file. */
 export const replayedSync = <B extends Block, M extends Databases>(
   home: SyncHome<B, M>,
-  { blockAt, updates = 0, flushEvery = FLUSH_EVERY }: ReplayedSyncOptions<B>,
+  { blockAt, blockMs = () => 0, flushEvery = FLUSH_EVERY, onRegroup, onRewind }: ReplayedSyncOptions<B>,
 ): SetSync<M> => {
   const { application } = home
-  const run: SetSync<M>["run"] = (start, newer) =>
-    Effect.gen(function* () {
-      const set = yield* openDatabaseSet(home)
-      const advance = Effect.fnUntraced(function* (block: B) {
-        const sealed = yield* onFork({
-          set,
-          parent: set.tip,
-          hook: (batches, tools) => application.apply(block, batches, tools),
-          stateOf: (state) => state,
-        })
-        if (sealed === undefined) throw new Error(`the final block of height ${block.height} is rejected`)
-        set.apply(sealed, anchorOf(block))
-        if (block.height % flushEvery === 0) yield* set.flush
+  const { databases } = application
+  const failed = Effect.mapError((cause: unknown) => new StateSyncFailed({ member: undefined, cause }))
+  const opened = Effect.fnUntraced(function* (start: Height) {
+    const set = yield* openDatabaseSet(home)
+    if (set.anchor.height <= start) return set
+    onRewind?.()
+    yield* set.rewind(start)
+    return set
+  })
+  const run = Effect.fnUntraced(function* (...[start, updates]: Parameters<SetSync<M>["run"]>) {
+    const set = yield* failed(opened(start.anchor.height))
+    const { anchor, tip } = set
+    const advance = Effect.fnUntraced(function* (block: B) {
+      if (block.height <= set.anchor.height) return
+      const sealed = yield* onFork({
+        set,
+        parent: set.tip,
+        hook: (batches, tools) => application.apply(block, batches, tools),
+        stateOf: (state) => state,
       })
-      const goTo = Effect.fnUntraced(function* (to: Height) {
-        if (set.anchor.height > to) yield* set.rewind(to)
-        while (set.anchor.height < to) yield* advance(yield* blockAt(Height(set.anchor.height + 1)))
+      if (sealed === undefined) throw new Error(`the final block of height ${block.height} is rejected`)
+      set.apply(sealed, anchorOf(block))
+      if (block.height % flushEvery === 0) yield* set.flush
+    })
+    const alone = Semaphore.withPermits(Semaphore.makeUnsafe(1), 1)
+    const member = (name: keyof M & string): MemberSync => ({
+      run: Effect.fnUntraced(function* (start, { newer, reached, finish }) {
+        let at = { height: anchor.height, target: tip.targets[name], isDurable: true }
+        for (let target = start; ; target = newer.poll() ?? target) {
+          if (!targetsEqual(at.target, target)) {
+            const block = yield* blockAt(Height(at.height + 1))
+            const ms = blockMs(name)
+            if (ms > 0) yield* Effect.sleep(ms)
+            yield* alone(advance(block))
+            at = { height: block.height, target: application.syncTargets(block)[name], isDurable: false }
+          } else if (!at.isDurable) {
+            yield* alone(set.flush)
+            at.isDurable = true
+          } else {
+            reached(target)
+            if (yield* Effect.raceFirst(Effect.as(finish, true), Effect.as(newer.arrival, false))) return
+          }
+        }
+      }),
+    })
+    const members = Object.fromEntries(memberNames(databases).map((name) => [name, member(name)]))
+    const sync = makeSetSync({
+      databases,
+      members: members as { readonly [K in keyof M]: MemberSync },
+      // A target that later blocks leave as it is is reached before them.
+      open: Effect.fnUntraced(function* ({ anchor: { height } }) {
+        while (set.anchor.height < height) yield* advance(yield* blockAt(Height(set.anchor.height + 1)))
         yield* set.flush
-      })
-      yield* goTo(start.anchor.height)
-      for (let left = updates; left > 0; left--) {
-        const tip = yield* newer.next
-        tip.recorded()
-        yield* goTo(Height(Math.max(tip.anchor.height, set.anchor.height)))
-      }
-      return set
-    }).pipe(Effect.mapError((cause) => new StateSyncFailed({ member: "every member", cause })))
+        return set
+      }),
+      ...(onRegroup === undefined ? {} : { onRegroup }),
+    })
+    return yield* sync.run(start, updates)
+  })
   return { run }
 }

@@ -21,6 +21,8 @@ const NODES = 4
 const JOINER = 3
 const ACKS = 2
 const KEPT = 4
+/** One member is behind the other, and both gain on a chain that has a block every 100 ms. */
+const blockMs = (member: string) => (member === "by" ? 20 : 60)
 /** Blocks that the chain goes on for after the floor. */
 const MORE = 9
 const keys = Array.from({ length: NODES }, (_, i) => keyPairFromSeed(nodeEd25519, new Uint8Array(32).fill(i + 1)))
@@ -45,8 +47,6 @@ const { genesis } = bindSet({ application: Ticks, chainId: CHAIN, hasher: nodeHa
 interface Joining {
   /** What befalls the joiner's n-th write. */
   readonly cut?: { readonly n: number; readonly fault: Fault }
-  /** Tips that state sync takes in before it comes out. */
-  readonly updates: number
   /** Whether order and agreement of calls are asserted. */
   readonly development?: boolean
 }
@@ -61,14 +61,16 @@ interface Seen {
   readonly starts: Array<number>
   /** What marshal had seen acknowledged by then. */
   readonly processed: Array<number>
+  regrouped: number
+  rewound: number
 }
 
-const program = Effect.fnUntraced(function* (seed: number, { cut, updates, development = false }: Joining) {
+const program = Effect.fnUntraced(function* (seed: number, { cut, development = false }: Joining) {
   const disks = makeDisks(seed, NODES, 1)
   const disk = disks[JOINER]!
   const chain = new Map<number, Block>()
   const nodes: Array<Node | undefined> = keys.map(() => undefined)
-  const seen: Seen = { plans: [], ways: [], lost: false, starts: [], processed: [] }
+  const seen: Seen = { plans: [], ways: [], lost: false, starts: [], processed: [], regrouped: 0, rewound: 0 }
   let floor: Finalization | undefined
   const blockAt = (height: number): Effect.Effect<Block> =>
     Effect.suspend(() => {
@@ -78,7 +80,9 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, updates, devel
   const stateSync = (floor: Finalization | undefined, source: Marshal<Block>): StateSync<Block, Databases> => ({
     ...(floor === undefined ? {} : { floor }),
     sync: (home) => {
-      const { run } = replayedSync(home, { blockAt, updates })
+      const onRegroup = () => void seen.regrouped++
+      const onRewind = () => void seen.rewound++
+      const { run } = replayedSync(home, { blockAt, blockMs, onRegroup, onRewind })
       return {
         run: Effect.fnUntraced(function* (start, newer) {
           seen.starts.push(start.anchor.height)
@@ -185,31 +189,35 @@ const run = (seed: number, joining: Joining) => {
 
 describe("a joiner", () => {
   test("INV-21 begins at its floor, gets what it cannot execute by state sync, and follows with equal roots", () => {
-    const result = run(1, { updates: 2, development: true })
+    const result = run(1, { development: true })
     expect(result).toMatchObject({ plans: ["absent"], ways: ["joining"], equal: true, first: undefined })
     expect(result.starts).toHaveLength(1)
+    expect(result.regrouped).toBeGreaterThan(0)
     expect(result.height).toBeGreaterThanOrEqual(result.target)
   })
 
   test("C2 to C11 goes on from its plan, wherever its power is lost", { timeout: 120_000 }, () => {
     let acknowledged = 0
+    let rewound = 0
     const met = { absent: 0, "in progress": 0, complete: 0 }
     const crashes = FAULTS.filter((fault) => fault.startsWith("crash"))
     for (let n = 1; met.complete < crashes.length; n++) {
       const fault = crashes[n % crashes.length]!
-      const result = run(1, { updates: 1, cut: { n, fault } })
+      const result = run(1, { cut: { n, fault } })
       const note = `write ${n}, ${fault}`
       expect(result.lost, note).toBe(true)
       expect(result, note).toMatchObject({ equal: true, first: undefined })
       const plan = result.plans.at(-1)!
       expect(result.ways.at(-1), note).toBe(plan === "complete" ? "executing" : "joining")
       met[plan]++
+      rewound += result.rewound
       for (const [i, start] of result.starts.entries()) {
         expect(start, `INV-7 ${note}`).toBeGreaterThanOrEqual(result.processed[i]!)
         if (start > result.starts[0]!) acknowledged++
       }
     }
     expect(acknowledged, "started after acknowledged blocks").toBeGreaterThan(0)
+    expect(rewound, "C6 C10 had gone further than the start").toBeGreaterThan(0)
     for (const [plan, times] of Object.entries(met)) expect(times, plan).toBeGreaterThan(0)
   })
 })

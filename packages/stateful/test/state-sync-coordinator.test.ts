@@ -3,9 +3,7 @@
  * Method: a world of members whose syncs take targets from a queue and reach the newest one when chance says so; queues of
  * numbers, targets and reports are delivered in any interleaving. Each action is judged. Canaries: cores that break a rule.
  */
-import { Height, Round } from "@coppice/consensus"
-import { Location } from "@coppice/merkle"
-import type { MemberSpec, SyncTarget } from "@coppice/qmdb"
+import type { SyncTarget } from "@coppice/qmdb"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import type { SyncTip } from "../src/index.ts"
@@ -17,29 +15,9 @@ import {
   stepCoordinator,
 } from "../src/state-sync/coordinator.ts"
 import { targetsEqual } from "../src/targets.ts"
+import { DATABASES, NAMES, type Name, type Three, targetAt, tipAt } from "./support/member-syncs.ts"
 
-type Three = { readonly [Name in "slow" | "even" | "rare"]: MemberSpec<unknown, unknown> }
-type Name = keyof Three
 type Step = typeof stepCoordinator<Three>
-
-const NAMES: ReadonlyArray<Name> = ["slow", "even", "rare"]
-const DATABASES = { slow: {}, even: {}, rare: {} } as unknown as Three
-
-const targetAt = (end: number): SyncTarget => ({
-  root: new Uint8Array(32).fill(end),
-  start: Location(0),
-  end: Location(end),
-})
-
-/** The tip of a height: one member changes with every block, one with every second, one with every fifth (F47). */
-const tipAt = (height: number): SyncTip<Three> => ({
-  anchor: { height: Height(height), round: Round(0, height), digest: new Uint8Array(32).fill(height) },
-  targets: {
-    slow: targetAt(height + 1),
-    even: targetAt(Math.floor(height / 2) + 1),
-    rare: targetAt(Math.floor(height / 5) + 1),
-  },
-})
 
 const START = 10
 

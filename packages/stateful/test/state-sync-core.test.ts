@@ -7,10 +7,8 @@
 import { Effect, Fiber } from "effect"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import type { Databases } from "../src/index.ts"
 import { createJoin, stepJoin } from "../src/state-sync/core.ts"
-import type { SyncUpdate } from "../src/state-sync/port.ts"
-import { UpdateRing } from "../src/state-sync/update-ring.ts"
+import { LatestValueCell } from "../src/state-sync/latest-value.ts"
 import { blockAt, type JoinParts, type JoinStep, JoinWorld } from "./support/join-world.ts"
 
 const FLOOR = 20
@@ -192,18 +190,19 @@ describe("refusals", () => {
 })
 
 test("of the tips that a sync has not taken the newest waits, and is taken once", () => {
-  const ring = new UpdateRing<Databases>()
-  const tip = (height: number) => ({ height }) as unknown as SyncUpdate<Databases>
-  const [first, second, third] = [1, 2, 3].map(tip)
-  expect(ring.poll()).toBeUndefined()
-  for (const each of [first!, second!]) ring.offer(each)
-  expect([ring.poll(), ring.poll()]).toEqual([second, undefined])
-  const taken = Effect.runSync(
+  const cell = new LatestValueCell<number>()
+  expect(cell.poll()).toBeUndefined()
+  for (const each of [1, 2]) cell.offer(each)
+  expect([cell.poll(), cell.poll()]).toEqual([2, undefined])
+  const [before, after] = Effect.runSync(
     Effect.gen(function* () {
-      const waiting = yield* Effect.forkChild(ring.next, { startImmediately: true })
-      ring.offer(third!)
-      return yield* Fiber.join(waiting)
+      const waiting = yield* Effect.forkChild(cell.arrival, { startImmediately: true })
+      const before = waiting.pollUnsafe()
+      cell.offer(3)
+      yield* Fiber.join(waiting)
+      yield* cell.arrival
+      return [before, cell.poll()]
     }),
   )
-  expect([taken, ring.poll()]).toEqual([third, undefined])
+  expect([before, after, cell.poll()], "who waits takes nothing").toEqual([undefined, 3, undefined])
 })

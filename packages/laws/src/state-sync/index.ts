@@ -49,10 +49,7 @@ class Offers {
     }
     this.updates = {
       poll,
-      next: Effect.suspend(() => {
-        const update = poll()
-        return update === undefined ? Effect.never : Effect.succeed(update)
-      }),
+      arrival: Effect.suspend(() => (this.#tips.length === 0 ? Effect.never : Effect.void)),
     }
   }
 }

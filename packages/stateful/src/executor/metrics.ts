@@ -6,8 +6,7 @@
  *
  * Invariant: durations are recorded for what succeeded: a block built, a verdict `true`, a block applied, a parent found. Those
  * of requests begin with the call, whatever the request then waits for; of one that state sync held, at the handover. All
- * are known from the start: gauges and counters at 0, histograms empty. `sync_generation` of the specification is missing until
- * the sync engine drives the coordinator that counts it.
+ * are known from the start: gauges and counters at 0, histograms empty. Those of members begin with the sync of their set.
  */
 import { type Context, Metric } from "effect"
 import type { CoreFigures } from "./core.ts"
@@ -42,6 +41,10 @@ export const executorMetrics = {
   queuedVerifications: gauge("queued_verifications", "Verifications that wait for a place among those at work"),
   unackedFinalized: gauge("unacked_finalized_blocks", "Finalized blocks delivered and not yet acknowledged"),
   syncDone: gauge("sync_done", "Whether the databases are complete (1) or state sync still brings them (0)"),
+  syncGeneration: gauge(
+    "sync_generation",
+    "Newest generation of targets that state sync has sent its members, 0 at its start",
+  ),
   heldVerifications: gauge("held_verifications", "Verifications that wait for state sync to end"),
   rebuildPendingDepth: gauge("rebuild_pending_depth_blocks", "Blocks replayed for the latest recovered request"),
   prunedForks: counter("pruned_forks", "Pending blocks dropped because another branch was finalized"),
@@ -58,6 +61,15 @@ export const executorMetrics = {
   flushDuration: seconds("flush_duration", "Time of one durable write of applied state"),
   pruneDuration: seconds("prune_duration", "Time of one prune, between the flushes that went before it"),
 } as const
+
+/** How far a member of a state sync is behind. */
+const syncLag = gauge(
+  "sync_lag_generations",
+  "Generations of state sync that this member has yet to reach, 0 when there",
+)
+
+/** `syncLag` of one member. */
+export const memberLag = (member: string): Metric.Gauge<number> => Metric.withAttributes(syncLag, { member })
 
 /** Makes every metric known to whoever reads them, before its first event. Changes no value. */
 export const announceMetrics = (context: Context.Context<never>): void => {

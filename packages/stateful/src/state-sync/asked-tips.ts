@@ -5,7 +5,7 @@
  *
  * Invariant: only tips from the least on are held: it, and the one that was sent last.
  */
-import { bytesKey } from "@coppice/codec"
+import { bytesEqual, bytesKey } from "@coppice/codec"
 import type { Height } from "@coppice/consensus"
 import type { DatabaseSet, Databases } from "../database-set.ts"
 import { targetsEqual } from "../targets.ts"
@@ -29,15 +29,22 @@ export class AskedTips<M extends Databases> {
     for (const [key, { anchor }] of this.#tips) if (anchor.height < this.#least) this.#tips.delete(key)
   }
 
-  /** Why a set is not what was asked for: at another block (INV-24), or not at that block's targets (F49). */
+  /** Why a set is not what was asked for. */
   misplaced(set: DatabaseSet<M>): SyncedElsewhere | SyncedTargetMismatch | undefined {
-    const { digest, height } = set.anchor
-    const tip = this.#tips.get(bytesKey(digest))
-    if (tip === undefined) return new SyncedElsewhere({ height, digest })
-    for (const member of Object.keys(tip.targets)) {
-      const [expected, actual] = [tip.targets[member]!, set.tip.targets[member]!]
-      if (!targetsEqual(expected, actual)) return new SyncedTargetMismatch({ member, height, expected, actual })
-    }
-    return undefined
+    return misplacedFrom(this.#tips.get(bytesKey(set.anchor.digest)), set)
   }
+}
+
+/** Why a set is not at a tip: at another block (INV-24), or not at that block's targets (F49). */
+export const misplacedFrom = <M extends Databases>(
+  tip: SyncTip<M> | undefined,
+  { anchor, tip: { targets } }: DatabaseSet<M>,
+): SyncedElsewhere | SyncedTargetMismatch | undefined => {
+  const { digest, height } = anchor
+  if (tip === undefined || !bytesEqual(tip.anchor.digest, digest)) return new SyncedElsewhere({ height, digest })
+  for (const member of Object.keys(tip.targets)) {
+    const [expected, actual] = [tip.targets[member]!, targets[member]!]
+    if (!targetsEqual(expected, actual)) return new SyncedTargetMismatch({ member, height, expected, actual })
+  }
+  return undefined
 }

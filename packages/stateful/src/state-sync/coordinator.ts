@@ -18,17 +18,17 @@ import { memberNames, targetsEqual } from "../targets.ts"
 import type { SyncTip } from "./port.ts"
 
 /** What happens to a coordinator. */
-export type CoordinatorEvent<M extends Databases> =
-  | { readonly type: "tip"; readonly tip: SyncTip<M> }
+export type CoordinatorEvent<M extends Databases, T extends SyncTip<M> = SyncTip<M>> =
+  | { readonly type: "tip"; readonly tip: T }
   /** A member stands at its target of a generation. */
   | { readonly type: "reached"; readonly member: keyof M & string; readonly generation: number }
   /** A member's sync has ended, well or not, before the set converged. */
   | { readonly type: "ended" }
 
 /** What is to be done, in order. */
-export type CoordinatorAction<M extends Databases> =
+export type CoordinatorAction<M extends Databases, T extends SyncTip<M> = SyncTip<M>> =
   /** The tip is held, or changes nothing (F46): who sent it may go on. */
-  | { readonly type: "record"; readonly tip: SyncTip<M> }
+  | { readonly type: "record"; readonly tip: T }
   /** Tells a member's position which generation its next report is for. */
   | {
       readonly type: "number"
@@ -80,11 +80,11 @@ export const createCoordinator = <M extends Databases>(databases: M, start: Sync
 }
 
 /** Takes everything that has happened, and returns what is to be done about it. */
-export const stepCoordinator = <M extends Databases>(
+export const stepCoordinator = <M extends Databases, T extends SyncTip<M> = SyncTip<M>>(
   core: Coordinator<M>,
-  events: ReadonlyArray<CoordinatorEvent<M>>,
-): ReadonlyArray<CoordinatorAction<M>> => {
-  const actions: Array<CoordinatorAction<M>> = []
+  events: ReadonlyArray<CoordinatorEvent<M, T>>,
+): ReadonlyArray<CoordinatorAction<M, T>> => {
+  const actions: Array<CoordinatorAction<M, T>> = []
   if (core.isOver) return actions
   for (const event of events) {
     if (event.type === "ended") {
@@ -98,7 +98,7 @@ export const stepCoordinator = <M extends Databases>(
   return actions
 }
 
-const record = <M extends Databases>(core: Coordinator<M>, tip: SyncTip<M>): CoordinatorAction<M> => {
+const record = <M extends Databases, T extends SyncTip<M>>(core: Coordinator<M>, tip: T): CoordinatorAction<M, T> => {
   if (tip.anchor.height > (core.waiting?.anchor.height ?? core.dispatched)) core.waiting = tip
   return { type: "record", tip }
 }
@@ -108,7 +108,10 @@ const reach = <M extends Databases>(core: Coordinator<M>, member: keyof M & stri
   if (!place.isReached && place.generation === generation) core.places.set(member, { isReached: true, generation })
 }
 
-const decide = <M extends Databases>(core: Coordinator<M>, actions: Array<CoordinatorAction<M>>): void => {
+const decide = <M extends Databases, T extends SyncTip<M>>(
+  core: Coordinator<M>,
+  actions: Array<CoordinatorAction<M, T>>,
+): void => {
   for (;;) {
     const places = [...core.places.values()]
     const newest = Math.max(...places.map(({ generation }) => generation))
@@ -131,11 +134,11 @@ const decide = <M extends Databases>(core: Coordinator<M>, actions: Array<Coordi
 }
 
 /** Sends the members that `isSent` picks to a generation; the others ride along if it is where they stand. */
-const dispatch = <M extends Databases>(
+const dispatch = <M extends Databases, T extends SyncTip<M>>(
   core: Coordinator<M>,
   generation: number,
   isSent: (place: Place) => boolean,
-  actions: Array<CoordinatorAction<M>>,
+  actions: Array<CoordinatorAction<M, T>>,
 ): void => {
   const { targets } = core.generations.get(generation)!
   for (const member of core.names) {

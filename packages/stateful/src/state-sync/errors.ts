@@ -10,9 +10,13 @@ import { Data } from "effect"
 
 /** State sync of a member failed for good (F44): the first failure, whatever the others met because of it (F45). */
 export class StateSyncFailed extends Data.TaggedError("StateSyncFailed")<{
-  readonly member: string
+  /** Undefined when the set as a whole could not be opened. */
+  readonly member: string | undefined
   readonly cause: unknown
 }> {}
+
+/** A member's sync has ended before it was told to: the set has converged on no anchor, and cannot any more (F45). */
+export class SyncEndedEarly extends Data.TaggedError("SyncEndedEarly") {}
 
 /** No finalized block is at hand that covers what marshal has acknowledged already (F36): neither at the height nor after it. */
 export class FloorUncovered extends Data.TaggedError("FloorUncovered")<{ readonly height: Height }> {}
@@ -37,5 +41,8 @@ export class SyncedTargetMismatch extends Data.TaggedError("SyncedTargetMismatch
   readonly actual: SyncTarget
 }> {}
 
+/** Why a set did not come out. */
+export type SetSyncError = StateSyncFailed | SyncedElsewhere | SyncedTargetMismatch
+
 /** Every error by which state sync itself ends. */
-export type SyncError = StateSyncFailed | FloorUncovered | SyncedBelowRecorded | SyncedElsewhere | SyncedTargetMismatch
+export type SyncError = SetSyncError | FloorUncovered | SyncedBelowRecorded

@@ -36,8 +36,8 @@ import { AskedTips } from "./asked-tips.ts"
 import { createJoin, type JoinAction, type JoinCore, type JoinEvent, stepJoin } from "./core.ts"
 import type { SyncError } from "./errors.ts"
 import { resolveFloor } from "./floor.ts"
-import type { FloorSource, SetSync, SyncTip } from "./port.ts"
-import { UpdateRing } from "./update-ring.ts"
+import { LatestValueCell } from "./latest-value.ts"
+import type { FloorSource, SetSync, SyncTip, SyncUpdate } from "./port.ts"
 
 /** What joins. */
 export interface JoinOptions<B extends Block, M extends Databases>
@@ -92,7 +92,7 @@ class JoinShell<B extends Block, M extends Databases> {
   readonly #core: JoinCore<B>
   readonly #heldMax: number
   readonly #acks = new Map<AckId, Ack>()
-  readonly #updates = new UpdateRing<M>()
+  readonly #updates = new LatestValueCell<SyncUpdate<M>>()
   readonly #ready = Deferred.makeUnsafe<Executor<B, M>, ExecutorStopped>()
   readonly #asked = new AskedTips<M>()
   readonly #events: Array<JoinEvent<B, JoinFailure>> = []

@@ -1,0 +1,203 @@
+/**
+ * The sync of a set out of one sync per member: the shell that drives the coordinator.
+ *
+ *   newer tips --> | coordinator.ts | -- number --> MemberPosition -- target --> MemberSync
+ *   recorded   <-- |                | <- reached --              <-- reached --
+ *                  '-- converged --> finish, to every member --> all ended --> open the set there
+ *
+ * A turn takes in every report, then every tip, then decides. A member that ended is looked at when there is no report; tips
+ * that came with it are left. One member is a set as any other: it never waits for a slower one.
+ *
+ * Invariant: a number reaches a member's position before the target that it is for; a tip is recorded after it was taken in
+ * (INV-28). The first failure is the one that comes out (F44); no member outlives a run.
+ */
+import type { SyncTarget } from "@coppice/qmdb"
+import { Cause, type Context, Effect, Exit, Latch, type Scope } from "effect"
+import type { DatabaseSet, Databases } from "../database-set.ts"
+import { executorMetrics, memberLag } from "../executor/metrics.ts"
+import { SYNC_DRAIN_MAX } from "../limits.ts"
+import { misplacedFrom } from "./asked-tips.ts"
+import {
+  type Coordinator,
+  type CoordinatorAction,
+  type CoordinatorEvent,
+  createCoordinator,
+  MemberPosition,
+  stepCoordinator,
+} from "./coordinator.ts"
+import { StateSyncFailed, SyncEndedEarly } from "./errors.ts"
+import { LatestValueCell } from "./latest-value.ts"
+import type { MemberCourse, MemberSync, SetSync, SyncTip, SyncUpdate, SyncUpdates } from "./port.ts"
+
+/** What a set is synced by. */
+export interface SetSyncOptions<M extends Databases> {
+  readonly databases: M
+  readonly members: { readonly [K in keyof M]: MemberSync }
+  /**
+   * Opens the set at the tip that every member has reached and made durable: what is missing is anchor and rows. The set is
+   * durable there. Its errors come out as `StateSyncFailed`.
+   */
+  readonly open: (tip: SyncTip<M>) => Effect.Effect<DatabaseSet<M>, unknown, Scope.Scope>
+  /** Hears that members which were ahead are sent on to where the last one has come. */
+  readonly onRegroup?: () => void
+}
+
+/** Every tip that waits, in order. Gives way in between. */
+const drain = Effect.fnUntraced(function* <M extends Databases>({ poll }: SyncUpdates<M>) {
+  const tips: Array<SyncUpdate<M>> = []
+  for (let tip = poll(); tip !== undefined; tip = poll()) {
+    tips.push(tip)
+    if (tips.length % SYNC_DRAIN_MAX === 0) yield* Effect.yieldNow
+  }
+  return tips
+})
+
+interface Steered {
+  readonly position: MemberPosition
+  readonly targets: LatestValueCell<SyncTarget>
+}
+
+type Reached<M extends Databases> = CoordinatorEvent<M, never> & { readonly type: "reached" }
+
+/** One run of a set's sync. */
+class SetRun<M extends Databases> {
+  readonly #options: SetSyncOptions<M>
+  readonly #start: SyncTip<M>
+  readonly #context: Context.Context<never>
+  readonly #core: Coordinator<M>
+  readonly #steered: ReadonlyMap<keyof M & string, Steered>
+  /** Not taken in yet. Every member reports a generation once, so the last turn bounds them. */
+  readonly #reports: Array<Reached<M>> = []
+  readonly #wake = Latch.makeUnsafe(false)
+  readonly #finish = Latch.makeUnsafe(false)
+  /** Newest generation that a member has reached. */
+  readonly #heldBy = new Map<keyof M & string, number>()
+  #failure: StateSyncFailed | undefined
+  #converged: SyncTip<M> | undefined
+  /** Members that have ended as they were told to. */
+  #ended = 0
+
+  constructor(options: SetSyncOptions<M>, start: SyncTip<M>, context: Context.Context<never>) {
+    this.#options = options
+    this.#start = start
+    this.#context = context
+    this.#core = createCoordinator(options.databases, start)
+    this.#steered = new Map(
+      this.#core.names.map((name) => {
+        const position = new MemberPosition(start.targets[name])
+        return [name, { position, targets: new LatestValueCell<SyncTarget>() }]
+      }),
+    )
+    this.#measure()
+  }
+
+  /** Runs every member until all have ended where they converged; gives that tip. */
+  readonly tip = (updates: SyncUpdates<M>): Effect.Effect<SyncTip<M>, StateSyncFailed> =>
+    Effect.scoped(
+      Effect.gen({ self: this }, function* () {
+        for (const [name, steered] of this.#steered) yield* Effect.forkScoped(this.#member(name, steered))
+        yield* this.#steer(updates)
+        while (this.#failure === undefined && this.#ended < this.#steered.size) {
+          this.#wake.closeUnsafe()
+          yield* this.#wake.await
+        }
+        return this.#failure === undefined ? this.#converged! : yield* this.#failure
+      }),
+    )
+
+  /** A member's sync from its start to its end, whatever that is. */
+  #member(name: keyof M & string, { position, targets }: Steered): Effect.Effect<void> {
+    const course: MemberCourse = {
+      newer: targets,
+      reached: (target) => this.#report(name, position.reached(target)),
+      finish: this.#finish.await,
+    }
+    const sync = Effect.suspend(() => this.#options.members[name].run(this.#start.targets[name], course))
+    return Effect.flatMap(Effect.exit(sync), (exit) =>
+      Effect.sync(() => {
+        if (Exit.isSuccess(exit) && this.#finish.isOpen()) this.#ended++
+        else {
+          const cause = Exit.isFailure(exit) ? Cause.squash(exit.cause) : new SyncEndedEarly()
+          this.#failure ??= new StateSyncFailed({ member: name, cause })
+        }
+        this.#wake.openUnsafe()
+      }),
+    )
+  }
+
+  #report(member: keyof M & string, generation: number | undefined): void {
+    if (generation === undefined) return
+    this.#reports.push({ type: "reached", member, generation })
+    this.#wake.openUnsafe()
+  }
+
+  readonly #steer = Effect.fnUntraced({ self: this }, function* (this: SetRun<M>, updates: SyncUpdates<M>) {
+    while (!this.#core.isOver) {
+      this.#wake.closeUnsafe()
+      if (this.#failure !== undefined && this.#reports.length === 0) this.#step([{ type: "ended" }])
+      else {
+        const tips = yield* drain(updates)
+        // In one turn with the decision: who has reported is not sent on as if it had not (INV-25).
+        this.#step([...this.#reports.splice(0), ...tips.map((tip) => ({ type: "tip", tip }) as const)])
+      }
+      if (this.#core.isOver || this.#failure !== undefined) continue
+      yield* Effect.raceFirst(this.#wake.await, updates.arrival)
+    }
+  })
+
+  #step(events: ReadonlyArray<CoordinatorEvent<M, SyncUpdate<M>>>): void {
+    const { current } = this.#core
+    const actions = stepCoordinator(this.#core, events)
+    this.#measure()
+    // A number that is there already is given again to those who have yet to come to it.
+    if (actions.some((action) => action.type === "number" && action.generation <= current)) this.#options.onRegroup?.()
+    for (const action of actions) this.#perform(action)
+  }
+
+  #perform(action: CoordinatorAction<M, SyncUpdate<M>>): void {
+    switch (action.type) {
+      case "record":
+        action.tip.recorded()
+        break
+      case "number": {
+        const { member, generation, target } = action
+        this.#report(member, this.#steered.get(member)!.position.numbered(generation, target))
+        break
+      }
+      case "send":
+        this.#steered.get(action.member)!.targets.offer(action.target)
+        break
+      case "converge":
+        this.#converged = action.tip
+        this.#finish.openUnsafe()
+        break
+      case "abort":
+        break
+    }
+  }
+
+  /** Members that have reached nothing yet count as a generation before the first. */
+  #measure(): void {
+    const { places, current } = this.#core
+    executorMetrics.syncGeneration.updateUnsafe(current, this.#context)
+    for (const [member, { isReached, generation }] of places) {
+      if (isReached) this.#heldBy.set(member, generation)
+      memberLag(member).updateUnsafe(current - (this.#heldBy.get(member) ?? -1), this.#context)
+    }
+  }
+}
+
+/**
+ * Brings a set to a tip by one sync per member, each at its own speed, and opens it there.
+ *
+ * Errors: see `SetSync`. A defect of a member's sync is a failure of that member. Cancellation: every member has ended when it
+ * returns. Cost: none per operation; at most one tip more than there are members is held.
+ */
+export const makeSetSync = <M extends Databases>(options: SetSyncOptions<M>): SetSync<M> => ({
+  run: Effect.fn("Stateful.syncSet")(function* (start, updates) {
+    const tip = yield* new SetRun(options, start, yield* Effect.context<never>()).tip(updates)
+    const set = yield* Effect.mapError(options.open(tip), (cause) => new StateSyncFailed({ member: undefined, cause }))
+    const error = misplacedFrom(tip, set)
+    return error === undefined ? set : yield* error
+  }),
+})
