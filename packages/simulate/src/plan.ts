@@ -145,6 +145,8 @@ export interface Happenings {
   readonly absorbed: number
   /** Crashes of nodes whose state sync was under way. */
   readonly cutSyncs: number
+  /** Times that members of a sync which were ahead were sent on to where its last one had come. */
+  readonly regrouped: number
   /** Most blocks that one node had in scratch. */
   readonly spilled: number
   /** Times in which no node reached a quorum that reached it. */

@@ -70,7 +70,7 @@ const SYNCING: Plan = {
   pruning: { interval: 2, marshalBlocks: 8 },
   faultsMs: 3_400,
   faults: joining(JOIN_MS),
-  intends: ["synced", "absorbed", "pruned"],
+  intends: ["synced", "absorbed", "pruned", "regrouped"],
 }
 
 /** Power losses by which about half of the validators run no finalizer. */
@@ -364,7 +364,7 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
       ...losing(chance, some(chance, 1), JOIN_MS, 1_200, 1),
       ...halting(chance),
     ]),
-    intends: ["synced", "absorbed", "cutSyncs", "halted", "redelivered"],
+    intends: ["synced", "absorbed", "cutSyncs", "halted", "redelivered", "regrouped"],
   },
   {
     ...SYNCING,
@@ -428,6 +428,10 @@ export const SIZES = ["one", "three"] as const
 
 /** One of `SIZES`. */
 export type Size = (typeof SIZES)[number]
+
+/** What a plan intends over an application of a size: one database is never apart from others. */
+export const intendedOf = ({ intends }: Plan, size: Size): Plan["intends"] =>
+  size === "one" ? intends.filter((what) => what !== "regrouped") : intends
 
 /** The applications of the scenarios, one for each size. */
 export const SCENARIO_APPLICATIONS = [overOne, overThree] as const

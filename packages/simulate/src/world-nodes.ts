@@ -74,6 +74,7 @@ type Counted = Pick<
   | "synced"
   | "absorbed"
   | "cutSyncs"
+  | "regrouped"
 >
 
 const CHAIN_ID = "simulation"
@@ -271,6 +272,7 @@ export class World<B extends Block, M extends Databases> {
       ...{ pointCrashes, storageFaults, fetched, blames, pruned, drifting: this.#drifts.size },
       cancelled: counted.reduce((sum, { cancelled }) => sum + cancelled, 0),
       abstained: counted.reduce((sum, { abstained }) => sum + abstained, 0),
+      regrouped: counted.reduce((sum, { regrouped }) => sum + regrouped, 0),
       spilled: Math.max(...counted.map(({ spilled }) => spilled)),
       synced: this.watches.filter(({ record }) => record.syncedAt !== undefined).length,
       absorbed: this.watches.reduce((sum, { record }) => sum + record.absorbed, 0),

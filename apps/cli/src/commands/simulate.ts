@@ -7,6 +7,7 @@
  */
 import {
   type Happenings,
+  intendedOf,
   missedBy,
   type Plan,
   partWords,
@@ -117,7 +118,7 @@ const runSize = Effect.fnUntraced(function* (plan: Plan, size: Size, asked: Aske
     yield* Effect.sleep(0)
   }
   // What happened in a seed that failed is not counted.
-  const missed = happenings.length === 0 ? [] : missedBy(plan, happenings)
+  const missed = happenings.length === 0 ? [] : missedBy({ intends: intendedOf(plan, size) }, happenings)
   const blocks = happenings.reduce((sum, { finalizedBlocks }) => sum + finalizedBlocks, 0)
   return { failed, missed, blocks }
 })
