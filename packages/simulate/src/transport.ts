@@ -1,10 +1,17 @@
 /**
- * Block exchange between the marshals of one process, over links that take time and lose messages.
+ * What marshals and probes of one process ask each other, over links that take time and lose messages.
  *
  * Invariant: only bytes cross; a node that is detached neither asks nor answers.
  */
 import { bytesKey, decode, encode, keyBytes } from "@coppice/codec"
-import { type BlockRequest, type BlockTransport, blockRequestCodec, RequestFailed } from "@coppice/consensus"
+import {
+  type BlockRequest,
+  type BlockTransport,
+  blockRequestCodec,
+  type Probe,
+  type ProbeTransport,
+  RequestFailed,
+} from "@coppice/consensus"
 import { Effect, Random } from "effect"
 import type { LinkOptions } from "./links.ts"
 
@@ -21,18 +28,31 @@ export interface Blame {
 /** Answers requests of peers. `asker` is the identity key of the peer. */
 export type Serve = (request: BlockRequest, asker: Uint8Array) => Effect.Effect<Uint8Array | undefined>
 
+/** Answers messages of peers' probes. */
+export type ServeProbe = Probe["serve"]
+
 /** A network of nodes named by identity keys. */
 export interface BlockNetwork {
   /** One node's view of the network, attached or not. */
   readonly transport: (self: Uint8Array) => BlockTransport
-  /** Lets the others reach a node. Replaces what was attached under the same key. */
-  readonly attach: (self: Uint8Array, serve: Serve) => void
+  /** The same for its probe. */
+  readonly probeTransport: (self: Uint8Array) => ProbeTransport
+  /**
+   * Lets the others reach a node. Replaces what was attached under the same key. Probes are answered nothing when `serveProbe`
+   * is not given.
+   */
+  readonly attach: (self: Uint8Array, serve: Serve, serveProbe?: ServeProbe) => void
   /** Takes a node off the network: its requests under way are never answered, and it answers none. */
   readonly detach: (self: Uint8Array) => void
   /** All blames so far. */
   readonly blames: () => ReadonlyArray<Blame>
   /** Requests that were answered with bytes so far. */
   readonly answered: () => number
+}
+
+interface Attached {
+  readonly serve: Serve
+  readonly serveProbe: ServeProbe
 }
 
 /** Links that all behave alike: latency and loss come from Effect's Random. */
@@ -48,42 +68,61 @@ const alike =
 /** Creates a network without nodes, over links that are all alike or over a crossing of one's own. */
 export const makeBlockNetwork = (links: LinkOptions | Crossing): BlockNetwork => {
   const crossing = typeof links === "function" ? links : alike(links)
-  const attached = new Map<string, Serve>()
+  const attached = new Map<string, Attached>()
   const blames: Array<Blame> = []
   let answered = 0
 
   /** Takes its time; never ends when the message is lost, or either end went off the network meanwhile. */
-  const pass = Effect.fnUntraced(function* (from: Uint8Array, to: Uint8Array, ends: ReadonlyMap<string, Serve>) {
+  const pass = Effect.fnUntraced(function* (from: Uint8Array, to: Uint8Array, ends: ReadonlyMap<string, Attached>) {
     const hasArrived = yield* crossing(from, to)
-    if (!hasArrived || [...ends].some(([key, serve]) => attached.get(key) !== serve)) return yield* Effect.never
+    if (!hasArrived || [...ends].some(([key, end]) => attached.get(key) !== end)) return yield* Effect.never
   })
 
-  const transport = (identity: Uint8Array): BlockTransport => {
-    const own = bytesKey(identity)
-    return {
-      peers: Effect.sync(() => [...attached.keys()].filter((key) => key !== own).map(keyBytes)),
-      request: Effect.fnUntraced(function* (peer, request) {
-        const key = bytesKey(peer)
-        const serve = attached.get(key)
-        if (serve === undefined) return yield* new RequestFailed({ reason: "unreachable" })
-        const self = attached.get(own)
-        if (self === undefined) return yield* new RequestFailed({ reason: "off the network" })
-        const ends = new Map([
-          [own, self],
-          [key, serve],
-        ])
-        yield* pass(identity, peer, ends)
-        const bytes = yield* serve(decode(blockRequestCodec, encode(blockRequestCodec, request)), identity)
-        yield* pass(peer, identity, ends)
-        if (bytes !== undefined) answered++
-        return bytes?.slice()
-      }),
-      blame: (peer, reason) => Effect.sync(() => void blames.push({ by: identity, peer, reason })),
-    }
-  }
+  /** There and back again. */
+  const exchange = Effect.fnUntraced(function* (
+    self: Uint8Array,
+    peer: Uint8Array,
+    serve: (served: Attached) => Effect.Effect<Uint8Array | undefined>,
+  ) {
+    const [own, other] = [attached.get(bytesKey(self)), attached.get(bytesKey(peer))]
+    if (other === undefined) return yield* new RequestFailed({ reason: "unreachable" })
+    if (own === undefined) return yield* new RequestFailed({ reason: "off the network" })
+    const ends = new Map([
+      [bytesKey(self), own],
+      [bytesKey(peer), other],
+    ])
+    yield* pass(self, peer, ends)
+    const bytes = yield* serve(other)
+    yield* pass(peer, self, ends)
+    return bytes?.slice()
+  })
+
+  const blame =
+    (by: Uint8Array): BlockTransport["blame"] =>
+    (peer, reason) =>
+      Effect.sync(() => void blames.push({ by, peer, reason }))
+
   return {
-    transport,
-    attach: (self, serve) => void attached.set(bytesKey(self), serve),
+    transport: (self) => ({
+      peers: Effect.sync(() => [...attached.keys()].filter((key) => key !== bytesKey(self)).map(keyBytes)),
+      request: (peer, request) =>
+        Effect.tap(
+          exchange(self, peer, ({ serve }) =>
+            serve(decode(blockRequestCodec, encode(blockRequestCodec, request)), self),
+          ),
+          (bytes) =>
+            Effect.sync(() => {
+              if (bytes !== undefined) answered++
+            }),
+        ),
+      blame: blame(self),
+    }),
+    probeTransport: (self) => ({
+      exchange: (peer, message) => exchange(self, peer, ({ serveProbe }) => serveProbe(message.slice(), self)),
+      blame: blame(self),
+    }),
+    attach: (self, serve, serveProbe = () => Effect.succeed(undefined)) =>
+      void attached.set(bytesKey(self), { serve, serveProbe }),
     detach: (self) => void attached.delete(bytesKey(self)),
     blames: () => blames,
     answered: () => answered,
