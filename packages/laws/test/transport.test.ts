@@ -8,7 +8,13 @@ import { makeBlockNetwork, simulate } from "@coppice/simulate"
 import { Cause, Deferred, Effect, Exit, Semaphore } from "effect"
 import { describe, expect, test } from "vitest"
 import { LawBroken } from "../src/index.ts"
-import { TRANSPORT_LAWS, type TransportSubject, type TransportWorld } from "../src/transport/index.ts"
+import {
+  answerProbe,
+  overProbe,
+  TRANSPORT_LAWS,
+  type TransportSubject,
+  type TransportWorld,
+} from "../src/transport/index.ts"
 import { transportLaws } from "../src/vitest.ts"
 
 const run = (check: Effect.Effect<void, unknown>): Promise<void> => {
@@ -36,11 +42,31 @@ const network = (broken: Break = () => ({})): TransportSubject => ({
         settle: Effect.sleep("10 seconds"),
       }
     }),
-  powers: [],
+  powers: ["peers"],
   seeds: 5,
 })
 
+/** What probes have of it. */
+const probes: TransportSubject = {
+  make: () =>
+    Effect.sync((): TransportWorld => {
+      const made = makeBlockNetwork({ latencyMs: { min: 1, max: 20 }, lossChance: 0 })
+      return {
+        attach: (identity, answer) =>
+          Effect.sync(() => {
+            made.attach(identity, () => Effect.die("blocks are asked for"), answerProbe(answer))
+            return overProbe(made.probeTransport(identity))
+          }),
+        detach: (identity) => Effect.sync(() => made.detach(identity)),
+        settle: Effect.sleep("10 seconds"),
+      }
+    }),
+  powers: [],
+  seeds: 5,
+}
+
 transportLaws("the simulated network", network(), run)
+transportLaws("probes on the simulated network", probes, run)
 
 const requesting = (request: (transport: BlockTransport) => BlockTransport["request"]): TransportSubject =>
   network((transport) => ({ request: request(transport) }))

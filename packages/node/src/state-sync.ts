@@ -49,10 +49,11 @@ export interface SyncHome<B extends Block, M extends Databases> extends SetOptio
 /** How a node may get its databases from peers instead of executing the chain from its genesis. */
 export interface StateSync<B extends Block, M extends Databases> {
   /**
-   * A final block to begin at. It is recorded at the first start; later ones need none, and take another only if it is
-   * newer. Ignored by a node whose databases are complete.
+   * Gives a final block to begin at: a certificate that an operator trusts, or what a probe finds (`Probe.floor`); the start
+   * waits for it. It is recorded at the first start; later ones need none, and take another only if it is newer. Not run for
+   * a node whose databases are complete.
    */
-  readonly floor?: Finalization
+  readonly floor?: Effect.Effect<Finalization>
   /** Brings the databases into the node's environment. What it wrote is opened by `openDatabaseSet(home)`. */
   readonly sync: (home: SyncHome<B, M>) => SetSync<M>
   /** Lets peers be served from the set, once it is complete. */
@@ -123,8 +124,8 @@ export const startByPlan = Effect.fn("Node.startByPlan")(function* <B extends Bl
 ): Effect.fn.Return<Planned<B, M>, PlannedError, Scope.Scope> {
   const { source, stateSync, verify } = options
   const plan = yield* openSyncPlan(options)
-  const offered = stateSync?.floor
-  if (offered !== undefined && plan.maySync) {
+  const offered = plan.maySync ? yield* stateSync?.floor ?? Effect.succeed(undefined) : undefined
+  if (offered !== undefined) {
     const { round, payload } = offered.proposal
     if (!verify(offered)) return yield* new InvalidFinalization({ round, payload })
     yield* plan.offerFloor(offered)

@@ -4,7 +4,7 @@
  * Method: a validator and a follower on LMDB; the follower hears of finalizations from the test and fetches blocks from the
  * validator; state sync replays the validator's blocks.
  */
-import { type Finalization, Height } from "@coppice/consensus"
+import { Epoch, type Finalization, Height, makeProbe, verifyFinalization } from "@coppice/consensus"
 import { keyPairFromSeed } from "@coppice/crypto"
 import { nodeEd25519 } from "@coppice/crypto/node"
 import { makeBlockNetwork, replayedSync } from "@coppice/simulate"
@@ -52,7 +52,8 @@ const world = Effect.gen(function* () {
   const directory = yield* temporaryDirectory
   const secret = yield* keepSecret(nodePaths(directory), Effect.succeed(new Uint8Array(32).fill(77)))
   const { participants } = validator
-  const { publicKey } = keyPairFromSeed(nodeEd25519, secret)
+  const keys = keyPairFromSeed(nodeEd25519, secret)
+  const { publicKey } = keys
   network.attach(publicKey, () => Effect.succeed(undefined))
   const transport = network.transport(publicKey)
   const follower: NodeOptions<ToyBlock, ToyDatabases> = yield* toyOptions(directory, { participants, transport })
@@ -61,7 +62,7 @@ const world = Effect.gen(function* () {
       finalization === undefined ? certificate(height + 1) : Effect.succeed(finalization),
     )
   const floor = yield* certificate(HEIGHTS / 2)
-  return { validator, follower, directory, floor }
+  return { network, validator, follower, keys, directory, floor }
 })
 
 /** Lets a follower hear of all that is final, and waits until it has executed it. */
@@ -86,7 +87,7 @@ describe("a node that joins", () => {
         const attached: number[] = []
         const records: string[] = []
         const stateSync: Sync = {
-          floor,
+          floor: Effect.succeed(floor),
           sync: (home) => ({
             run: (start, newer) =>
               Effect.gen(function* () {
@@ -127,7 +128,7 @@ describe("a node that joins", () => {
         yield* Effect.scoped(Effect.flatMap(openNode(follower), (again) => follow(again, validator)))
         // F40: a floor is of no use to complete databases.
         const never: Sync = {
-          floor,
+          floor: Effect.succeed(floor),
           sync: () => ({ run: () => Effect.die("databases that are complete are not synced") }),
         }
         yield* Effect.scoped(
@@ -145,7 +146,7 @@ describe("a node that joins", () => {
       const { validator, follower, directory, floor } = yield* world
       const starts: number[] = []
       const hanging: Sync = {
-        floor,
+        floor: Effect.succeed(floor),
         sync: () => ({
           run: ({ anchor }) =>
             Effect.andThen(
@@ -178,7 +179,7 @@ describe("a node that joins", () => {
     Effect.gen(function* () {
       const { follower, floor } = yield* world
       const failing: Sync = {
-        floor,
+        floor: Effect.succeed(floor),
         sync: () => ({ run: () => Effect.fail(new StateSyncFailed({ member: "last", cause: new Error("no peer") })) }),
       }
       const joining = yield* joinNode({ ...follower, stateSync: failing })
@@ -191,13 +192,50 @@ describe("a node that joins", () => {
     }).pipe(Effect.scoped),
   )
 
+  it.live("finds its floor by a probe of its validators, and asks them no more once its databases are complete", () =>
+    Effect.gen(function* () {
+      const { network, validator, follower, keys } = yield* world
+      const { participants } = validator
+      const verify = (it: Finalization) => verifyFinalization(nodeEd25519, participants, follower.chainId, it)
+      const rules = {
+        committeeOf: (epoch: number) => (epoch === 0 ? { participants, verify } : undefined),
+        minimumEpoch: Epoch(0),
+      }
+      const probeOf = (publicKey: Uint8Array) => makeProbe({ ...rules, transport: network.probeTransport(publicKey) })
+      const serving = yield* probeOf(validator.keys.publicKey)
+      yield* serving.attach(validator.marshal)
+      let requests = 0
+      network.attach(validator.keys.publicKey, validator.marshal.serve, (message, from) =>
+        Effect.andThen(
+          Effect.sync(() => void requests++),
+          serving.serve(message, from),
+        ),
+      )
+      const { floor } = yield* probeOf(keys.publicKey)
+      const stateSync: Sync = { floor, sync: from(validator) }
+      const newest = (yield* validator.marshal.newestFinalization)!
+      for (const _start of ["first", "second"]) {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const joining = yield* joinNode({ ...follower, stateSync })
+            const node = yield* joining.running
+            yield* follow(node, validator)
+            expect(yield* node.marshal.floor).toMatchObject({ round: newest.proposal.round })
+          }),
+        )
+      }
+      expect(requests).toBe(1)
+      expect(network.blames()).toEqual([])
+    }).pipe(Effect.scoped),
+  )
+
   it.live("is refused a floor that its validators did not sign, and its directory stays as it was", () =>
     Effect.gen(function* () {
       const { validator, follower, directory, floor } = yield* world
       const signatures = floor.certificate.signatures.map((signature) => signature.map((byte) => byte ^ 1))
       const forged = { ...floor, certificate: { ...floor.certificate, signatures } }
       const refused = yield* Effect.flip(
-        Effect.scoped(joinNode({ ...follower, stateSync: { floor: forged, sync: from(validator) } })),
+        Effect.scoped(joinNode({ ...follower, stateSync: { floor: Effect.succeed(forged), sync: from(validator) } })),
       )
       expect(refused).toMatchObject({ _tag: "InvalidFinalization", round: floor.proposal.round })
       expect(explain(refused).what).toContain("is not one of this chain's validators")

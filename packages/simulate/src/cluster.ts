@@ -3,6 +3,7 @@
  * consensus.
  *
  *   boot:   disk -> marshal -> on the network -> executor tells where to begin -> delivery starts -> joins consensus
+ *                  probe ---------'                                            '-> probe answers
  *   crash:  off the network, disk loses power, fibers are halted, or interrupted; nothing they still do reaches anything
  *
  * Terms: an *incarnation* is a node from boot to crash. A *disk* belongs to the node and outlives its incarnations.
@@ -13,6 +14,7 @@ import { bytesKey, encode } from "@coppice/codec"
 import {
   type Block,
   type BlockCodec,
+  Epoch,
   type ExecutorPort,
   type Finalization,
   finalizationCodec,
@@ -20,6 +22,8 @@ import {
   type Marshal,
   type MarshalFailure,
   makeMarshal,
+  makeProbe,
+  type Probe,
   type ValidatorNode,
   verifyFinalization,
 } from "@coppice/consensus"
@@ -33,7 +37,7 @@ import { type Drift, Incarnation } from "./incarnation.ts"
 import { type LinkOptions, type Links, makeLinks } from "./links.ts"
 import type { BadBlock, ConsensusSchedule, Fault } from "./schedule.ts"
 import { makeSimulatedConsensus } from "./simulation.ts"
-import { type BlockNetwork, makeBlockNetwork, type Serve } from "./transport.ts"
+import { type BlockNetwork, makeBlockNetwork, type Serve, type ServeProbe } from "./transport.ts"
 
 /** Disks for nodes, each with its own seeded stream: a write takes up to three times `delayMsMax`. */
 export const makeDisks = (seed: number, count: number, delayMsMax = 2): ReadonlyArray<MemoryDisk> =>
@@ -43,6 +47,8 @@ export const makeDisks = (seed: number, count: number, delayMsMax = 2): Readonly
     return makeMemoryDisk({ chance: fate, delayMs: () => delay() * delayMsMax })
   })
 
+/** The one epoch of a cluster. */
+const EPOCH = Epoch(0)
 /** Verdicts on certificates that are remembered. */
 const VERDICTS_MAX = 256
 
@@ -51,6 +57,8 @@ export interface NodeContext<B extends Block> {
   readonly index: number
   readonly publicKey: Uint8Array
   readonly source: Marshal<B>
+  /** Asks the other validators for a floor. It answers theirs once delivery has begun. */
+  readonly probe: Probe
   readonly disk: MemoryDisk
 }
 
@@ -77,6 +85,8 @@ export interface ClusterOptions<B extends Block, E> {
   readonly pendingAcksMax?: number
   /** What a node answers its peers with; honestly when not given. */
   readonly serves?: (index: number, honest: Serve) => Serve
+  /** What it answers their probes with; honestly when not given. */
+  readonly servesProbe?: (index: number, honest: ServeProbe) => ServeProbe
   /** Stands between consensus and a node. */
   readonly watches?: (index: number, node: RunningNode<B>) => RunningNode<B>
   /** Runs where a proposal or a vote leaves its node; see `SimulatedConsensusOptions`. */
@@ -163,6 +173,11 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
     return verdict
   }
 
+  const committee = {
+    committeeOf: (epoch: Epoch) => (epoch === EPOCH ? { participants, verify } : undefined),
+    minimumEpoch: EPOCH,
+  }
+
   const marshalOf = Effect.fnUntraced(function* (index: number) {
     const storage = yield* disks[index]!.open("marshal", MARSHAL_MAPS)
     const { genesis, codec, pendingAcksMax } = options
@@ -179,11 +194,16 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
   const build = Effect.fnUntraced(function* (index: number, life: Life<B>) {
     const { publicKey } = validators[index]!
     const marshal = yield* marshalOf(index)
-    if (lives[index] === life) network.attach(publicKey, options.serves?.(index, marshal.serve) ?? marshal.serve)
-    const starting = options.executor({ index, publicKey, source: marshal, disk: disks[index]! })
+    const probe = yield* makeProbe({ ...committee, transport: network.probeTransport(publicKey) })
+    if (lives[index] === life) {
+      const serve = options.serves?.(index, marshal.serve) ?? marshal.serve
+      network.attach(publicKey, serve, options.servesProbe?.(index, probe.serve) ?? probe.serve)
+    }
+    const starting = options.executor({ index, publicKey, source: marshal, probe, disk: disks[index]! })
     // Reads of a marshal that has failed never end, those of a starting executor too.
     const delivery = yield* Effect.raceFirst(starting, Effect.andThen(marshal.stopped, Effect.never))
     yield* beginDelivery(marshal, delivery)
+    yield* probe.attach(marshal)
     return { incarnation: ++incarnations[index]!, marshal, executor: delivery.port }
   })
 

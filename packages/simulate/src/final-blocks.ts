@@ -1,24 +1,32 @@
 /**
- * What a world knows to be final: blocks that a node was delivered, certificates that a node has taken in.
+ * What a world knows to be final: blocks that a node was delivered, and blocks that a certificate may name.
  *
- * Invariant: the first block of a height stays; whether others agree is judged elsewhere. Nothing is forgotten.
+ * Invariant: the first block of a height stays; whether others agree is judged elsewhere. Nothing is forgotten. A block is
+ * known before anybody has voted for it, so every block that is certified is.
  */
-import { bytesEqual, bytesKey } from "@coppice/codec"
+import { bytesKey } from "@coppice/codec"
 import type { Block, Finalization, Height } from "@coppice/consensus"
 
-/** Final blocks by height, and their certificates. */
+/** Final blocks by height, others by digest. */
 export class FinalBlocks<B extends Block> {
   readonly #blocks: Array<B | undefined> = []
-  readonly #certificates = new Map<string, Finalization>()
+  readonly #known = new Map<string, B>()
+  #oldest: Finalization | undefined
+
+  /** A node is about to vote for a block. */
+  voted(block: B): void {
+    this.#known.set(bytesKey(block.digest), block)
+  }
 
   /** A node was delivered a block. */
   delivered(block: B): void {
     this.#blocks[block.height] ??= block
+    this.#known.set(bytesKey(block.digest), block)
   }
 
   /** A node has taken a certificate in. */
   certified(finalization: Finalization): void {
-    this.#certificates.set(bytesKey(finalization.proposal.payload), finalization)
+    this.#oldest ??= finalization
   }
 
   /** The block of a height; undefined while no node was delivered it. */
@@ -31,18 +39,18 @@ export class FinalBlocks<B extends Block> {
     return this.#blocks
   }
 
-  /** The block that a certificate makes final; undefined while no node was delivered it. */
+  /** The block that a certificate names; undefined when no node of this world has voted for it. */
   of({ proposal }: Finalization): B | undefined {
-    return this.#blocks.findLast((block) => block !== undefined && bytesEqual(block.digest, proposal.payload))
+    return this.#known.get(bytesKey(proposal.payload))
   }
 
-  /** The newest certificate whose block is known. */
-  get newest(): Finalization | undefined {
-    const block = this.#blocks.findLast((known) => known !== undefined && this.#certificateOf(known) !== undefined)
-    return block && this.#certificateOf(block)
+  /** The parent of a block that is known, which is known then too. */
+  parentOf({ parent }: B): B {
+    return this.#known.get(bytesKey(parent))!
   }
 
-  #certificateOf({ digest }: B): Finalization | undefined {
-    return this.#certificates.get(bytesKey(digest))
+  /** The first certificate that a node took in. */
+  get oldest(): Finalization | undefined {
+    return this.#oldest
   }
 }

@@ -1,15 +1,15 @@
 /**
  * A node of a world that joins by state sync: its floor, and the final blocks that its sync is sent.
  *
- *   certificates of others --> newest at the first start, by chance a newer one later --> startByPlan
- *   blocks of others --------> asked for over links, again until one has come ----------> replayedSync, member by member
+ *   probe of this start --> floor at the first start, by chance a newer one later --> startByPlan
+ *   blocks of others -----> asked for over links, again until one has come ---------> replayedSync, member by member
  *
  * Terms: a *floor* is the finalization that a node begins at.
  *
  * Invariant: what its sync is sent has crossed links, there and back, from a node that is up; loss and partitions delay a
  * sync and never end it. It outlives the incarnations of its node.
  */
-import type { Block, Finalization, Height, Marshal } from "@coppice/consensus"
+import type { Block, Height, Marshal, Probe } from "@coppice/consensus"
 import type { StateSync } from "@coppice/node"
 import { type Databases, memberNames, openSyncPlan } from "@coppice/stateful"
 import { drawer } from "@coppice/stateful/diagnosis"
@@ -21,8 +21,8 @@ import { replayedSync } from "./replayed-sync.ts"
 
 /** Time before a joiner asks again for what did not come. */
 const PAUSE_MS = 20
-/** Chance that a joiner is given a newer floor when it starts again. */
-const OFFER_CHANCE = 0.25
+/** Chance that a joiner asks for a newer floor when it starts again. */
+const ASK_CHANCE = 0.25
 /** Longest that a member of a sync takes over a block. */
 const BLOCK_MS_MAX = 60
 
@@ -54,21 +54,21 @@ export class Joiner<B extends Block, M extends Databases> {
       this: Joiner<B, M>,
       environment: Parameters<typeof openSyncPlan<B, M>>[0],
       marshal: Pick<Marshal<B>, "processedHeight" | "pendingAcksMax">,
+      probe: Pick<Probe, "floor">,
       standing: Standing<M>,
     ) {
       const { watch } = this.#parts
       const { record } = yield* openSyncPlan(environment)
-      watch.record.finds(record)
-      const offerDraw = this.#chance()
-      // Given until it is recorded; then again or a newer one, as by who asks the committee at each start.
-      const isOffered = record.tag === "absent" || offerDraw < OFFER_CHANCE
-      const floor = isOffered ? yield* this.#floor : undefined
+      watch.record.starts(record)
+      const askDraw = this.#chance()
+      // Asked for until it is recorded; then by some again at each start.
+      const isAsked = record.tag === "absent" || askDraw < ASK_CHANCE
       // Each member has a speed of its own, another at each start.
       const speeds = new Map(memberNames(environment.application.databases).map((name) => [name, this.#chance()]))
       const blockMs = (member: string) => BLOCK_MS_MAX * speeds.get(member)!
       const onRegroup = () => void watch.counted.regrouped++
       const stateSync: StateSync<B, M> = {
-        ...(floor && { floor }),
+        ...(isAsked && { floor: watch.floor(probe) }),
         sync: (home) =>
           watch.sync(replayedSync(home, { blockAt: this.#blockAt, blockMs, onRegroup }), marshal, standing),
         attach: ({ durable }) => watch.completes(standing, durable.height),
@@ -76,11 +76,6 @@ export class Joiner<B extends Block, M extends Databases> {
       return stateSync
     },
   )
-
-  readonly #floor: Effect.Effect<Finalization> = Effect.suspend(() => {
-    const { newest } = this.#parts.final
-    return newest === undefined ? Effect.delay(this.#floor, PAUSE_MS) : Effect.succeed(newest)
-  })
 
   readonly #blockAt = (height: Height): Effect.Effect<B> =>
     Effect.flatMap(this.#ask(height), (block) =>

@@ -100,6 +100,9 @@ export class NodeRecord {
   readonly #absorbed = new Set<number>()
   #first = 1
   #floor: Round | undefined
+  /** What honest peers have replied to the probe that looks for a floor. */
+  #told: Array<Round> = []
+  #probed = 0
   #lastHook: { readonly incarnation: number; readonly height: number } | undefined
   #acked = 0
   #ackedView = 0
@@ -130,8 +133,30 @@ export class NodeRecord {
     return this.#absorbed.size
   }
 
+  /** Floors that its probes have found. */
+  get probed(): number {
+    return this.#probed
+  }
+
+  /** A new probe looks for a floor. */
+  probes(): void {
+    this.#told = []
+  }
+
+  /** An honest peer answers the probe with what it knows to be final. */
+  hears(round: Round): void {
+    this.#told.push(round)
+  }
+
+  /** The probe has found a floor: f + 1 replies made it, so it is not older than all that honest peers replied (sync §18). */
+  finds(floor: Round): void {
+    this.#probed++
+    if (this.#told.some((round) => compareRounds(floor, round) >= 0)) return
+    this.violations.push(`floor ${this.#name} found one of round ${roundKey(floor)}, which no honest peer is behind`)
+  }
+
   /** What the plan on disk says when an incarnation starts: it knows the sync that has begun, and its newest floor. */
-  finds(plan: PlanRecord): void {
+  starts(plan: PlanRecord): void {
     if (plan.tag === "complete") this.completes(plan.height)
     if (this.#floor === undefined || plan.tag === "complete") return
     if (plan.tag === "absent") this.violations.push(`INV-18 ${this.#name} began a sync that its plan does not know`)

@@ -1,12 +1,12 @@
 /**
- * What liars tell: answers to peers that ask for blocks, and certificates that no quorum signed.
+ * What liars tell: answers to peers that ask for blocks or for a floor, and certificates that no quorum signed.
  *
  * Terms: a *lie* about an answer is told to a peer that asks; a *forgery* is a finalization given to a node that did not.
  *
  * Invariant: every forgery differs in one thing from a certificate that is good, so that nothing else can be what refuses
  * it. Deterministic.
  */
-import { ByteReader, encode } from "@coppice/codec"
+import { ByteReader, decode, encode } from "@coppice/codec"
 import {
   attestFinalization,
   type BlockRequest,
@@ -20,7 +20,7 @@ import { assemble, type Certificate, createParticipants, type KeyPair } from "@c
 import { nodeEd25519 } from "@coppice/crypto/node"
 import { Effect } from "effect"
 
-/** How a block server lies. The last three prove nothing: it may be slow, or not have the block. */
+/** How a server lies. The last three prove nothing: it may be slow, or not have the block. */
 export const LIES = [
   "another block",
   "another certificate",
@@ -43,6 +43,8 @@ export type Forgery = (typeof FORGERIES)[number]
 
 /** Time that a late liar takes: longer than a peer is waited for. */
 const LATE_MS = 4_000
+/** The same towards a probe. */
+const PROBE_LATE_MS = 7_000
 
 /** A certificate whose first signature has one bit changed. */
 const spoiled = (certificate: Certificate): Certificate => ({
@@ -93,6 +95,39 @@ export const lieOf = (
       if (request.tag === "block") return Effect.succeed(extended)
       const { finalization, block } = partsOf(answer)
       return Effect.succeed(joined({ ...finalization, certificate: spoiled(finalization.certificate) }, block))
+    }
+  }
+}
+
+/**
+ * A lie in place of an honest answer to a probe, a tag and a finalization. An old certificate is no proof of anything: it is
+ * good, and only of no use.
+ */
+export const probeLieOf = (
+  lie: Lie,
+  answer: Uint8Array,
+  old: Finalization,
+): Effect.Effect<{ readonly told: Uint8Array | undefined; readonly isProof: boolean }> => {
+  const proof = (told: Uint8Array) => Effect.succeed({ told, isProof: true })
+  const response = (finalization: Finalization) =>
+    Uint8Array.from([answer[0]!, ...encode(finalizationCodec, finalization)])
+  switch (lie) {
+    case "nothing":
+      return Effect.succeed({ told: undefined, isProof: false })
+    case "silence":
+      return Effect.never
+    case "too late":
+      return Effect.delay(Effect.succeed({ told: answer, isProof: false }), PROBE_LATE_MS)
+    case "truncated":
+      return proof(answer.subarray(0, answer.length >> 1))
+    case "extended":
+      return proof(Uint8Array.from([...answer, 0]))
+    case "another block":
+    case "another certificate":
+      return Effect.succeed({ told: response(old), isProof: false })
+    case "forged certificate": {
+      const { proposal, certificate } = decode(finalizationCodec, answer.subarray(1))
+      return proof(response({ proposal, certificate: spoiled(certificate) }))
     }
   }
 }

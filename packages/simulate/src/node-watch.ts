@@ -8,7 +8,7 @@
  *
  * Invariant: it outlives the incarnations of its node, and changes nothing that passes but by what the plan asks for.
  */
-import type { Block, ExecutorPort, Height, Marshal } from "@coppice/consensus"
+import type { Block, ExecutorPort, Finalization, Height, Marshal, Probe } from "@coppice/consensus"
 import type { StartedExecutor } from "@coppice/node"
 import {
   type Application,
@@ -158,6 +158,17 @@ export class NodeWatch<B extends Block, M extends Databases> {
     }
   }
 
+  /** Looking for a floor as an incarnation does it: what it finds is noted. */
+  floor(probe: Pick<Probe, "floor">): Effect.Effect<Finalization> {
+    return Effect.suspend(() => {
+      this.record.probes()
+      return Effect.tap(probe.floor, (floor) => {
+        this.record.finds(floor.proposal.round)
+        return this.#pass("floor found")
+      })
+    })
+  }
+
   /** State sync as an incarnation runs it: what it promises and where it comes out is noted. */
   sync(
     sync: SetSync<M>,
@@ -228,8 +239,14 @@ export class NodeWatch<B extends Block, M extends Databases> {
     const { final } = this.#parts
     return {
       ...marshal,
-      proposed: (round, block) => this.#before(marshal.proposed(round, block), "proposal stored"),
-      verified: (round, block) => this.#before(marshal.verified(round, block), "vote stored"),
+      proposed: (round, block) => {
+        final.voted(block)
+        return this.#before(marshal.proposed(round, block), "proposal stored")
+      },
+      verified: (round, block) => {
+        final.voted(block)
+        return this.#before(marshal.verified(round, block), "vote stored")
+      },
       notarized: (round, block) => this.#before(marshal.notarized(round, block), "notarized block stored"),
       report: (finalization) =>
         this.#before(marshal.report(finalization), "certificate stored", () => final.certified(finalization)),

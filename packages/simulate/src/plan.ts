@@ -45,6 +45,7 @@ export const PORT_POINTS = [
 
 /** Steps of state sync at which a joiner can lose power. */
 export const SYNC_POINTS = [
+  "floor found",
   "sync begun",
   "tip recorded",
   "databases synced",
@@ -81,7 +82,7 @@ export type WorldFault =
       readonly downMs: number
       readonly everyone?: boolean
     }
-  /** A node answers its peers' requests for blocks with a lie. */
+  /** A node answers its peers' requests, for blocks and for floors, with a lie. */
   | { readonly kind: "lie"; readonly node: number; readonly how: Lie; readonly atMs: number; readonly forMs: number }
   /** A node is given a finalization that no quorum signed. */
   | { readonly kind: "forgery"; readonly node: number; readonly how: Forgery; readonly atMs: number }
@@ -139,6 +140,8 @@ export interface Happenings {
   readonly blames: number
   /** Nodes whose databases forgot old operations. */
   readonly pruned: number
+  /** Floors that probes found. */
+  readonly probed: number
   /** Nodes whose databases came by state sync. */
   readonly synced: number
   /** Blocks that were acknowledged because a state sync covers them. */

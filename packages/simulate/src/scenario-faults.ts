@@ -46,6 +46,9 @@ export const losing = (
     return { kind: "crash", atMs, nodes, downMs: between(chance, 50, 300) }
   })
 
+/** Another validator than this one. */
+export const another = (chance: Chance, node: number): number => (node + between(chance, 1, VALIDATORS)) % VALIDATORS
+
 /** A validator that joins by state sync, and what befalls it meanwhile. */
 export const joining =
   (atMs: number, befalls: (chance: Chance, node: number) => ReadonlyArray<WorldFault> = () => []) =>
@@ -75,9 +78,12 @@ export const anyWay = (chance: Chance): Way => WAYS[between(chance, 0, WAYS.leng
 export const missing = (chance: Chance, wayOf: (chance: Chance) => Way = () => "both"): ReadonlyArray<WorldFault> =>
   [500, 2_500, 4_500].map((atMs) => partition(atMs, some(chance, 1), between(chance, 800, 1_600), wayOf(chance)))
 
-/** A validator lies to those that fetch, in a way of its own every second. */
-export const lying = (chance: Chance, seconds: number): ReadonlyArray<WorldFault> => {
-  const node = between(chance, 0, VALIDATORS)
+/** A validator, any when not given, lies to those that ask, in a way of its own every second. */
+export const lying = (
+  chance: Chance,
+  seconds: number,
+  node = between(chance, 0, VALIDATORS),
+): ReadonlyArray<WorldFault> => {
   const how = () => LIES[between(chance, 0, LIES.length)]!
   return Array.from({ length: seconds }, (_, i) => ({ kind: "lie", node, how: how(), atMs: i * 1_000, forMs: 999 }))
 }

@@ -8,6 +8,7 @@
 import { marksOverOne, marksOverThree, overOne, overThree } from "./marks.ts"
 import { type Plan, SYNC_POINTS } from "./plan.ts"
 import {
+  another,
   anyPoint,
   anyWay,
   between,
@@ -70,7 +71,7 @@ const SYNCING: Plan = {
   pruning: { interval: 2, marshalBlocks: 8 },
   faultsMs: 3_400,
   faults: joining(JOIN_MS),
-  intends: ["synced", "absorbed", "pruned", "regrouped"],
+  intends: ["probed", "synced", "absorbed", "pruned", "regrouped"],
 }
 
 /** Power losses by which about half of the validators run no finalizer. */
@@ -365,6 +366,13 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
       ...halting(chance),
     ]),
     intends: ["synced", "absorbed", "cutSyncs", "halted", "redelivered", "regrouped"],
+  },
+  {
+    ...SYNCING,
+    name: "state-sync-liars",
+    about: "one validator asks the others for a floor and for blocks, and one of them lies",
+    faults: joining(JOIN_MS, (chance, node) => lying(chance, 4, another(chance, node))),
+    intends: ["probed", "synced", "absorbed", "lies", "blames"],
   },
   {
     ...SYNCING,

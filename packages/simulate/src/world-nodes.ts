@@ -9,11 +9,12 @@
  * Invariant: a node that stops without an excuse fails the world. One generation counter per node decides which of several
  * returns is the last: an older one does nothing.
  */
-import { bytesEqual } from "@coppice/codec"
+import { bytesEqual, decode } from "@coppice/codec"
 import {
   anchorOf,
   type Block,
   type Finalization,
+  finalizationCodec,
   Height,
   PENDING_ACKS_MAX,
   verifyFinalization,
@@ -29,12 +30,12 @@ import { FinalBlocks } from "./final-blocks.ts"
 import type { Drift } from "./incarnation.ts"
 import { Joiner } from "./joiner.ts"
 import { type Boot, blameViolations, type Delivery, deliveryViolations } from "./journal.ts"
-import { type Forgery, forge, type Lie, lieOf } from "./liars.ts"
+import { type Forgery, forge, type Lie, lieOf, probeLieOf } from "./liars.ts"
 import type { LinkOptions } from "./links.ts"
 import { type Life, NodeWatch, type Standing } from "./node-watch.ts"
 import type { Happenings, Plan, WorldFault } from "./plan.ts"
 import type { Subject } from "./subject.ts"
-import type { Serve } from "./transport.ts"
+import type { Serve, ServeProbe } from "./transport.ts"
 import { clockOf, type Happens, Troubles } from "./troubles.ts"
 
 /** What a world's nodes are made of. */
@@ -71,6 +72,7 @@ type Counted = Pick<
   | "abstained"
   | "blames"
   | "pruned"
+  | "probed"
   | "synced"
   | "absorbed"
   | "cutSyncs"
@@ -169,6 +171,7 @@ export class World<B extends Block, M extends Databases> {
       disks: this.#disks,
       executor: this.#executor,
       serves: this.#serves,
+      servesProbe: this.#servesProbe,
       watches: (index, node) => ({ ...node, marshal: this.watches[index]!.marshal(node.marshal) }),
       leaves: (index, { marshal }, saying) => this.watches[index]!.leaves(marshal, saying),
       drift: (index) => this.#drifts.get(index),
@@ -274,6 +277,7 @@ export class World<B extends Block, M extends Databases> {
       abstained: counted.reduce((sum, { abstained }) => sum + abstained, 0),
       regrouped: counted.reduce((sum, { regrouped }) => sum + regrouped, 0),
       spilled: Math.max(...counted.map(({ spilled }) => spilled)),
+      probed: this.watches.reduce((sum, { record }) => sum + record.probed, 0),
       synced: this.watches.filter(({ record }) => record.syncedAt !== undefined).length,
       absorbed: this.watches.reduce((sum, { record }) => sum + record.absorbed, 0),
     }
@@ -422,7 +426,7 @@ export class World<B extends Block, M extends Databases> {
 
   readonly #executor = Effect.fnUntraced(
     { self: this },
-    function* (this: World<B, M>, { index, source, disk }: NodeContext<B>) {
+    function* (this: World<B, M>, { index, source, probe, disk }: NodeContext<B>) {
       const { plan, development = false, onBundle } = this.parts
       const { limits, pruning, rewindHeights } = plan
       const { interval = 1, marshalBlocks: blocks = 1 } = pruning ?? {}
@@ -435,7 +439,7 @@ export class World<B extends Block, M extends Databases> {
       const application = order.application(watch.application(incarnation))
       const home = { application, chainId: CHAIN_ID, hasher: nodeHasher, storage }
       const joiner = this.#joiners.get(index)
-      const stateSync = joiner && (yield* joiner.stateSync(home, source, standing))
+      const stateSync = joiner && (yield* joiner.stateSync(home, source, probe, standing))
       const processed = (yield* source.processedHeight) ?? 0
       const planned = yield* startByPlan<B, M>({
         ...{ ...home, scratch, source, verify: this.#verify, development },
@@ -475,9 +479,10 @@ export class World<B extends Block, M extends Databases> {
     processed: number,
     standing: Standing<M>,
   ) {
-    const { height } = this.final.of(floor!)!
+    const block = this.final.of(floor!)!
+    const { height } = block
     this.watches[index]!.record.joins(height, floor!.proposal.round)
-    const before = this.final.at(Height(Math.max(height - 1, processed)))!
+    const before = processed < height ? this.final.parentOf(block) : this.final.at(Height(processed))!
     this.deliveries.boots.push({ index, incarnation: this.#generations[index]!, anchor: anchorOf(before) })
     this.#joining[index] = standing
     const lives = Effect.map(joining.executor, (executor) => {
@@ -496,6 +501,23 @@ export class World<B extends Block, M extends Databases> {
       const [request, asker] = asked
       const told = yield* lieOf(lie, request, answer, (other) => honest(other, asker))
       if (told !== undefined && !bytesEqual(told, answer)) this.#lies.push({ to: this.#indexOf(asker), by: index })
+      return told
+    })
+
+  readonly #servesProbe = (index: number, honest: ServeProbe): ServeProbe =>
+    Effect.fnUntraced({ self: this }, function* (this: World<B, M>, message, asker) {
+      yield* this.#troubles.pass(index, "peer asks")
+      const lie = this.#lying[index]
+      const answer = yield* honest(message, asker)
+      if (answer === undefined) return answer
+      const to = this.#indexOf(asker)
+      if (lie === undefined) {
+        this.watches[to]!.record.hears(decode(finalizationCodec, answer.subarray(1)).proposal.round)
+        return answer
+      }
+      this.#counted.lies++
+      const { told, isProof } = yield* probeLieOf(lie, answer, this.final.oldest!)
+      if (isProof) this.#lies.push({ to, by: index })
       return told
     })
 

@@ -78,7 +78,7 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, development = 
       return block === undefined ? Effect.delay(blockAt(height), 10) : Effect.succeed(block)
     })
   const stateSync = (floor: Finalization | undefined, source: Marshal<Block>): StateSync<Block, Databases> => ({
-    ...(floor === undefined ? {} : { floor }),
+    ...(floor === undefined ? {} : { floor: Effect.succeed(floor) }),
     sync: (home) => {
       const onRegroup = () => void seen.regrouped++
       const onRewind = () => void seen.rewound++

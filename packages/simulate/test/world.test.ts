@@ -508,7 +508,7 @@ describe("canaries: what is wrong is found", () => {
     const finds = (plan: PlanRecord): string => {
       const record = new NodeRecord("node 1")
       record.joins(7, Round(0, 9))
-      record.finds(plan)
+      record.starts(plan)
       return record.violations.join()
     }
     const floor = (view: number): PlanRecord => {
@@ -518,6 +518,20 @@ describe("canaries: what is wrong is found", () => {
     expect([finds({ tag: "complete", height: Height(9) }), finds(floor(9)), finds(floor(10))]).toEqual(["", "", ""])
     expect(finds({ tag: "absent" })).toBe("INV-18 node 1 began a sync that its plan does not know")
     expect(finds(floor(8))).toBe("INV-20 node 1 had a newer floor than its plan knows")
+  })
+
+  test("a joiner whose floor is older than all that honest peers replied, or that none replied to at all", () => {
+    const finds = (view: number, ...told: ReadonlyArray<number>): string => {
+      const record = new NodeRecord("node 1")
+      record.hears(Round(0, 1))
+      record.probes()
+      for (const heard of told) record.hears(Round(0, heard))
+      record.finds(Round(0, view))
+      return record.violations.join()
+    }
+    expect([finds(9, 9), finds(9, 12, 8)]).toEqual(["", ""])
+    const violation = "floor node 1 found one of round 0/7, which no honest peer is behind"
+    expect([finds(7, 8, 9), finds(7)]).toEqual([violation, violation])
   })
 
   test("INV-17 INV-22 a joiner that answers before its databases are complete", () => {

@@ -1,14 +1,23 @@
 /**
- * Laws of the transport port: block exchange as a marshal relies on it.
+ * Laws of the transport ports: block exchange as a marshal relies on it, and the exchange of a probe.
  *
  *   asker -- request(peer, key) --> transport ~~~> serve(key) of the peer
  *   asker <-- its bytes, "don't have it", RequestFailed, or nothing at all ~~~
  *
+ * A probe's transport is judged as one of blocks whose requests travel as its messages (`overProbe`). It names no peers.
+ *
  * Invariant: a transport may lose, delay and refuse. What it gives is what that peer gave for that key, and belongs to the
  * asker.
  */
-import { bytesEqual, bytesKey, encode } from "@coppice/codec"
-import { type BlockRequest, type BlockTransport, blockRequestCodec, Height, RequestFailed } from "@coppice/consensus"
+import { bytesEqual, bytesKey, decode, encode } from "@coppice/codec"
+import {
+  type BlockRequest,
+  type BlockTransport,
+  blockRequestCodec,
+  Height,
+  type ProbeTransport,
+  RequestFailed,
+} from "@coppice/consensus"
 import { Effect, Exit, Fiber, type Scope } from "effect"
 import { chanceOf, claim, type Law, law, type Subject, seededLaw } from "../law.ts"
 
@@ -25,11 +34,27 @@ export interface TransportWorld {
   readonly settle: Effect.Effect<void>
 }
 
+/** What only some transports can: say who is there. */
+export type TransportPower = "peers"
+
 /** A transport under test. */
-export type TransportSubject = Subject<TransportWorld, never>
+export type TransportSubject = Subject<TransportWorld, TransportPower>
 
 /** One law of transports. */
-export type TransportLaw = Law<TransportWorld, never>
+export type TransportLaw = Law<TransportWorld, TransportPower>
+
+/** How a node answers messages of probes, if it is to answer as a node of a world does. */
+export const answerProbe =
+  (answer: Answer) =>
+  (message: Uint8Array): ReturnType<Answer> =>
+    answer(decode(blockRequestCodec, message))
+
+/** A probe's transport as one of blocks. It has not the power `peers`. */
+export const overProbe = ({ exchange, blame }: ProbeTransport): BlockTransport => ({
+  peers: Effect.die(new Error("a probe's transport names no peers")),
+  request: (peer, request) => exchange(peer, encode(blockRequestCodec, request)),
+  blame,
+})
 
 const identity = (n: number): Uint8Array => new Uint8Array(32).fill(n)
 const [A, B, C] = [identity(1), identity(2), identity(3)]
@@ -100,7 +125,7 @@ const requestWhole: TransportLaw = law("a peer is asked for what was asked for",
   }),
 )
 
-const peers: TransportLaw = law("peers are the others that are on the network, at the time of asking", (world) =>
+const peersNamed = (world: TransportWorld) =>
   Effect.gen(function* () {
     const asker = yield* world.attach(A, nothing)
     const named = Effect.map(asker.peers, (found) =>
@@ -117,8 +142,10 @@ const peers: TransportLaw = law("peers are the others that are on the network, a
     yield* world.detach(B)
     yield* world.settle
     claim((yield* named) === "3", `after one has left it sees ${yield* named}`)
-  }),
-)
+  })
+const peers: TransportLaw = law("peers are the others that are on the network, at the time of asking", peersNamed, [
+  "peers",
+])
 
 const gone: TransportLaw = law("a peer that is not there answers nothing: the request fails or waits", (world) =>
   Effect.gen(function* () {
@@ -140,7 +167,7 @@ const gone: TransportLaw = law("a peer that is not there answers nothing: the re
   }),
 )
 
-const matched: TransportLaw = seededLaw<TransportWorld>(
+const matched: TransportLaw = seededLaw<TransportWorld, TransportPower>(
   "answers find their requests, in whatever order peers give them",
   () => ({
     body: (world, seed) =>

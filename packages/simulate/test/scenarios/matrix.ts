@@ -35,7 +35,14 @@ export const GROUPS = {
   ],
   network: ["partition", "partitioned-restart", "lossy-links", "lying-servers", "forged-votes", "drifting-clocks"],
   storage: ["storage-faults", "read-faults", "power-cuts", "pruning", "everything"],
-  "state-sync": ["state-sync", "state-sync-faults", "state-sync-crashes", "state-sync-lossy", "crash-mid-sync"],
+  "state-sync": [
+    "state-sync",
+    "state-sync-faults",
+    "state-sync-crashes",
+    "state-sync-liars",
+    "state-sync-lossy",
+    "crash-mid-sync",
+  ],
 } as const
 
 /** The plan as it is run here: shorter where that leaves what it is about. */
