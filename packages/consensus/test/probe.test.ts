@@ -110,6 +110,11 @@ describe("judgeResponse", () => {
   })
 
   test("F60 ignores epochs that are too old or not known, whoever sends them and whatever follows", () => {
+    const knowsAll = { ...rules, committeeOf: (epoch: Epoch) => committees.get(epoch) ?? committees.get(MINIMUM) }
+    const old = encodeResponse(signed(MINIMUM - 1, 5))
+    expect(judgeResponse(knowsAll, member(0), old), "too old, though its committee is known").toEqual({
+      tag: "ignored",
+    })
     for (const epoch of [MINIMUM - 1, LATER + 1]) {
       const response = encodeResponse(signed(epoch, 5))
       for (const bytes of [response, response.slice(0, -7), Uint8Array.from([...response, 1, 2])]) {
@@ -173,6 +178,8 @@ describe("the core", () => {
     expect(stepProbe(core, reply(2, 6))).toEqual(decided(6))
     expect(stepProbe(core, received(3, Uint8Array.of(7))), "after the decision nobody is read").toEqual([])
     expect(core.floor).toEqual(finalized(6))
+    const after = (["overdue", "unwanted", "wanted"] as const).map((type) => stepProbe(core, { type }))
+    expect(after, "after the decision nobody is asked").toEqual([[], [{ type: "rest" }], []])
   })
 
   test("F59 a bad message blocks its sender and counts for nothing; requests are not answered yet", () => {
@@ -221,11 +228,13 @@ describe("the core", () => {
     expect(requested(0, 1_000 + PROBE_SERVE_MS)).toEqual([{ type: "answer" }])
     expect(stepProbe(core, reply(2, 4)), "a response is of no interest").toEqual([])
     expect(stepProbe(core, received(2, Uint8Array.of(9)))).toEqual([{ type: "block", reason: "no message of a probe" }])
-    for (let i = 0; i < PEERS_REMEMBERED_MAX + 50; i++) {
+    expect(requested(0, 20_000)).toEqual([{ type: "answer" }])
+    for (let i = 0; i < PEERS_REMEMBERED_MAX - 1; i++) {
       const from = new Uint8Array([i & 255, i >> 8])
       stepProbe(core, { type: "received", from, bytes: PROBE_REQUEST, nowMs: 20_000 })
     }
     expect(core.answeredMs.size).toBe(PEERS_REMEMBERED_MAX)
+    expect(requested(0, 20_000), "the one answered longest ago is forgotten, and that is not this one").toEqual([])
   })
 
   test("a probe that is asked after a committee it does not know is a mistake", () => {
@@ -497,6 +506,40 @@ describe("makeProbe", () => {
         yield* close
       }),
     )
+  })
+
+  test("requests under way are given up with the decision and with the last who waits; the time of a round is the limit's", () => {
+    run(
+      Effect.gen(function* () {
+        const hanging = { now: 0 }
+        const transport: ProbeTransport = {
+          exchange: () =>
+            Effect.suspend(() => {
+              hanging.now++
+              return Effect.onInterrupt(Effect.never, () => Effect.sync(() => hanging.now--))
+            }),
+          blame: () => Effect.void,
+        }
+        const probe = yield* makeProbe({ ...rules, transport })
+        const first = yield* Effect.forkChild(probe.floor, { startImmediately: true })
+        expect(hanging.now).toBe(asked.length)
+        yield* Fiber.interrupt(first)
+        expect(hanging.now).toBe(0)
+        const second = yield* Effect.forkChild(probe.floor, { startImmediately: true })
+        for (const i of [0, 1, 2]) yield* probe.serve(encodeResponse(finalized(i + 1)), member(i))
+        expect(viewOf(yield* Fiber.join(second))).toBe(3)
+        expect(hanging.now).toBe(0)
+      }).pipe(Effect.scoped),
+    )
+    const answers = (n: number) => (n < 2 ? undefined : encodeResponse(finalized(4)))
+    const { virtualMs } = run(
+      Effect.gen(function* () {
+        const { probe, close } = yield* world(asked.map(() => ({ answers })))
+        yield* probe.floor
+        yield* close
+      }),
+    )
+    expect(virtualMs).toBe(PROBE_RETRY_MS)
   })
 
   test("its end ends the asking, with somebody who waits", () => {
