@@ -6,10 +6,11 @@
  *   one set under all of them        executed, for whoever is first; flushed now and then
  *   an earlier attempt went further: rewound to the start before any member goes
  *
- * Terms: a member *has* a block when it was sent it. Members ask each for themselves, as if for operations of their own.
+ * Terms: a member *stands* at the target of the newest block that it was sent. Members ask each for themselves, as if for
+ * operations of their own.
  *
- * Invariant: members keep the promises of `MemberSync`, and `makeSetSync` drives them as it does any other. No row is written
- * of a block that no member has, nor above the newest target of any.
+ * Invariant: members keep the promises of `MemberSync`, and `makeSetSync` drives them as it does any other. The set comes out
+ * only where all of them stand (INV-24), although its rows are there as soon as one of them has come.
  */
 import { anchorOf, type Block, Height } from "@coppice/consensus"
 import type { SyncHome } from "@coppice/node"
@@ -34,6 +35,8 @@ export interface ReplayedSyncOptions<B extends Block> {
   readonly blockMs?: (member: string) => number
   /** Blocks from one durable write to the next; 4 when not given. */
   readonly flushEvery?: number
+  /** What makes one sync of the members; `makeSetSync` when not given. */
+  readonly over?: typeof makeSetSync
   /** Hears that members which were ahead are sent on to where the last one has come. */
   readonly onRegroup?: () => void
   /** Hears that an earlier attempt had gone further than this one starts. */
@@ -45,8 +48,9 @@ const FLUSH_EVERY = 4
 /** State sync of an environment. See the head of this file. */
 export const replayedSync = <B extends Block, M extends Databases>(
   home: SyncHome<B, M>,
-  { blockAt, blockMs = () => 0, flushEvery = FLUSH_EVERY, onRegroup, onRewind }: ReplayedSyncOptions<B>,
+  options: ReplayedSyncOptions<B>,
 ): SetSync<M> => {
+  const { blockAt, blockMs = () => 0, flushEvery = FLUSH_EVERY, over = makeSetSync, onRegroup, onRewind } = options
   const { application } = home
   const { databases } = application
   const failed = Effect.mapError((cause: unknown) => new StateSyncFailed({ member: undefined, cause }))
@@ -59,7 +63,9 @@ export const replayedSync = <B extends Block, M extends Databases>(
   })
   const run = Effect.fnUntraced(function* (...[start, updates]: Parameters<SetSync<M>["run"]>) {
     const set = yield* failed(opened(start.anchor.height))
-    const { anchor, tip } = set
+    const { anchor } = set
+    const names = memberNames(databases)
+    const stands = new Map(names.map((name) => [name, set.tip.targets[name]]))
     const advance = Effect.fnUntraced(function* (block: B) {
       if (block.height <= set.anchor.height) return
       const sealed = yield* onFork({
@@ -75,14 +81,15 @@ export const replayedSync = <B extends Block, M extends Databases>(
     const alone = Semaphore.withPermits(Semaphore.makeUnsafe(1), 1)
     const member = (name: keyof M & string): MemberSync => ({
       run: Effect.fnUntraced(function* (start, { newer, reached, finish }) {
-        let at = { height: anchor.height, target: tip.targets[name], isDurable: true }
+        let at = { height: anchor.height, isDurable: true }
         for (let target = start; ; target = newer.poll() ?? target) {
-          if (!targetsEqual(at.target, target)) {
+          if (!targetsEqual(stands.get(name)!, target)) {
             const block = yield* blockAt(Height(at.height + 1))
             const ms = blockMs(name)
             if (ms > 0) yield* Effect.sleep(ms)
             yield* alone(advance(block))
-            at = { height: block.height, target: application.syncTargets(block)[name], isDurable: false }
+            at = { height: block.height, isDurable: false }
+            stands.set(name, application.syncTargets(block)[name])
           } else if (!at.isDurable) {
             yield* alone(set.flush)
             at.isDurable = true
@@ -93,12 +100,15 @@ export const replayedSync = <B extends Block, M extends Databases>(
         }
       }),
     })
-    const members = Object.fromEntries(memberNames(databases).map((name) => [name, member(name)]))
-    const sync = makeSetSync({
+    const members = Object.fromEntries(names.map((name) => [name, member(name)]))
+    const sync = over<M>({
       databases,
       members: members as { readonly [K in keyof M]: MemberSync },
-      // A target that later blocks leave as it is is reached before them.
-      open: Effect.fnUntraced(function* ({ anchor: { height } }) {
+      open: Effect.fnUntraced(function* ({ anchor: { height }, targets }) {
+        const apart = names.find((name) => !targetsEqual(stands.get(name)!, targets[name]))
+        if (apart !== undefined) return yield* Effect.fail(new Error(`INV-24 ${apart} is not at height ${height}`))
+        if (set.anchor.height === height) return set
+        // Its members are there already: later blocks have left their targets as they were.
         while (set.anchor.height < height) yield* advance(yield* blockAt(Height(set.anchor.height + 1)))
         yield* set.flush
         return set
