@@ -200,7 +200,7 @@ const CAUSES_TOLD_MAX = 3
 
 const shown = (value: unknown): string | undefined => {
   if (Array.isArray(value)) return `[${value.map(String).join(" ")}]`
-  return typeof value === "object" || typeof value === "function" ? undefined : String(value)
+  return ["object", "function", "undefined"].includes(typeof value) ? undefined : String(value)
 }
 
 /** An error in words: its fields, and what caused it. */
