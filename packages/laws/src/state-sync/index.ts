@@ -98,7 +98,10 @@ const arrives: SyncLaw = seededLaw<SyncWorld>(
           const what = `seed ${seed}, from ${from}`
           const least = Math.max(from, ...offers.recorded)
           claimAt(set, tips.slice(least), `${what}, ${offers.recorded} recorded`)
-          claim(offers.recorded.length === offers.taken, `${what}: ${offers.taken} taken, ${offers.recorded} recorded`)
+          claim(
+            offers.recorded.length === offers.taken,
+            `${what}: ${offers.taken} taken, ${offers.recorded.length} recorded`,
+          )
           const { height } = set.anchor
           claim(height === from || offers.recorded.includes(height), `${what}: at ${height}, which nobody gave`)
         })
