@@ -7,7 +7,14 @@ import type { MemberSpec } from "@coppice/qmdb"
 import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Metric, type Scope } from "effect"
 import { describe, expect } from "vitest"
-import { type DatabaseSet, makeSetSync, type SetSyncError, type SyncTip, type SyncUpdates } from "../src/index.ts"
+import {
+  type DatabaseSet,
+  type MemberSync,
+  makeSetSync,
+  type SetSyncError,
+  type SyncTip,
+  type SyncUpdates,
+} from "../src/index.ts"
 import {
   DATABASES,
   NAMES,
@@ -26,6 +33,10 @@ const START = 10
 interface Setup {
   readonly open?: (tip: SyncTip<Three>) => Effect.Effect<DatabaseSet<Three>, unknown, Scope.Scope>
   readonly updates?: SyncUpdates<Three>
+  /** How it hears of a tip; as soon as it is offered when not given. */
+  readonly arrival?: Effect.Effect<void>
+  /** What runs in place of the member of that name. */
+  readonly even?: MemberSync["run"]
 }
 
 /** A running sync of three members. */
@@ -36,14 +47,16 @@ const syncing = Effect.fnUntraced(function* (setup: Setup = {}) {
   let regroups = 0
   const { run } = makeSetSync({
     databases: DATABASES,
-    members,
+    members: { ...members, ...(setup.even && { even: { run: setup.even } }) },
     open: (tip) => {
       opened.push(tip.anchor.height)
       return setup.open?.(tip) ?? Effect.succeed(setAt(tip))
     },
     onRegroup: () => void regroups++,
   })
-  const fiber = yield* Effect.forkChild(run(tipAt(START), setup.updates ?? tips.cell))
+  const { poll, arrival } = tips.cell
+  const updates = setup.updates ?? { poll, arrival: setup.arrival ?? arrival }
+  const fiber = yield* Effect.forkChild(run(tipAt(START), updates))
   yield* quiet
   return {
     ...{ tips, members, opened, fiber },
@@ -143,7 +156,7 @@ describe("members of a set", () => {
 
   it.effect("INV-23 a tip that comes with the last report is followed: all go on", () =>
     Effect.gen(function* () {
-      const node = yield* syncing()
+      const node = yield* syncing({ arrival: Effect.never })
       yield* node.reach("slow", "even")
       node.tips.offer(12)
       yield* node.reach("rare")
@@ -156,13 +169,12 @@ describe("members of a set", () => {
     }),
   )
 
-  it.effect("§13.6 a target that was reached before its newer number came is reported when the number comes", () =>
+  it.effect("§13.6 a target that two generations share is reached once, before the second is numbered or after", () =>
     Effect.gen(function* () {
-      const node = yield* syncing()
-      node.members.slow.reach()
+      const node = yield* syncing({ arrival: Effect.never })
+      yield* node.reach("slow")
       node.tips.offer(11)
-      node.members.rare.reach()
-      yield* quiet
+      yield* node.reach("rare")
       yield* node.reach("even")
       expect(node.sent()).toEqual({ slow: [11, 12], even: [6], rare: [3] })
       expect(node.members.even.isFinishing).toBe(false)
@@ -207,11 +219,22 @@ describe("what goes wrong", () => {
     }),
   )
 
-  it.effect("F44 a defect of a member's sync is an error of that member", () =>
+  const defects: ReadonlyArray<[string, MemberSync["run"], unknown]> = [
+    ["dies", () => Effect.die("a bug"), "a bug"],
+    ["interrupts itself", () => Effect.interrupt, expect.any(Error)],
+    [
+      "throws",
+      () => {
+        throw "a bug"
+      },
+      "a bug",
+    ],
+  ]
+  it.effect.each(defects)("F44 a member's sync that %s is an error of that member", ([, even, cause]) =>
     Effect.gen(function* () {
-      const node = yield* syncing()
-      node.members.even.end(Exit.die("a bug"))
-      expect(yield* node.error).toMatchObject({ _tag: "StateSyncFailed", member: "even", cause: "a bug" })
+      const node = yield* syncing({ even })
+      expect(yield* node.error).toMatchObject({ _tag: "StateSyncFailed", member: "even", cause })
+      expect(node.members.slow.wasInterrupted).toBe(true)
     }),
   )
 
@@ -299,6 +322,17 @@ describe("what goes wrong", () => {
 })
 
 describe("taking turns", () => {
+  it.effect("there is a turn at the start and one for each event, and none in between", () =>
+    Effect.gen(function* () {
+      let polls = 0
+      const node = yield* syncing({ updates: { poll: () => void polls++, arrival: Effect.never } })
+      expect(polls).toBe(1)
+      yield* node.reach("rare")
+      expect(polls).toBe(2)
+      yield* Fiber.interrupt(node.fiber)
+    }),
+  )
+
   it.effect("§13.9 who drains gives way after 32 messages", () =>
     Effect.gen(function* () {
       let left = 100
@@ -330,15 +364,16 @@ describe("taking turns", () => {
 })
 
 describe("metrics", () => {
+  const figures = Effect.map(Metric.snapshot, (all) =>
+    Object.fromEntries(
+      all
+        .filter(({ id }) => id.startsWith("coppice_stateful_sync_"))
+        .map(({ attributes, state }) => [attributes?.["member"] ?? "newest", (state as { value: number }).value]),
+    ),
+  )
+
   it.effect("§12.5 §13.8 tell the newest generation, and how far each member is behind it", () =>
     Effect.gen(function* () {
-      const figures = Effect.map(Metric.snapshot, (all) =>
-        Object.fromEntries(
-          all
-            .filter(({ id }) => id.startsWith("coppice_stateful_sync_"))
-            .map(({ attributes, state }) => [attributes?.["member"] ?? "newest", (state as { value: number }).value]),
-        ),
-      )
       const node = yield* syncing()
       expect(yield* figures).toEqual({ newest: 0, slow: 1, even: 1, rare: 1 })
       yield* node.reach("even", "rare")
@@ -355,6 +390,21 @@ describe("metrics", () => {
       }
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
   )
+
+  it.effect("what a member has reached counts, although it is sent on in the same turn", () =>
+    Effect.gen(function* () {
+      const node = yield* syncing({ arrival: Effect.never })
+      yield* node.reach("slow", "even")
+      node.tips.offer(15)
+      yield* node.reach("rare")
+      expect(yield* figures).toEqual({ newest: 1, slow: 1, even: 1, rare: 1 })
+      yield* node.reach("rare")
+      node.tips.offer(16)
+      yield* node.reach("even")
+      expect(yield* figures, "one rides along").toEqual({ newest: 2, slow: 2, even: 1, rare: 0 })
+      yield* Fiber.interrupt(node.fiber)
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
+  )
 })
 
 /** §13.9: what the specification asks of a set of one database, of the coordinator that is there for any number. */
@@ -362,7 +412,11 @@ describe("one database", () => {
   type One = { readonly slow: MemberSpec<unknown, unknown> }
   const only = ({ anchor, targets: { slow } }: SyncTip<Three>): SyncTip<One> => ({ anchor, targets: { slow } })
 
-  const alone = Effect.fnUntraced(function* (opens: (height: number) => number = (height) => height) {
+  interface Alone {
+    readonly opens?: (height: number) => number
+    readonly arrival?: Effect.Effect<void>
+  }
+  const alone = Effect.fnUntraced(function* ({ opens = (height) => height, arrival }: Alone = {}) {
     const tips = new Tips()
     const slow = new ScriptedMember()
     const { run } = makeSetSync<One>({
@@ -372,7 +426,7 @@ describe("one database", () => {
       onRegroup: () => expect.fail("nobody is ahead of it"),
     })
     const updates: SyncUpdates<One> = {
-      arrival: tips.cell.arrival,
+      arrival: arrival ?? tips.cell.arrival,
       poll: () => {
         const tip = tips.cell.poll()
         return tip && { ...only(tip), recorded: tip.recorded }
@@ -386,6 +440,13 @@ describe("one database", () => {
       fiber,
       outcome: Effect.flatten(Fiber.await(fiber)) as Effect.Effect<DatabaseSet<One>, SetSyncError>,
     }
+  })
+
+  /** A tip that leaves the target as it is. */
+  const unmoved = ({ recorded }: Tips) => ({
+    anchor: tipAt(11).anchor,
+    targets: tipAt(START).targets,
+    recorded: () => void recorded.push(11),
   })
 
   it.effect("tips drained: the highest is followed, all are recorded, one that is not above is ignored", () =>
@@ -405,18 +466,29 @@ describe("one database", () => {
     }),
   )
 
+  /** Block 11 leaves the target of block 10 as it is. */
+  const opens = (height: number) => (height === 11 ? START : height)
+
   it.effect("an anchor that advances without its target sends nothing", () =>
     Effect.gen(function* () {
-      const { tips, slow, outcome } = yield* alone((height) => (height === 11 ? START : height))
-      tips.cell.offer({
-        anchor: tipAt(11).anchor,
-        targets: tipAt(START).targets,
-        recorded: () => void tips.recorded.push(11),
-      })
+      const { tips, slow, outcome } = yield* alone({ opens })
+      tips.cell.offer(unmoved(tips))
       yield* quiet
       expect([tips.recorded, slow.ends]).toEqual([[11], [11]])
       slow.reach()
       yield* quiet
+      slow.end(Exit.void)
+      expect((yield* outcome).anchor.height).toBe(11)
+    }),
+  )
+
+  it.effect("nor does one that comes with the report wait for another: the target was reached already", () =>
+    Effect.gen(function* () {
+      const { tips, slow, outcome } = yield* alone({ opens, arrival: Effect.never })
+      tips.cell.offer(unmoved(tips))
+      slow.reach()
+      yield* quiet
+      expect([tips.recorded, slow.ends, slow.isFinishing]).toEqual([[11], [11], true])
       slow.end(Exit.void)
       expect((yield* outcome).anchor.height).toBe(11)
     }),
@@ -450,7 +522,7 @@ describe("one database", () => {
 
   it.effect("F49 end: a database that is not at its target is an error", () =>
     Effect.gen(function* () {
-      const { slow, outcome } = yield* alone(() => 9)
+      const { slow, outcome } = yield* alone({ opens: () => 9 })
       slow.reach()
       yield* quiet
       slow.end(Exit.void)

@@ -22,8 +22,6 @@ export type CoordinatorEvent<M extends Databases, T extends SyncTip<M> = SyncTip
   | { readonly type: "tip"; readonly tip: T }
   /** A member stands at its target of a generation. */
   | { readonly type: "reached"; readonly member: keyof M & string; readonly generation: number }
-  /** A member's sync has ended, well or not, before the set converged. */
-  | { readonly type: "ended" }
 
 /** What is to be done, in order. */
 export type CoordinatorAction<M extends Databases, T extends SyncTip<M> = SyncTip<M>> =
@@ -40,8 +38,6 @@ export type CoordinatorAction<M extends Databases, T extends SyncTip<M> = SyncTi
   | { readonly type: "send"; readonly member: keyof M & string; readonly target: SyncTarget }
   /** Every member is to finish where it stands. */
   | { readonly type: "converge"; readonly tip: SyncTip<M> }
-  /** No tip will be converged on: the first error of a member says why. */
-  | { readonly type: "abort" }
 
 interface Place {
   readonly isReached: boolean
@@ -87,10 +83,6 @@ export const stepCoordinator = <M extends Databases, T extends SyncTip<M> = Sync
   const actions: Array<CoordinatorAction<M, T>> = []
   if (core.isOver) return actions
   for (const event of events) {
-    if (event.type === "ended") {
-      core.isOver = true
-      return [...actions, { type: "abort" }]
-    }
     if (event.type === "tip") actions.push(record(core, event.tip))
     else reach(core, event.member, event.generation)
   }
@@ -172,6 +164,11 @@ export class MemberPosition {
 
   constructor(start: SyncTarget) {
     this.#target = start
+  }
+
+  /** Newest generation that was reported as reached. */
+  get reported(): number | undefined {
+    return this.#reported
   }
 
   /** The coordinator has numbered a target. The generation to report as reached, if there is one. */

@@ -5,11 +5,11 @@
  *   recorded   <-- |                | <- reached --              <-- reached --
  *                  '-- converged --> finish, to every member --> all ended --> open the set there
  *
- * A turn takes in every report, then every tip, then decides. A member that ended is looked at when there is no report; tips
- * that came with it are left. One member is a set as any other: it never waits for a slower one.
+ * A turn takes in every report and every tip, then decides. There is none after a member has failed: tips that come then are
+ * left. One member is a set as any other: it never waits for a slower one.
  *
- * Invariant: a number reaches a member's position before the target that it is for; a tip is recorded after it was taken in
- * (INV-28). The first failure is the one that comes out (F44); no member outlives a run.
+ * Invariant: what a turn decides reaches every position and every member in that turn; a tip is recorded after it was taken
+ * in (INV-28). The first failure is the one that comes out (F44); no member outlives a run.
  */
 import type { SyncTarget } from "@coppice/qmdb"
 import { Cause, type Context, Effect, Exit, Latch, type Scope } from "effect"
@@ -57,7 +57,7 @@ interface Steered {
   readonly targets: LatestValueCell<SyncTarget>
 }
 
-type Reached<M extends Databases> = CoordinatorEvent<M, never> & { readonly type: "reached" }
+type Reached<M extends Databases> = CoordinatorEvent<M> & { readonly type: "reached" }
 
 /** One run of a set's sync. */
 class SetRun<M extends Databases> {
@@ -70,8 +70,6 @@ class SetRun<M extends Databases> {
   readonly #reports: Array<Reached<M>> = []
   readonly #wake = Latch.makeUnsafe(false)
   readonly #finish = Latch.makeUnsafe(false)
-  /** Newest generation that a member has reached. */
-  readonly #heldBy = new Map<keyof M & string, number>()
   #failure: StateSyncFailed | undefined
   #converged: SyncTip<M> | undefined
   /** Members that have ended as they were told to. */
@@ -88,7 +86,6 @@ class SetRun<M extends Databases> {
         return [name, { position, targets: new LatestValueCell<SyncTarget>() }]
       }),
     )
-    this.#measure()
   }
 
   /** Runs every member until all have ended where they converged; gives that tip. */
@@ -132,15 +129,12 @@ class SetRun<M extends Databases> {
   }
 
   readonly #steer = Effect.fnUntraced({ self: this }, function* (this: SetRun<M>, updates: SyncUpdates<M>) {
-    while (!this.#core.isOver) {
+    while (this.#failure === undefined) {
       this.#wake.closeUnsafe()
-      if (this.#failure !== undefined && this.#reports.length === 0) this.#step([{ type: "ended" }])
-      else {
-        const tips = yield* drain(updates)
-        // In one turn with the decision: who has reported is not sent on as if it had not (INV-25).
-        this.#step([...this.#reports.splice(0), ...tips.map((tip) => ({ type: "tip", tip }) as const)])
-      }
-      if (this.#core.isOver || this.#failure !== undefined) continue
+      const tips = yield* drain(updates)
+      // In one turn with the decision: who has reported is not sent on as if it had not (INV-25).
+      this.#step([...this.#reports.splice(0), ...tips.map((tip) => ({ type: "tip", tip }) as const)])
+      if (this.#core.isOver) return
       yield* Effect.raceFirst(this.#wake.await, updates.arrival)
     }
   })
@@ -171,18 +165,15 @@ class SetRun<M extends Databases> {
         this.#converged = action.tip
         this.#finish.openUnsafe()
         break
-      case "abort":
-        break
     }
   }
 
-  /** Members that have reached nothing yet count as a generation before the first. */
+  /** A member that has reached nothing yet counts as one generation before the first. */
   #measure(): void {
-    const { places, current } = this.#core
+    const { current } = this.#core
     executorMetrics.syncGeneration.updateUnsafe(current, this.#context)
-    for (const [member, { isReached, generation }] of places) {
-      if (isReached) this.#heldBy.set(member, generation)
-      memberLag(member).updateUnsafe(current - (this.#heldBy.get(member) ?? -1), this.#context)
+    for (const [member, { position }] of this.#steered) {
+      memberLag(member).updateUnsafe(current - (position.reported ?? -1), this.#context)
     }
   }
 }
