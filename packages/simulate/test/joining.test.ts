@@ -178,7 +178,7 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, over, developm
     const arrived = until(() => Effect.map(processed(JOINER), (at) => (at ?? 0) >= target))
     const boot = Effect.ignore(cluster.boot(JOINER))
     yield* Effect.raceFirst(
-      Effect.andThen(Effect.andThen(boot, Effect.never), Effect.void),
+      Effect.andThen(boot, Effect.never),
       Effect.raceFirst(
         arrived,
         until(() => Effect.sync(() => seen.lost)),

@@ -364,10 +364,11 @@ describe("taking turns", () => {
 })
 
 describe("metrics", () => {
+  const ids = ["coppice_stateful_sync_generation", "coppice_stateful_sync_lag_generations"]
   const figures = Effect.map(Metric.snapshot, (all) =>
     Object.fromEntries(
       all
-        .filter(({ id }) => id.startsWith("coppice_stateful_sync_"))
+        .filter(({ id }) => ids.includes(id))
         .map(({ attributes, state }) => [attributes?.["member"] ?? "newest", (state as { value: number }).value]),
     ),
   )
@@ -386,7 +387,7 @@ describe("metrics", () => {
       yield* node.finish
       expect(yield* figures).toEqual({ newest: 2, slow: 0, even: 0, rare: 0 })
       for (const { id, description } of yield* Metric.snapshot) {
-        if (id.startsWith("coppice_stateful_sync_")) expect(description, id).toMatch(/^[A-Z].{10,}[^.]$/)
+        if (ids.includes(id)) expect(description, id).toMatch(/^[A-Z].{10,}[^.]$/)
       }
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())),
   )
