@@ -74,6 +74,8 @@ interface Seen {
   readonly starts: Array<number>
   /** What marshal had seen acknowledged by then. */
   readonly processed: Array<number>
+  /** First height that each attempt of the sync has asked for, if it asked for any. */
+  readonly asked: Array<number>
   regrouped: number
   rewound: number
 }
@@ -90,6 +92,7 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, over, developm
     failed: undefined,
     starts: [],
     processed: [],
+    asked: [],
     regrouped: 0,
     rewound: 0,
   }
@@ -104,7 +107,13 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, over, developm
     sync: (home) => {
       const onRegroup = () => void seen.regrouped++
       const onRewind = () => void seen.rewound++
-      const { run } = replayedSync(home, { blockAt, blockMs, onRegroup, onRewind, ...(over && { over }) })
+      let hasAsked = false
+      const asked = (height: number) => {
+        if (!hasAsked) seen.asked.push(height)
+        hasAsked = true
+        return blockAt(height)
+      }
+      const { run } = replayedSync(home, { blockAt: asked, blockMs, onRegroup, onRewind, ...(over && { over }) })
       return {
         run: Effect.fnUntraced(function* (start, newer) {
           seen.starts.push(start.anchor.height)
@@ -244,6 +253,7 @@ describe("a joiner", () => {
   test("C2 to C11 goes on from its plan, wherever its power is lost", { timeout: 120_000 }, () => {
     let acknowledged = 0
     let rewound = 0
+    let resumed = 0
     const met = { absent: 0, "in progress": 0, complete: 0 }
     // One of each pair loses the write, one keeps it.
     const pairs: ReadonlyArray<ReadonlyArray<Fault>> = [
@@ -260,6 +270,7 @@ describe("a joiner", () => {
         expect(result.ways.at(-1), note).toBe(plan === "complete" ? "executing" : "joining")
         met[plan]++
         rewound += result.rewound
+        if (result.asked.some((height) => height > 1)) resumed++
         for (const [i, start] of result.starts.entries()) {
           expect(start, `INV-7 ${note}`).toBeGreaterThanOrEqual(result.processed[i]!)
           if (start > result.starts[0]!) acknowledged++
@@ -267,6 +278,7 @@ describe("a joiner", () => {
       }
     }
     expect(acknowledged, "started after acknowledged blocks").toBeGreaterThan(0)
+    expect(resumed, "went on from what was there").toBeGreaterThan(0)
     expect(rewound, "C6 C10 had gone further than the start").toBeGreaterThan(0)
     for (const [plan, times] of Object.entries(met)) expect(times, plan).toBeGreaterThan(0)
   })
