@@ -38,9 +38,9 @@ export const ROUND_RETENTION = 64
 export const EXPIRED_ROWS_MAX = 64
 /** Decoded blocks kept in memory. */
 export const RECENT_BLOCKS_MAX = 64
-/** Time after which a probe asks its whole committee again: longer than one that was just answered is refused. */
+/** Time after which a probe asks its whole committee again: longer than `PROBE_SERVE_MS`, so that who answered answers again. */
 export const PROBE_RETRY_MS = 6_000
-/** A peer that was told what is final is told nothing for so long. Source: spec sync §18.4. */
+/** For how long a peer that was told what is final is told nothing more. Source: spec sync §18.4. */
 export const PROBE_SERVE_MS = 5_000
 /** Longest chain id in bytes of UTF-8. */
 export const CHAIN_ID_BYTES_MAX = 64

@@ -9,7 +9,7 @@ import { assemble, createParticipants, type KeyPair, keyPairFromSeed, nobleHashe
 import { nodeEd25519 } from "@coppice/crypto/node"
 import { simulate } from "@coppice/simulate"
 import { fc, test as property } from "@fast-check/vitest"
-import { Clock, Effect, Exit, Fiber, References, Scope } from "effect"
+import { Clock, Effect, Exit, Fiber, Logger, Option, Scope } from "effect"
 import { describe, expect, test } from "vitest"
 import {
   attestFinalization,
@@ -19,7 +19,6 @@ import {
   type Finalization,
   finalizationCodec,
   makeProbe,
-  PROBE_REQUEST,
   type ProbeTransport,
   proposalCodec,
   RequestFailed,
@@ -29,7 +28,7 @@ import {
 } from "../src/index.ts"
 import { PEERS_REMEMBERED_MAX, PROBE_RETRY_MS, PROBE_SERVE_MS } from "../src/limits.ts"
 import { createProbe, type ProbeEvent, repliesNeeded, stepProbe } from "../src/probe/core.ts"
-import { encodeResponse, judgeResponse, messageKind } from "../src/probe/messages.ts"
+import { encodeResponse, judgeResponse, messageKind, PROBE_REQUEST } from "../src/probe/messages.ts"
 
 const CHAIN = "probed"
 const keysFrom = (first: number, n: number): ReadonlyArray<KeyPair> =>
@@ -92,7 +91,9 @@ describe("judgeResponse", () => {
     expect(judge(Uint8Array.from([...good, 0]))).toMatchObject({ tag: "refused" })
     const long = new Uint8Array(2 + finalizationCodec.sizeMax)
     long.set(good)
-    expect(judge(long)).toEqual({ tag: "refused", reason: "longer than a response may be" })
+    const tooLong = { tag: "refused", reason: "longer than a response may be" }
+    expect(judge(long)).toEqual(tooLong)
+    expect(judge(long.subarray(0, -1)), "the longest that is read").not.toEqual(tooLong)
     const { proposal, certificate } = finalized(5)
     const signatures = certificate.signatures.map((signature) => signature.map((byte) => byte ^ 1))
     for (const bad of [
@@ -346,11 +347,12 @@ describe("makeProbe", () => {
     return { probe, counts, blamed, requests, close: Scope.close(scope, Exit.void) }
   })
   const run = <A>(effect: Effect.Effect<A>, seed = 1) => {
-    const quiet = Effect.provideService(effect, References.MinimumLogLevel, "Error")
-    const { exit, virtualMs, fibersLeft } = simulate(seed, quiet)
+    const warnings: Array<unknown> = []
+    const logger = Logger.make(({ message }) => void warnings.push(message))
+    const { exit, virtualMs, fibersLeft } = simulate(seed, Effect.provide(effect, Logger.layer([logger])))
     if (Exit.isFailure(exit)) throw new Error(`${exit.cause}`)
     expect(fibersLeft).toBe(0)
-    return { value: exit.value, virtualMs }
+    return { value: exit.value, virtualMs, warnings }
   }
   const marshal = (view: number | undefined) => ({
     newestFinalization: Effect.sync(() => (view === undefined ? undefined : finalized(view))),
@@ -359,7 +361,7 @@ describe("makeProbe", () => {
   test("asks everybody at once and takes the newest of the first f + 1 replies", () => {
     const { value, virtualMs } = run(
       Effect.gen(function* () {
-        const { probe, counts, requests, close } = yield* world([
+        const { probe, counts, requests, blamed, close } = yield* world([
           honest(3, 30),
           honest(8, 20),
           honest(4, 10),
@@ -372,6 +374,7 @@ describe("makeProbe", () => {
         const floor = yield* probe.floor
         expect([...counts.values()]).toEqual(asked.map(() => 1))
         expect(requests.every((message) => bytesKey(message) === bytesKey(PROBE_REQUEST))).toBe(true)
+        expect(blamed, "who knows nothing, or is not reached, is no liar").toEqual([])
         yield* Effect.sleep(10 * PROBE_RETRY_MS)
         expect([...counts.values()], "nothing is asked after the decision").toEqual(asked.map(() => 1))
         expect(yield* probe.floor, "whoever asks later has the same").toBe(floor)
@@ -386,7 +389,7 @@ describe("makeProbe", () => {
 
   test("asks again after its time until enough reply, and what came late or before does not count", () => {
     const retryMs = 1_000
-    const { value, virtualMs } = run(
+    const { value, virtualMs, warnings } = run(
       Effect.gen(function* () {
         const late: Peer = { answers: () => encodeResponse(finalized(9)), ms: 1_500 }
         const third = (view: number): Peer => ({
@@ -404,6 +407,8 @@ describe("makeProbe", () => {
     )
     expect(viewOf(value)).toBe(6)
     expect(virtualMs).toBe(2 * retryMs + 10)
+    const told = ["no floor yet: too few of the committee reply, asking again", { replied: 2, needed: 3 }]
+    expect(warnings, "people are told each time").toEqual([told, told])
   })
 
   test("F59 liars are blamed for what they prove, and f of them with old certificates do not hold the floor back", () => {
@@ -488,6 +493,28 @@ describe("makeProbe", () => {
     )
   })
 
+  test("honest peers that have answered answer again when everybody is asked again", () => {
+    const { virtualMs } = run(
+      Effect.gen(function* () {
+        const hanging: ProbeTransport = { exchange: () => Effect.never, blame: () => Effect.void }
+        const peers = yield* Effect.forEach([0, 1, 2], () => makeProbe({ ...rules, transport: hanging }))
+        for (const peer of peers.slice(1)) yield* peer.attach(marshal(4))
+        const transport: ProbeTransport = {
+          ...hanging,
+          exchange: (to, message) => {
+            const peer = peers[asked.findIndex(({ publicKey }) => bytesKey(publicKey) === bytesKey(to))]
+            return peer === undefined ? Effect.never : Effect.delay(peer.serve(message, stranger.publicKey), 10)
+          },
+        }
+        const { floor } = yield* makeProbe({ ...rules, transport })
+        yield* Effect.forkChild(Effect.delay(peers[0]!.attach(marshal(5)), 1_000))
+        const found = yield* Effect.timeoutOption(floor, 9 * PROBE_RETRY_MS)
+        expect(viewOf(Option.getOrUndefined(found))).toBe(5)
+      }).pipe(Effect.scoped),
+    )
+    expect(virtualMs).toBe(PROBE_RETRY_MS + 10)
+  })
+
   test("F59 F60 what a peer sends of its own accord counts as a reply does, and blocks as one does", () => {
     run(
       Effect.gen(function* () {
@@ -540,6 +567,13 @@ describe("makeProbe", () => {
       }),
     )
     expect(virtualMs).toBe(PROBE_RETRY_MS)
+  })
+
+  test("to ask again after no time is a mistake", () => {
+    for (const retryMs of [0, -1, Number.NaN]) {
+      const { value } = run(Effect.exit(world([], retryMs)))
+      expect(Exit.isFailure(value) && `${value.cause}`).toContain(`asking again after ${retryMs} ms`)
+    }
   })
 
   test("its end ends the asking, with somebody who waits", () => {

@@ -1,15 +1,20 @@
 /**
  * Goal: every lie of a server and every forged certificate is refused, for the one thing that is wrong with it, and nobody
  * is blamed for what proves nothing.
- * Method: a world for each lie, with a node that missed many blocks; forgeries of a certificate that is good.
+ * Method: a world for each lie, with a node that missed many blocks; a probe to which everybody lies; forgeries of a
+ * certificate that is good.
  */
-import { verifyFinalization } from "@coppice/consensus"
-import { createParticipants } from "@coppice/crypto"
+import { Epoch, type Finalization, makeProbe, type ProbeTransport, verifyFinalization } from "@coppice/consensus"
+import { Effect, Exit, Option, References } from "effect"
 import { describe, expect, test } from "vitest"
-import { CHAIN, chainOn, ed25519, finalize, genesis, validators } from "../src/chain.ts"
-import { FORGERIES, forge, LIES } from "../src/liars.ts"
+import { CHAIN, chainOn, ed25519, finalize, genesis, participants, validators } from "../src/chain.ts"
+import { FORGERIES, forge, LIES, type Lie, probeLieOf } from "../src/liars.ts"
 import type { WorldFault } from "../src/plan.ts"
 import { CALM, runScenario, SCENARIOS } from "../src/scenarios.ts"
+import { simulate } from "../src/scheduler.ts"
+
+const verifies = (finalization: Parameters<typeof verifyFinalization>[3], chain = CHAIN) =>
+  verifyFinalization(ed25519, participants, chain, finalization)
 
 describe("lies", () => {
   const plain = SCENARIOS.find(({ name }) => name === "plain")!
@@ -28,10 +33,43 @@ describe("lies", () => {
   }
 })
 
+describe("lies to a probe", () => {
+  const [old, good] = chainOn(genesis, 1, 2).map(finalize) as [Finalization, Finalization]
+  const committee = { participants, verify: (finalization: Finalization) => verifies(finalization) }
+  const rules = { committeeOf: () => committee, minimumEpoch: Epoch(0) }
+
+  /** What a probe finds to which everybody lies, who is blamed, and whose lies are said to be proof. */
+  const probing = (how: Lie) =>
+    Effect.gen(function* () {
+      const [blamed, proven] = [new Set<Uint8Array>(), new Set<Uint8Array>()]
+      const transport: ProbeTransport = {
+        exchange: () => Effect.never,
+        blame: (peer) => Effect.sync(() => void blamed.add(peer)),
+      }
+      const honest = yield* makeProbe({ ...rules, transport })
+      yield* honest.attach({ newestFinalization: Effect.succeed(good) })
+      const exchange: ProbeTransport["exchange"] = Effect.fnUntraced(function* (peer, message) {
+        // To the honest one each is another that asks.
+        const { told, isProof } = yield* probeLieOf(how, (yield* honest.serve(message, peer))!, old)
+        if (isProof) proven.add(peer)
+        return told
+      })
+      const { floor } = yield* makeProbe({ ...rules, transport: { ...transport, exchange } })
+      const found = Option.getOrUndefined(yield* Effect.timeoutOption(floor, "20 seconds"))
+      return { found, blamed, proven }
+    }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "Error"))
+
+  test.each(LIES)("F59 F60 %s: who proves itself a liar is blamed, and nobody else", (how) => {
+    const { exit } = simulate(1, probing(how))
+    if (Exit.isFailure(exit)) throw new Error(`${exit.cause}`)
+    const { found, blamed, proven } = exit.value
+    expect(blamed).toEqual(proven)
+    expect(blamed.size).toBe(["forged certificate", "truncated", "extended"].includes(how) ? validators.length : 0)
+    expect(found).toEqual(how.startsWith("another") ? old : undefined)
+  })
+})
+
 describe("forgeries", () => {
-  const participants = createParticipants(validators.map(({ publicKey }) => publicKey))
-  const verifies = (finalization: Parameters<typeof verifyFinalization>[3], chain = CHAIN) =>
-    verifyFinalization(ed25519, participants, chain, finalization)
   const good = finalize(chainOn(genesis, 1, 1)[0]!)
 
   for (const how of FORGERIES) {

@@ -20,6 +20,7 @@ import { judgeResponse, messageKind, type ProbeRules } from "./messages.ts"
 
 /** What happens to a probe. */
 export type ProbeEvent =
+  /** Somebody waits for a floor. */
   | { readonly type: "wanted" }
   /** Who wanted the floor has it, or gave up. */
   | { readonly type: "unwanted" }
@@ -32,7 +33,7 @@ export type ProbeEvent =
 
 /** What is to be done, in order. */
 export type ProbeAction =
-  /** Ask every validator, and again when it is overdue. What was asked before is of no interest any more. */
+  /** Ask each of them; if nothing is decided in time, that is `overdue`. What was asked before is of no interest any more. */
   | { readonly type: "ask"; readonly peers: ReadonlyArray<Uint8Array> }
   /** Nobody waits, or it is decided: nothing more is asked. */
   | { readonly type: "rest" }

@@ -8,7 +8,7 @@
  * to block a peer (F59, F60). A proposal is read before its certificate, because its epoch says who may have signed it.
  */
 import { ByteReader, ByteWriter, DecodeError } from "@coppice/codec"
-import { certificateCodec, PARTICIPANTS_MAX, type Participants } from "@coppice/crypto"
+import { certificateCodec, type Participants } from "@coppice/crypto"
 import { type Epoch, type Finalization, finalizationCodec, proposalCodec } from "@coppice/verify/certificate"
 
 /** The validators of one epoch, and how their certificates are judged. */
@@ -66,7 +66,7 @@ export const judgeResponse = (rules: ProbeRules, from: Uint8Array, bytes: Uint8A
     const { epoch } = proposal.round
     const committee = epoch < minimumEpoch ? undefined : committeeOf(epoch)
     if (committee === undefined) return { tag: "ignored" }
-    const certificate = certificateCodec(PARTICIPANTS_MAX).read(reader)
+    const certificate = certificateCodec(committee.participants.n).read(reader)
     reader.end()
     if (committeeOf(minimumEpoch)!.participants.indexOf(from) === undefined)
       return refused("not of the committee asked")

@@ -29,7 +29,10 @@ export interface ProbeTransport {
 /** What a probe is made of. */
 export interface ProbeOptions extends ProbeRules {
   readonly transport: ProbeTransport
-  /** Time after which everybody is asked again, above 0; `PROBE_RETRY_MS` when not given. */
+  /**
+   * Time after which everybody is asked again, above 0; `PROBE_RETRY_MS` when not given. Honest peers refuse to answer twice
+   * within `PROBE_SERVE_MS`.
+   */
   readonly retryMs?: number
 }
 
@@ -39,28 +42,32 @@ export interface Probe {
    * The newest finalization that a sample of the committee knows: f + 1 replies. Waits as long as it takes; the same one for
    * everybody who waits, and for whoever asks later.
    *
-   * Throws Error on a node that serves others and never had to look for one: nothing would be found any more. Cancellation:
-   * when the last one who waits gives up, nothing more is asked.
+   * Dies with Error on a node that serves others and never had to look for one: nothing would be found any more. People are
+   * warned each time that everybody is asked again. Cancellation: when the last one who waits gives up, nothing more is asked.
    */
   readonly floor: Effect.Effect<Finalization>
   /** From now on this node answers others, once nobody here waits for a floor. To be called when the floor was used. */
   readonly attach: (marshal: Pick<Marshal<Block>, "newestFinalization">) => Effect.Effect<void>
   /**
-   * Takes a peer's message and answers it. Undefined: nothing is known here yet, or the peer was answered less than
-   * `PROBE_SERVE_MS` ago.
+   * Takes a peer's message and answers it. Undefined: it is no request, this node looks for a floor itself, nothing is final
+   * here yet, or the peer had its answer less than `PROBE_SERVE_MS` ago.
    */
   readonly serve: (message: Uint8Array, from: Uint8Array) => Effect.Effect<Uint8Array | undefined>
 }
 
 class OpenProbe implements Probe {
   readonly #options: ProbeOptions
+  readonly #retryMs: number
   readonly #core: ProbeCore
   readonly #asking: FiberHandle.FiberHandle
   readonly #found = Deferred.makeUnsafe<Finalization>()
   #newest: Marshal<Block>["newestFinalization"] = Effect.succeed(undefined)
 
   constructor(options: ProbeOptions, asking: FiberHandle.FiberHandle) {
+    const { retryMs = PROBE_RETRY_MS } = options
+    if (!(retryMs > 0)) throw new Error(`probe: asking again after ${retryMs} ms`)
     this.#options = options
+    this.#retryMs = retryMs
     this.#core = createProbe(options)
     this.#asking = asking
   }
@@ -120,9 +127,9 @@ class OpenProbe implements Probe {
     }
   }
 
-  /** Asks every peer at once, and again when nothing is decided in time. A node that is of the committee does not reach itself. */
+  /** Asks every peer at once, and again when nothing is decided in time. A node of the committee gets nothing from itself. */
   #ask(peers: ReadonlyArray<Uint8Array>): Effect.Effect<void> {
-    const { transport, retryMs = PROBE_RETRY_MS } = this.#options
+    const { transport } = this.#options
     const replies = Effect.forEach(
       peers,
       (peer) =>
@@ -140,11 +147,14 @@ class OpenProbe implements Probe {
       })
       return Effect.andThen(asking, this.#take({ type: "overdue" }))
     })
-    const inTime = Effect.raceFirst(Effect.andThen(replies, Effect.never), Effect.sleep(retryMs))
+    const inTime = Effect.raceFirst(Effect.andThen(replies, Effect.never), Effect.sleep(this.#retryMs))
     return Effect.asVoid(Effect.andThen(inTime, overdue))
   }
 }
 
-/** Makes a probe that asks for nothing yet. Throws Error when the committee of `minimumEpoch` is not known. */
+/**
+ * Makes a probe that asks for nothing yet. Dies with Error when the committee of `minimumEpoch` is not known, or `retryMs` is
+ * not above 0.
+ */
 export const makeProbe = (options: ProbeOptions): Effect.Effect<Probe, never, Scope.Scope> =>
   Effect.map(FiberHandle.make(), (asking) => new OpenProbe(options, asking))
