@@ -83,7 +83,8 @@ const lending = (() => {
         return Effect.map(world.attach(identity, answer), (transport) => ({
           ...transport,
           request: (peer: Uint8Array, request: Parameters<BlockTransport["request"]>[1]) =>
-            answers.get(bytesKey(peer))?.(request) ?? Effect.fail(new RequestFailed({ reason: "unreachable" })),
+            answers.get(bytesKey(peer))?.(request, identity) ??
+            Effect.fail(new RequestFailed({ reason: "unreachable" })),
         }))
       },
     }))
@@ -123,6 +124,18 @@ const oneLine = network((transport) => {
   }
 })
 
+/** Tells each peer that it asks itself. */
+const nameless = (() => {
+  const sound = network()
+  const make: TransportSubject["make"] = (seed) =>
+    Effect.map(sound.make(seed), (world) => ({
+      ...world,
+      attach: (identity: Uint8Array, answer: Parameters<TransportWorld["attach"]>[1]) =>
+        world.attach(identity, (request) => answer(request, identity)),
+    }))
+  return { ...sound, make }
+})()
+
 const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, TransportSubject]>]> = [
   ["the answer is what", [["lends the peer's buffer", lending]]],
   [
@@ -159,6 +172,7 @@ const CANARIES: ReadonlyArray<[string, ReadonlyArray<[string, TransportSubject]>
       ],
     ],
   ],
+  ["a peer is told who asks", [["tells each peer that it asks itself", nameless]]],
   [
     "peers are the others",
     [

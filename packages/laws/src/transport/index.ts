@@ -7,7 +7,7 @@
  * A probe's transport is judged as one of blocks whose requests travel as its messages (`overProbe`). It names no peers.
  *
  * Invariant: a transport may lose, delay and refuse. What it gives is what that peer gave for that key, and belongs to the
- * asker.
+ * asker. Whoever is named as the asker is the asker: probes count and blame by that name.
  */
 import { bytesEqual, bytesKey, decode, encode } from "@coppice/codec"
 import {
@@ -21,8 +21,8 @@ import {
 import { Effect, Exit, Fiber, type Scope } from "effect"
 import { chanceOf, claim, type Law, law, type Subject, seededLaw } from "../law.ts"
 
-/** How a node of a world answers. */
-export type Answer = (request: BlockRequest) => Effect.Effect<Uint8Array | undefined>
+/** How a node of a world answers. `asker` is the identity of the one that asks. */
+export type Answer = (request: BlockRequest, asker: Uint8Array) => Effect.Effect<Uint8Array | undefined>
 
 /** A network on which nothing is lost between nodes that are on it. */
 export interface TransportWorld {
@@ -46,8 +46,8 @@ export type TransportLaw = Law<TransportWorld, TransportPower>
 /** How a node answers messages of probes, if it is to answer as a node of a world does. */
 export const answerProbe =
   (answer: Answer) =>
-  (message: Uint8Array): ReturnType<Answer> =>
-    answer(decode(blockRequestCodec, message))
+  (message: Uint8Array, asker: Uint8Array): ReturnType<Answer> =>
+    answer(decode(blockRequestCodec, message), asker)
 
 /** A probe's transport as one of blocks. It has not the power `peers`. */
 export const overProbe = ({ exchange, blame }: ProbeTransport): BlockTransport => ({
@@ -122,6 +122,17 @@ const requestWhole: TransportLaw = law("a peer is asked for what was asked for",
     ]
     for (const request of requests) yield* answered(world, asker.request(B, request), request.tag)
     claim(asked.join() === requests.map(words).join(), `${asked.length} other requests arrived`)
+  }),
+)
+
+const askerNamed: TransportLaw = law("a peer is told who asks", (world) =>
+  Effect.gen(function* () {
+    const askers: string[] = []
+    const first = yield* world.attach(A, nothing)
+    const second = yield* world.attach(C, nothing)
+    yield* world.attach(B, (_request, asker) => Effect.sync(() => void askers.push(bytesKey(asker))))
+    for (const asker of [first, second, first]) yield* answered(world, asker.request(B, at(1)), "asking")
+    claim(askers.join() === [A, C, A].map(bytesKey).join(), "somebody else is said to have asked")
   }),
 )
 
@@ -233,6 +244,7 @@ export const TRANSPORT_LAWS: ReadonlyArray<TransportLaw> = [
   bytesWhole,
   absent,
   requestWhole,
+  askerNamed,
   peers,
   gone,
   matched,
