@@ -148,9 +148,10 @@ export const openNode = Effect.fn("Node.open")(function* <B extends Block, M ext
 })
 
 /**
- * Opens a node that brings its databases from peers if its plan says so, and starts delivery. Its port works from then on:
- * while it joins it declines to propose and holds verifications. An engine is to be joined before `running` is waited for,
- * since state sync follows what becomes final.
+ * Opens a node that brings its databases from peers if its plan says so, and starts delivery. Waits for `stateSync.floor`
+ * before; nothing of the node can be asked until then, and a probe warns as long as too few reply. Its port works from then
+ * on: while it joins it declines to propose and holds verifications. An engine is to be joined before `running` is waited
+ * for, since state sync follows what becomes final.
  *
  * Errors and cancellation as `openNode`; `InvalidFinalization` when the given floor does not verify. A node that is stopped
  * or dies while it joins goes on from its recorded floor at the next start.

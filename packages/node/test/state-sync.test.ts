@@ -128,7 +128,7 @@ describe("a node that joins", () => {
         yield* Effect.scoped(Effect.flatMap(openNode(follower), (again) => follow(again, validator)))
         // F40: a floor is of no use to complete databases.
         const never: Sync = {
-          floor: Effect.succeed(floor),
+          floor: Effect.die("databases that are complete need no floor"),
           sync: () => ({ run: () => Effect.die("databases that are complete are not synced") }),
         }
         yield* Effect.scoped(
@@ -141,7 +141,7 @@ describe("a node that joins", () => {
       }).pipe(Effect.scoped),
   )
 
-  it.live("F42 goes on from its recorded floor after it was cut off; without state sync it does not start", () =>
+  it.live("F42 C3 goes on from its recorded floor, or a newer one, after it was cut off; not without state sync", () =>
     Effect.gen(function* () {
       const { validator, follower, directory, floor } = yield* world
       const starts: number[] = []
@@ -155,17 +155,24 @@ describe("a node that joins", () => {
             ),
         }),
       }
-      yield* Effect.scoped(
-        Effect.gen(function* () {
-          yield* joinNode({ ...follower, stateSync: hanging })
-          while (starts.length === 0) yield* Effect.sleep(2)
-        }),
-      )
+      const cutOff = (stateSync: Sync, times: number) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            yield* joinNode({ ...follower, stateSync })
+            while (starts.length < times) yield* Effect.sleep(2)
+          }),
+        )
+      yield* cutOff(hanging, 1)
       const before = imageOf(directory)
       const refused = yield* Effect.flip(Effect.scoped(openNode(follower)))
       expect(refused).toMatchObject({ _tag: "StateSyncUnfinished", floor: floor.proposal.round })
       expect(explain(refused).advice).toContain("goes on where it was cut off")
       expect(imageOf(directory)).toEqual(before)
+      const newest = (yield* validator.marshal.newestFinalization)!
+      yield* cutOff({ sync: hanging.sync }, 2)
+      yield* cutOff({ sync: hanging.sync, floor: Effect.succeed(newest) }, 3)
+      expect(starts[1]).toBe(starts[0])
+      expect(starts[2]).toBeGreaterThan(starts[0]!)
       yield* Effect.scoped(
         Effect.gen(function* () {
           const joining = yield* joinNode({ ...follower, stateSync: { sync: from(validator) } })
