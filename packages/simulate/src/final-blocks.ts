@@ -7,7 +7,7 @@
 import { bytesKey } from "@coppice/codec"
 import type { Block, Finalization, Height } from "@coppice/consensus"
 
-/** Final blocks by height, others by digest. */
+/** Final blocks by height; they, and all that were voted for, by digest. */
 export class FinalBlocks<B extends Block> {
   readonly #blocks: Array<B | undefined> = []
   readonly #known = new Map<string, B>()

@@ -1,6 +1,6 @@
 /**
  * What nodes were given and what they said, and what that says against consensus properties P-1 to P-5 and P-7
- * to P-10, and against the order of hooks (INV-16).
+ * to P-10, the order of hooks (INV-16) and what a probe promises of a floor.
  *
  * Terms: a *delivery* is a final block handed to an executor. *Said* is what a node let out for a round: a proposal, or a
  * vote for a block. A *lie* is an answer to a peer that proves itself to be none.

@@ -55,6 +55,31 @@ describe("the network", () => {
     expect(run(Effect.exit(network.transport(B).request(A, request))).value).toMatchObject({ _tag: "Failure" })
   })
 
+  test("passes copies of what a probe sends and is told, and nothing where no probe is", () => {
+    const network = world()
+    const message = new Uint8Array([0])
+    const heard: Array<Uint8Array> = []
+    const exchange = network.probeTransport(A).exchange(B, message)
+    expect(run(exchange).value).toBeUndefined()
+    network.attach(
+      B,
+      () => Effect.succeed(undefined),
+      (bytes, asker) =>
+        Effect.as(
+          Effect.sync(() => heard.push(bytes, asker)),
+          own,
+        ),
+    )
+    const { value, virtualMs } = run(exchange)
+    expect(value).toEqual(own)
+    expect(value).not.toBe(own)
+    expect(heard).toEqual([message, A])
+    expect(heard[0]).not.toBe(message)
+    expect(virtualMs).toBeGreaterThanOrEqual(20)
+    run(network.probeTransport(A).blame(B, "garbage"))
+    expect(network.blames()).toEqual([{ by: A, peer: B, reason: "garbage" }])
+  })
+
   test("a node that leaves while a message is under way neither answers nor hears, even if it comes back", () => {
     for (const gone of [A, B]) {
       const network = world()

@@ -21,7 +21,16 @@ import { heldViolations, judgeAtRest, logViolations } from "../src/judgement.ts"
 import { WAYS } from "../src/links.ts"
 import { type Mark, marksOverOne, type OneDatabase, overOne, UPGRADE_HEIGHT } from "../src/marks.ts"
 import { NodeWatch } from "../src/node-watch.ts"
-import { type Happenings, missedBy, only, type Plan, POINTS, partWords, type WorldFault } from "../src/plan.ts"
+import {
+  type Happenings,
+  missedBy,
+  only,
+  type Plan,
+  POINTS,
+  partWords,
+  SYNC_POINTS,
+  type WorldFault,
+} from "../src/plan.ts"
 import { CALM, runScenario, runTwice, SCENARIOS, shrinkSeed, stalledFor } from "../src/scenarios.ts"
 import { simulate } from "../src/scheduler.ts"
 import { Troubles } from "../src/troubles.ts"
@@ -707,6 +716,32 @@ describe("a node that joins by state sync", () => {
     expect(seen).toMatchObject({ held: [undefined, undefined, undefined], before: [-1, undefined, 0], found: [] })
     expect(seen.first).toBeGreaterThan(4)
     expect(seen.syncedAt).toBeGreaterThanOrEqual(seen.first)
+  })
+
+  test("one liar does not hold its floor back, whichever it is; canary: among three its floor is found to be too old", () => {
+    const others = [...validators.keys()].filter((index) => index !== JOINER)
+    const probing = (liars: ReadonlyArray<number>) => {
+      const lies = liars.map(
+        (node): WorldFault => ({ kind: "lie", node, how: "another certificate", atMs: 2_900, forMs: 900 }),
+      )
+      return inWorld(named("state-sync"), [...joins(3_000), ...lies], (world) =>
+        Effect.gen(function* () {
+          while (world.happenings().probed === 0) yield* Effect.sleep(5)
+          return { told: world.happenings().lies > 0, found: world.violations() }
+        }),
+      )
+    }
+    for (const liar of others) expect(probing([liar]), `node ${liar} lies`).toEqual({ told: true, found: [] })
+    const amongThree = others.map((honest) => probing(others.filter((index) => index !== honest)).found.join())
+    expect(amongThree.filter((found) => found.includes(`floor node ${JOINER} found one of round 0/`))).not.toEqual([])
+  })
+
+  test.each(SYNC_POINTS)("loses power at the point %j and joins all the same", (point) => {
+    const fault: WorldFault = { kind: "point", node: JOINER, point, nth: 1, downMs: 100 }
+    const plan = { ...named("state-sync"), faultsMs: 6_000, faults: () => [...joins(3_000), fault] }
+    const { failure, happenings } = runScenario(plan, "one", 1)
+    expect(failure).toBeUndefined()
+    expect([happenings!.pointCrashes, happenings!.synced]).toEqual([1, 1])
   })
 
   test("canary: P-11 its plan never completes", () => {
