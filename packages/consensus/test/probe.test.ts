@@ -140,6 +140,7 @@ const received = (i: number, bytes: Uint8Array, nowMs = 0): ProbeEvent => ({
   from: member(i),
   bytes,
   nowMs,
+  newest: finalized(6),
 })
 const reply = (i: number, view: number, epoch: number = MINIMUM): ProbeEvent =>
   received(i, encodeResponse(finalized(view, epoch)))
@@ -223,16 +224,19 @@ describe("the core", () => {
     expect(stepProbe(core, { type: "unwanted" })).toEqual([{ type: "rest" }])
     expect(core.phase).toBe("service")
     const requested = (i: number, nowMs: number) => stepProbe(core, received(i, PROBE_REQUEST, nowMs))
-    expect(requested(0, 1_000)).toEqual([{ type: "answer" }])
-    expect(requested(1, 1_000)).toEqual([{ type: "answer" }])
+    const answer = { type: "answer", finalization: finalized(6) }
+    const knowsNothing = { ...received(0, PROBE_REQUEST, 1_000), newest: undefined } as ProbeEvent
+    expect(stepProbe(core, knowsNothing), "whoever is not answered may ask again at once").toEqual([])
+    expect(requested(0, 1_000)).toEqual([answer])
+    expect(requested(1, 1_000)).toEqual([answer])
     expect(requested(0, 1_000 + PROBE_SERVE_MS - 1)).toEqual([])
-    expect(requested(0, 1_000 + PROBE_SERVE_MS)).toEqual([{ type: "answer" }])
+    expect(requested(0, 1_000 + PROBE_SERVE_MS)).toEqual([answer])
     expect(stepProbe(core, reply(2, 4)), "a response is of no interest").toEqual([])
     expect(stepProbe(core, received(2, Uint8Array.of(9)))).toEqual([{ type: "block", reason: "no message of a probe" }])
-    expect(requested(0, 20_000)).toEqual([{ type: "answer" }])
+    expect(requested(0, 20_000)).toEqual([answer])
     for (let i = 0; i < PEERS_REMEMBERED_MAX - 1; i++) {
       const from = new Uint8Array([i & 255, i >> 8])
-      stepProbe(core, { type: "received", from, bytes: PROBE_REQUEST, nowMs: 20_000 })
+      stepProbe(core, { ...received(0, PROBE_REQUEST, 20_000), from } as ProbeEvent)
     }
     expect(core.answeredMs.size).toBe(PEERS_REMEMBERED_MAX)
     expect(requested(0, 20_000), "the one answered longest ago is forgotten, and that is not this one").toEqual([])
@@ -287,7 +291,7 @@ describe("the core", () => {
         const from = by === 7 ? stranger.publicKey : member(by)
         const isGood = typeof message !== "string"
         const bytes = isGood ? encodeResponse(finalized(message.view, message.epoch)) : BYTES[message]!
-        const actions = stepProbe(core, { type: "received", from, bytes, nowMs: 0 })
+        const actions = stepProbe(core, { ...received(0, bytes), from } as ProbeEvent)
         const key = bytesKey(from)
         const isRead = floor === undefined && !round.has(key)
         const isJudged = isRead && waiting > 0

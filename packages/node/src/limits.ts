@@ -4,6 +4,8 @@
 export const PRUNE_INTERVAL = 256
 /** Finalized blocks that a node keeps for its peers to fetch, unless its composer says otherwise. */
 export const MARSHAL_BLOCKS = 16_384
+/** Time that a node whose state sync was cut off waits for a newer floor than the one it has recorded. */
+export const FLOOR_RENEWAL_MS = 10_000
 
 /** Largest config.json and holder file that are read, in bytes. */
 export const CONFIG_BYTES_MAX = 64 * 1024

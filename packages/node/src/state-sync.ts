@@ -36,9 +36,11 @@ import {
   type SetOpenError,
   type SetOptions,
   type SetSync,
+  type SyncPlan,
 } from "@coppice/stateful"
 import { CallOrder } from "@coppice/stateful/diagnosis"
-import { Effect, type Scope } from "effect"
+import { Effect, Option, type Scope } from "effect"
+import { FLOOR_RENEWAL_MS } from "./limits.ts"
 import { type StartedExecutor, type StartOptions, startExecutor, watched } from "./startup.ts"
 
 /** Where state sync brings databases to: what `openDatabaseSet` opens, with the application that they are of. */
@@ -49,9 +51,9 @@ export interface SyncHome<B extends Block, M extends Databases> extends SetOptio
 /** How a node may get its databases from peers instead of executing the chain from its genesis. */
 export interface StateSync<B extends Block, M extends Databases> {
   /**
-   * Gives a final block to begin at: a certificate that an operator trusts, or what a probe finds (`Probe.floor`); the start
-   * waits for it. It is recorded at the first start; later ones need none, and take another only if it is newer. Not run for
-   * a node whose databases are complete.
+   * Gives a final block to begin at: a certificate that an operator trusts, or what a probe finds (`Probe.floor`); the first
+   * start waits for it, and records it. Later ones need none, wait `FLOOR_RENEWAL_MS` at most, and take another only if it is
+   * newer. Not run for a node whose databases are complete.
    */
   readonly floor?: Effect.Effect<Finalization>
   /** Brings the databases into the node's environment. What it wrote is opened by `openDatabaseSet(home)`. */
@@ -113,6 +115,16 @@ const floorSource = <B extends Block>(
   finalizedBlock: ({ proposal }) => Effect.catch(marshal.subscribe(proposal.payload, "fetch"), () => Effect.never),
 })
 
+/** A floor to begin at, as long as one is of use. Whose plan has recorded one can do without, and does not wait for long. */
+const offeredFloor = (
+  plan: SyncPlan,
+  floor: Effect.Effect<Finalization> | undefined,
+): Effect.Effect<Finalization | undefined> => {
+  if (floor === undefined || !plan.maySync) return Effect.succeed(undefined)
+  if (!plan.requiresFloor) return floor
+  return Effect.map(Effect.timeoutOption(floor, FLOOR_RENEWAL_MS), Option.getOrUndefined)
+}
+
 /**
  * Starts what the plan of the environment says: an executor over its databases, or a join that brings them.
  *
@@ -124,7 +136,7 @@ export const startByPlan = Effect.fn("Node.startByPlan")(function* <B extends Bl
 ): Effect.fn.Return<Planned<B, M>, PlannedError, Scope.Scope> {
   const { source, stateSync, verify } = options
   const plan = yield* openSyncPlan(options)
-  const offered = plan.maySync ? yield* stateSync?.floor ?? Effect.succeed(undefined) : undefined
+  const offered = yield* offeredFloor(plan, stateSync?.floor)
   if (offered !== undefined) {
     const { round, payload } = offered.proposal
     if (!verify(offered)) return yield* new InvalidFinalization({ round, payload })

@@ -30,6 +30,7 @@ const NODES = 4
 const JOINER = 3
 const ACKS = 2
 const KEPT = 4
+const KEPT_ALL = 1_000
 /** One member is behind the other, and both gain on a chain that has a block every 100 ms. */
 const blockMs = (member: string) => (member === "by" ? 20 : 55)
 /** Blocks that the chain goes on for after the floor. */
@@ -58,6 +59,8 @@ interface Joining {
   readonly cut?: { readonly n: number; readonly fault: Fault }
   /** What makes one sync of members in place of `makeSetSync`. */
   readonly over?: typeof makeSetSync
+  /** Whether nobody tells of a floor once the joiner has recorded one; the others keep all blocks then. */
+  readonly silent?: boolean
   /** Whether order and agreement of calls are asserted. */
   readonly development?: boolean
 }
@@ -80,7 +83,10 @@ interface Seen {
   rewound: number
 }
 
-const program = Effect.fnUntraced(function* (seed: number, { cut, over, development = false }: Joining) {
+const program = Effect.fnUntraced(function* (
+  seed: number,
+  { cut, over, silent = false, development = false }: Joining,
+) {
   const disks = makeDisks(seed, NODES, 1)
   const disk = disks[JOINER]!
   const chain = new Map<number, Block>()
@@ -102,8 +108,11 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, over, developm
       const block = chain.get(height)
       return block === undefined ? Effect.delay(blockAt(height), 10) : Effect.succeed(block)
     })
-  const stateSync = (floor: Finalization | undefined, source: Marshal<Block>): StateSync<Block, Databases> => ({
-    ...(floor === undefined ? {} : { floor: Effect.succeed(floor) }),
+  const stateSync = (
+    floor: StateSync<Block, Databases>["floor"],
+    source: Marshal<Block>,
+  ): StateSync<Block, Databases> => ({
+    ...(floor && { floor }),
     sync: (home) => {
       const onRegroup = () => void seen.regrouped++
       const onRewind = () => void seen.rewound++
@@ -134,11 +143,15 @@ const program = Effect.fnUntraced(function* (seed: number, { cut, over, developm
     const isJoiner = index === JOINER
     if (isJoiner) seen.plans.push(plan.record.tag)
     // The floor is given until it is recorded, as an operator would.
-    const given = plan.record.tag === "absent" ? floor : undefined
+    const later = silent ? Effect.never : undefined
+    const given = plan.record.tag === "absent" && floor !== undefined ? Effect.succeed(floor) : later
     const node = yield* startByPlan<Block, Databases>({
       ...{ application, chainId: CHAIN, hasher: nodeHasher, storage, scratch, source, development },
       verify: () => true,
-      pruning: { interval: 2, marshal: { blocks: KEPT, prune: (height) => Effect.ignore(source.prune(height)) } },
+      pruning: {
+        interval: 2,
+        marshal: { blocks: silent ? KEPT_ALL : KEPT, prune: (height) => Effect.ignore(source.prune(height)) },
+      },
       ...(isJoiner ? { stateSync: stateSync(given, source) } : {}),
     })
     if (isJoiner) seen.ways.push(node.tag)
@@ -248,6 +261,11 @@ describe("a joiner", () => {
     const over: typeof makeSetSync = (options) =>
       makeSetSync({ ...options, members: { ...options.members, last: liar } })
     expect(() => run(1, { over })).toThrow(/INV-24 last/)
+  })
+
+  test("C3 goes on from its recorded floor when it hears of no newer one", () => {
+    const result = run(1, { cut: { n: 4, fault: "crash durable" }, silent: true })
+    expect(result).toMatchObject({ plans: ["absent", "in progress"], ways: ["joining", "joining"], equal: true })
   })
 
   test("C2 to C11 goes on from its plan, wherever its power is lost", { timeout: 120_000 }, () => {

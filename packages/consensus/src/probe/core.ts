@@ -24,8 +24,14 @@ export type ProbeEvent =
   | { readonly type: "wanted" }
   /** Who wanted the floor has it, or gave up. */
   | { readonly type: "unwanted" }
-  /** A peer's message, sent of its own accord or as the answer to a request. */
-  | { readonly type: "received"; readonly from: Uint8Array; readonly bytes: Uint8Array; readonly nowMs: number }
+  /** A peer's message, sent of its own accord or as the answer to a request. `newest`: what is known here to be final. */
+  | {
+      readonly type: "received"
+      readonly from: Uint8Array
+      readonly bytes: Uint8Array
+      readonly nowMs: number
+      readonly newest: Finalization | undefined
+    }
   /** Nothing was decided in time. */
   | { readonly type: "overdue" }
   /** There is a marshal that knows what is final. */
@@ -41,7 +47,7 @@ export type ProbeAction =
   /** The peer is proven wrong. */
   | { readonly type: "block"; readonly reason: string }
   /** Answer the request that was received. */
-  | { readonly type: "answer" }
+  | { readonly type: "answer"; readonly finalization: Finalization }
 
 /** The core's memory. */
 export interface ProbeCore {
@@ -134,14 +140,14 @@ const decide = ({ rules, replies }: ProbeCore): Finalization | undefined => {
   return judged.reduce((a, b) => (compareRounds(b.proposal.round, a.proposal.round) > 0 ? b : a))
 }
 
-const serve = ({ answeredMs }: ProbeCore, { from, bytes, nowMs }: Received): Actions => {
+const serve = ({ answeredMs }: ProbeCore, { from, bytes, nowMs, newest }: Received): Actions => {
   const kind = messageKind(bytes)
   if (kind === undefined) return [{ type: "block", reason: "no message of a probe" }]
-  if (kind === "response") return []
+  if (kind === "response" || newest === undefined) return []
   const peer = bytesKey(from)
   if (nowMs < (answeredMs.get(peer) ?? Number.NEGATIVE_INFINITY) + PROBE_SERVE_MS) return []
   answeredMs.delete(peer)
   answeredMs.set(peer, nowMs)
   if (answeredMs.size > PEERS_REMEMBERED_MAX) answeredMs.delete(answeredMs.keys().next().value!)
-  return [{ type: "answer" }]
+  return [{ type: "answer", finalization: newest }]
 }

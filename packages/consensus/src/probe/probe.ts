@@ -90,24 +90,27 @@ class OpenProbe implements Probe {
     })
 
   readonly serve: Probe["serve"] = Effect.fnUntraced({ self: this }, function* (this: OpenProbe, bytes, from) {
-    const isAnswered = yield* this.#receive(from, bytes)
-    const newest = isAnswered ? yield* this.#newest : undefined
-    return newest && encodeResponse(newest)
+    const answer = yield* this.#receive(from, bytes)
+    return answer && encodeResponse(answer)
   })
 
-  #receive(from: Uint8Array, bytes: Uint8Array): Effect.Effect<boolean> {
-    return Effect.flatMap(Clock.currentTimeMillis, (nowMs) => this.#take({ type: "received", from, bytes, nowMs }))
-  }
+  readonly #receive = Effect.fnUntraced(
+    { self: this },
+    function* (this: OpenProbe, from: Uint8Array, bytes: Uint8Array) {
+      const [newest, nowMs] = [yield* this.#newest, yield* Clock.currentTimeMillis]
+      return yield* this.#take({ type: "received", from, bytes, nowMs, newest })
+    },
+  )
 
-  /** Whether what was received is a request to be answered. */
-  #take(event: ProbeEvent): Effect.Effect<boolean> {
+  /** Gives what a request that was received is to be answered with. */
+  #take(event: ProbeEvent): Effect.Effect<Finalization | undefined> {
     return Effect.suspend(() => {
       const actions = stepProbe(this.#core, event)
-      const isAnswered = actions.some(({ type }) => type === "answer")
+      const answer = actions.find(({ type }) => type === "answer")
       const peer = event.type === "received" ? event.from : undefined
       return Effect.as(
         Effect.forEach(actions, (action) => this.#perform(action, peer), { discard: true }),
-        isAnswered,
+        answer?.type === "answer" ? answer.finalization : undefined,
       )
     })
   }
@@ -135,7 +138,7 @@ class OpenProbe implements Probe {
       (peer) =>
         Effect.matchEffect(transport.exchange(peer, PROBE_REQUEST), {
           onFailure: () => Effect.void,
-          onSuccess: (bytes) => (bytes === undefined ? Effect.void : this.#receive(peer, bytes)),
+          onSuccess: (bytes) => (bytes === undefined ? Effect.void : Effect.asVoid(this.#receive(peer, bytes))),
         }),
       { concurrency: "unbounded", discard: true },
     )
@@ -145,7 +148,7 @@ class OpenProbe implements Probe {
         replied,
         needed,
       })
-      return Effect.andThen(asking, this.#take({ type: "overdue" }))
+      return Effect.asVoid(Effect.andThen(asking, this.#take({ type: "overdue" })))
     })
     const inTime = Effect.raceFirst(Effect.andThen(replies, Effect.never), Effect.sleep(this.#retryMs))
     return Effect.asVoid(Effect.andThen(inTime, overdue))
