@@ -736,6 +736,24 @@ describe("a node that joins by state sync", () => {
     expect(amongThree.filter((found) => found.includes(`floor node ${JOINER} found one of round 0/`))).not.toEqual([])
   })
 
+  test("canary: INV-20 its plan has an older floor than the one it began at", () => {
+    const faults: ReadonlyArray<WorldFault> = [
+      ...joins(3_000),
+      { kind: "point", node: JOINER, point: "sync begun", nth: 1, downMs: 200 },
+    ]
+    const found = inWorld(named("state-sync"), faults, (world) =>
+      Effect.gen(function* () {
+        while (world.happenings().pointCrashes === 0) yield* Effect.sleep(5)
+        const before = world.violations()
+        const { record } = world.watches[JOINER]!
+        record.joins(record.first, Round(0, 9_999))
+        while (world.cluster.node(JOINER) === undefined) yield* Effect.sleep(5)
+        return [before, world.violations().join()]
+      }),
+    )
+    expect(found).toEqual([[], `INV-20 node ${JOINER} had a newer floor than its plan knows`])
+  })
+
   test.each(SYNC_POINTS)("loses power at the point %j and joins all the same", (point) => {
     const fault: WorldFault = { kind: "point", node: JOINER, point, nth: 1, downMs: 100 }
     const plan = { ...named("state-sync"), faultsMs: 6_000, faults: () => [...joins(3_000), fault] }

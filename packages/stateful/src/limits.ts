@@ -54,8 +54,6 @@ export const SPILLED_BYTES_MAX = 8 * 1024 * 1024 * 1024
 export const SPILL_BYTES = 2 * 1024 * 1024
 /** Bytes that a spill leaves free on the volume of scratch: the flush that ends a stall needs room. */
 export const SCRATCH_BYTES_FREE_MIN = 1024 * 1024 * 1024
-/** Messages that one turn of a state sync takes in before it gives way. Source: stateful specification §13.9. */
-export const SYNC_DRAIN_MAX = 32
 /** Blocks that one recovery holds while it walks back; a longer walk goes on in further windows of this length. */
 export const RECOVERY_BLOCKS_MAX = 256
 

@@ -5,8 +5,8 @@
  *   recorded   <-- |                | <- reached --              <-- reached --
  *                  '-- converged --> finish, to every member --> all ended --> open the set there
  *
- * A turn takes in every report and every tip, then decides. There is none after a member has failed: tips that come then are
- * left. One member is a set as any other: it never waits for a slower one.
+ * A turn takes in every report and the newest tip, then decides. There is none after a member has failed: a tip that comes then
+ * is left. One member is a set as any other: it never waits for a slower one.
  *
  * Invariant: what a turn decides reaches every position and every member in that turn; a tip is recorded after it was taken
  * in (INV-28). The first failure is the one that comes out (F44); no member outlives a run.
@@ -15,7 +15,6 @@ import type { SyncTarget } from "@coppice/qmdb"
 import { Cause, type Context, Effect, Exit, Latch, type Scope } from "effect"
 import type { DatabaseSet, Databases } from "../database-set.ts"
 import { executorMetrics, memberLag } from "../executor/metrics.ts"
-import { SYNC_DRAIN_MAX } from "../limits.ts"
 import { misplacedFrom } from "./asked-tips.ts"
 import {
   type Coordinator,
@@ -41,16 +40,6 @@ export interface SetSyncOptions<M extends Databases> {
   /** Hears that members which were ahead are sent on to where the last one has come. */
   readonly onRegroup?: () => void
 }
-
-/** Every tip that waits, in order. Gives way in between. */
-const drain = Effect.fnUntraced(function* <M extends Databases>({ poll }: SyncUpdates<M>) {
-  const tips: Array<SyncUpdate<M>> = []
-  for (let tip = poll(); tip !== undefined; tip = poll()) {
-    tips.push(tip)
-    if (tips.length % SYNC_DRAIN_MAX === 0) yield* Effect.yieldNow
-  }
-  return tips
-})
 
 interface Steered {
   readonly position: MemberPosition
@@ -131,9 +120,9 @@ class SetRun<M extends Databases> {
   readonly #steer = Effect.fnUntraced({ self: this }, function* (this: SetRun<M>, updates: SyncUpdates<M>) {
     while (this.#failure === undefined) {
       this.#wake.closeUnsafe()
-      const tips = yield* drain(updates)
+      const tip = updates.poll()
       // In one turn with the decision: who has reported is not sent on as if it had not (INV-25).
-      this.#step([...this.#reports.splice(0), ...tips.map((tip) => ({ type: "tip", tip }) as const)])
+      this.#step([...this.#reports.splice(0), ...(tip === undefined ? [] : [{ type: "tip", tip } as const])])
       if (this.#core.isOver) return
       yield* Effect.raceFirst(this.#wake.await, updates.arrival)
     }
