@@ -153,7 +153,7 @@ export interface Happenings {
   /** Most blocks that one node had in scratch. */
   readonly spilled: number
   /** Times in which no node reached a quorum that reached it. */
-  readonly halts: number
+  readonly quorumLosses: number
 }
 
 /** Faults by chance of disk calls, within a span of time. */

@@ -220,7 +220,7 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
       partition(500, some(chance, 1), between(chance, 500, 2_000), anyWay(chance)),
       partition(3_000, some(chance, 2), 5_000, anyWay(chance)),
     ],
-    intends: ["partitions", "oneWay", "halts", "fetched"],
+    intends: ["partitions", "oneWay", "quorumLosses", "fetched"],
   },
   {
     ...PLAIN,
@@ -232,7 +232,7 @@ export const SCENARIOS: ReadonlyArray<Plan> = [
       { kind: "crash", atMs: between(chance, 1_000, 2_000), nodes: EVERYONE, downMs: 300 },
       ...EVERYONE.map((node) => partition(2_100, [node], 9_000)),
     ],
-    intends: ["halts", "crashes"],
+    intends: ["quorumLosses", "crashes"],
   },
   {
     ...PLAIN,

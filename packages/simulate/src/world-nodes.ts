@@ -4,17 +4,15 @@
  *   up --- power loss, failed storage ---> down --- its time ---> boot --- fails, excused ---> down
  *
  * Terms: a *life* is an incarnation with its executor. A node is *excused* when its power or its storage was made to fail:
- * it may stop then. *Halted*: no node reaches a quorum that reaches it.
+ * it may stop then.
  *
  * Invariant: a node that stops without an excuse fails the world. One generation counter per node decides which of several
  * returns is the last: an older one does nothing.
  */
-import { bytesEqual, decode } from "@coppice/codec"
 import {
   anchorOf,
   type Block,
   type Finalization,
-  finalizationCodec,
   Height,
   PENDING_ACKS_MAX,
   verifyFinalization,
@@ -30,12 +28,13 @@ import { FinalBlocks } from "./final-blocks.ts"
 import type { Drift } from "./incarnation.ts"
 import { Joiner } from "./joiner.ts"
 import { type Boot, blameViolations, type Delivery, deliveryViolations } from "./journal.ts"
-import { type Forgery, forge, type Lie, lieOf, probeLieOf } from "./liars.ts"
+import { type Forgery, forge } from "./liars.ts"
 import type { LinkOptions } from "./links.ts"
 import { type Life, NodeWatch, type Standing } from "./node-watch.ts"
+import { Partitions } from "./partitions.ts"
 import type { Happenings, Plan, WorldFault } from "./plan.ts"
+import { Servers } from "./servers.ts"
 import type { Subject } from "./subject.ts"
-import type { Serve, ServeProbe } from "./transport.ts"
 import { clockOf, type Happens, Troubles } from "./troubles.ts"
 
 /** What a world's nodes are made of. */
@@ -61,7 +60,7 @@ type Counted = Pick<
   | "storageFaults"
   | "partitions"
   | "oneWay"
-  | "halts"
+  | "quorumLosses"
   | "cancelled"
   | "fetched"
   | "spilled"
@@ -112,20 +111,16 @@ export class World<B extends Block, M extends Databases> {
   readonly #exits: Exits
   /** What stands between each node and its surroundings. */
   readonly watches: ReadonlyArray<NodeWatch<B, M>>
-  readonly #lying: Array<Lie | undefined>
-  /** Answers that prove themselves to be lies. */
-  readonly #lies: Array<{ readonly to: number; readonly by: number }> = []
-  readonly #partitions = new Set<WorldFault & { readonly kind: "partition" }>()
+  readonly #servers: Servers<B>
+  #partitions!: Partitions
   readonly #quorum: number
   readonly #verify: (finalization: Finalization) => boolean
   readonly #failed = Deferred.makeUnsafe<never, unknown>()
   readonly #violations: Array<string> = []
-  #haltedAt: { readonly notarized: number } | undefined
-  #halt = 0
   #isCalm = false
   readonly #halted: ReadonlySet<number>
   readonly #drifts: ReadonlyMap<number, Drift>
-  readonly #counted = { crashes: 0, partitions: 0, oneWay: 0, halts: 0, lies: 0, forgeries: 0, halted: 0, cutSyncs: 0 }
+  readonly #counted = { crashes: 0, forgeries: 0, halted: 0, cutSyncs: 0 }
 
   constructor(parts: WorldParts<B, M>, scope: Scope.Scope, exits: Exits, now: () => number) {
     const { subject, plan, seed, faults, validators, happens } = parts
@@ -138,7 +133,6 @@ export class World<B extends Block, M extends Databases> {
     this.#quorum = participants.quorum
     this.#lives = validators.map(() => undefined)
     this.#joining = validators.map(() => undefined)
-    this.#lying = validators.map(() => undefined)
     this.#generations = validators.map(() => 0)
     this.#halted = new Set(faults.flatMap((fault) => (fault.kind === "halted" ? [fault.node] : [])))
     this.#drifts = new Map(faults.flatMap((fault) => (fault.kind === "clock" ? [[fault.node, fault] as const] : [])))
@@ -149,6 +143,7 @@ export class World<B extends Block, M extends Databases> {
     this.watches = validators.map((_, index) => {
       return new NodeWatch({ index, subject, plan, seed, troubles, deliveries, final, isCalm })
     })
+    this.#servers = new Servers({ validators, final, troubles, records: this.watches.map(({ record }) => record) })
   }
 
   /** Makes the cluster, boots the nodes that are there from the start, and lets the faults begin. */
@@ -170,8 +165,8 @@ export class World<B extends Block, M extends Databases> {
       link,
       disks: this.#disks,
       executor: this.#executor,
-      serves: this.#serves,
-      servesProbe: this.#servesProbe,
+      serves: this.#servers.blocks,
+      servesProbe: this.#servers.floors,
       watches: (index, node) => ({ ...node, marshal: this.watches[index]!.marshal(node.marshal) }),
       leaves: (index, { marshal }, saying) => this.watches[index]!.leaves(marshal, saying),
       drift: (index) => this.#drifts.get(index),
@@ -180,6 +175,10 @@ export class World<B extends Block, M extends Databases> {
       ...(corrupt === undefined ? {} : { corrupt }),
       ...(pendingAcksMax === undefined ? {} : { pendingAcksMax }),
     })
+    const { links, consensus } = this.cluster
+    const settleMs = 2 * plan.schedule.viewTimeoutMs
+    const among = { links, consensus, settleMs, quorum: this.#quorum, nodes: validators.length }
+    this.#partitions = new Partitions(among, this.#scope)
     yield* this.#fork(this.#leaving)
     for (const fault of faults) if (fault.kind === "join") this.#awaits(fault.node)
     const late = new Set(faults.flatMap((fault) => (fault.kind === "crash" && fault.atMs === 0 ? fault.nodes : [])))
@@ -214,9 +213,8 @@ export class World<B extends Block, M extends Databases> {
   readonly calm = Effect.gen({ self: this }, function* () {
     this.#isCalm = true
     this.#troubles.end()
-    this.#lying.fill(undefined)
-    this.#partitions.clear()
-    yield* this.#reconnect
+    this.#servers.end()
+    yield* this.#partitions.end
     this.cluster.links.updateAll({ latencyMs: { min: 1, max: 10 }, lossChance: 0 })
   })
 
@@ -245,18 +243,15 @@ export class World<B extends Block, M extends Databases> {
   violations(): ReadonlyArray<string> {
     const ofNodes = this.watches.flatMap((watch) => watch.violations())
     const blames = this.cluster.network.blames().map(({ by, peer, reason }) => {
-      return { by: this.#indexOf(by), peer: this.#indexOf(peer), reason }
+      return { by: this.#servers.indexOf(by), peer: this.#servers.indexOf(peer), reason }
     })
     return [
       ...deliveryViolations(this.deliveries, this.parts.plan.pendingAcksMax ?? PENDING_ACKS_MAX),
       ...ofNodes,
       ...this.#violations,
-      ...blameViolations(blames, this.#lies),
+      ...this.#partitions.violations,
+      ...blameViolations(blames, this.#servers.proven),
     ]
-  }
-
-  #indexOf(identity: Uint8Array): number {
-    return this.parts.validators.findIndex(({ publicKey }) => bytesEqual(publicKey, identity))
   }
 
   /** What happened to nodes so far. */
@@ -272,7 +267,16 @@ export class World<B extends Block, M extends Databases> {
     const counted = this.watches.map((watch) => watch.counted)
     return {
       ...this.#counted,
-      ...{ pointCrashes, storageFaults, fetched, blames, pruned, drifting: this.#drifts.size },
+      ...this.#partitions.counted,
+      ...{
+        pointCrashes,
+        storageFaults,
+        fetched,
+        blames,
+        lies: this.#servers.told,
+        pruned,
+        drifting: this.#drifts.size,
+      },
       cancelled: counted.reduce((sum, { cancelled }) => sum + cancelled, 0),
       abstained: counted.reduce((sum, { abstained }) => sum + abstained, 0),
       regrouped: counted.reduce((sum, { regrouped }) => sum + regrouped, 0),
@@ -377,52 +381,16 @@ export class World<B extends Block, M extends Databases> {
         this.#absent.delete(fault.node)
         return yield* this.#boot(fault.node)
       case "partition":
-        this.#counted.partitions++
-        if (fault.way === "in" || fault.way === "out") this.#counted.oneWay++
-        this.#partitions.add(fault)
-        yield* this.#reconnect
-        yield* Effect.sleep(fault.forMs)
-        this.#partitions.delete(fault)
-        return yield* this.#reconnect
+        return yield* this.#partitions.cut(fault)
       case "lie":
-        this.#lying[fault.node] = fault.how
+        this.#servers.lies(fault.node, fault.how)
         yield* Effect.sleep(fault.forMs)
-        this.#lying[fault.node] = undefined
+        this.#servers.lies(fault.node, undefined)
         return
       case "forgery":
         return yield* this.#forge(fault.node, fault.how)
     }
   })
-
-  /** Cuts what is cut off now, and watches that nobody decides anything while the world is halted. */
-  readonly #reconnect: Effect.Effect<void> = Effect.gen({ self: this }, function* () {
-    const { links, consensus } = this.cluster
-    const { notarized } = yield* consensus.statistics
-    if (this.#haltedAt !== undefined && notarized !== this.#haltedAt.notarized) {
-      this.#violations.push(`P-1 ${notarized - this.#haltedAt.notarized} views were notarized without a quorum`)
-    }
-    this.#haltedAt = undefined
-    const halt = ++this.#halt
-    links.heal()
-    for (const { nodes, way } of this.#partitions) links.partition(nodes, way)
-    if (!this.#isHalted) return
-    this.#counted.halts++
-    const { viewTimeoutMs } = this.parts.plan.schedule
-    const settled = Effect.map(consensus.statistics, ({ notarized }) => {
-      if (this.#halt === halt) this.#haltedAt = { notarized }
-    })
-    yield* this.#fork(Effect.delay(settled, 2 * viewTimeoutMs))
-  })
-
-  /** Whoever leads a view needs a quorum that hears its block and is heard. */
-  get #isHalted(): boolean {
-    const { links } = this.cluster
-    const nodes = [...this.parts.validators.keys()]
-    return nodes.every((leader) => {
-      const voters = nodes.filter((voter) => links.isOpen(leader, voter) && links.isOpen(voter, leader))
-      return voters.length < this.#quorum
-    })
-  }
 
   readonly #executor = Effect.fnUntraced(
     { self: this },
@@ -490,36 +458,6 @@ export class World<B extends Block, M extends Databases> {
     })
     return Effect.forkScoped(Effect.ignore(lives))
   }
-
-  readonly #serves = (index: number, honest: Serve): Serve =>
-    Effect.fnUntraced({ self: this }, function* (this: World<B, M>, ...asked: Parameters<Serve>) {
-      yield* this.#troubles.pass(index, "peer asks")
-      const lie = this.#lying[index]
-      const answer = yield* honest(...asked)
-      if (lie === undefined || answer === undefined) return answer
-      this.#counted.lies++
-      const [request, asker] = asked
-      const told = yield* lieOf(lie, request, answer, (other) => honest(other, asker))
-      if (told !== undefined && !bytesEqual(told, answer)) this.#lies.push({ to: this.#indexOf(asker), by: index })
-      return told
-    })
-
-  readonly #servesProbe = (index: number, honest: ServeProbe): ServeProbe =>
-    Effect.fnUntraced({ self: this }, function* (this: World<B, M>, message, asker) {
-      yield* this.#troubles.pass(index, "peer asks")
-      const lie = this.#lying[index]
-      const answer = yield* honest(message, asker)
-      if (answer === undefined) return answer
-      const to = this.#indexOf(asker)
-      if (lie === undefined) {
-        this.watches[to]!.record.hears(decode(finalizationCodec, answer.subarray(1)).proposal.round)
-        return answer
-      }
-      this.#counted.lies++
-      const { told, isProof } = yield* probeLieOf(lie, answer, this.final.oldest!)
-      if (isProof) this.#lies.push({ to, by: index })
-      return told
-    })
 
   /** Gives a node a finalization that no quorum signed, which it must refuse (CONS-24, F-12). */
   readonly #forge = Effect.fnUntraced({ self: this }, function* (this: World<B, M>, index: number, how: Forgery) {

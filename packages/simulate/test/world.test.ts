@@ -316,18 +316,18 @@ describe("canaries: what is wrong is found", () => {
   })
 
   test.each(WAYS)(
-    "a quorum goes on when one node is cut off, and the world is halted when two are, whichever way: %s",
+    "a quorum goes on when one node is cut off, and there is no quorum when two are, whichever way: %s",
     (way) => {
-      const halts = (...nodes: ReadonlyArray<number>) =>
+      const losses = (...nodes: ReadonlyArray<number>) =>
         inWorld(short("plain"), [{ kind: "partition", atMs: 100, nodes, forMs: 400, way }], (world) =>
           Effect.gen(function* () {
             yield* Effect.sleep(600)
-            const { partitions, oneWay, halts } = world.happenings()
-            return [partitions, oneWay, halts]
+            const { partitions, oneWay, quorumLosses } = world.happenings()
+            return [partitions, oneWay, quorumLosses]
           }),
         )
       const oneWay = way === "both" ? 0 : 1
-      expect([halts(2), halts(2, 3)]).toEqual([
+      expect([losses(2), losses(2, 3)]).toEqual([
         [1, oneWay, 0],
         [1, oneWay, 1],
       ])
