@@ -20,6 +20,7 @@ import {
   finalizationCodec,
   makeProbe,
   type ProbeTransport,
+  probeResponseCodec,
   proposalCodec,
   RequestFailed,
   Round,
@@ -28,9 +29,10 @@ import {
 } from "../src/index.ts"
 import { PEERS_REMEMBERED_MAX, PROBE_RETRY_MS, PROBE_SERVE_MS } from "../src/limits.ts"
 import { createProbe, type ProbeEvent, repliesNeeded, stepProbe } from "../src/probe/core.ts"
-import { encodeResponse, judgeResponse, messageKind, PROBE_REQUEST } from "../src/probe/messages.ts"
+import { judgeResponse, messageKind, PROBE_REQUEST } from "../src/probe/messages.ts"
 
 const CHAIN = "probed"
+const encodeResponse = (finalization: Finalization): Uint8Array => encode(probeResponseCodec, finalization)
 const keysFrom = (first: number, n: number): ReadonlyArray<KeyPair> =>
   Array.from({ length: n }, (_, i) => keyPairFromSeed(nodeEd25519, new Uint8Array(32).fill(first + i)))
 

@@ -10,7 +10,7 @@ import { nodeEd25519 } from "@coppice/crypto/node"
 import { makeBlockNetwork, replayedSync } from "@coppice/simulate"
 import { openSyncPlan, StateSyncFailed, targetsEqual } from "@coppice/stateful"
 import { it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Layer, Scope } from "effect"
+import { Deferred, Effect, Exit, Layer, Queue, Scope } from "effect"
 import { describe, expect } from "vitest"
 import {
   explain,
@@ -145,32 +145,36 @@ describe("a node that joins", () => {
     Effect.gen(function* () {
       const { validator, follower, directory, floor } = yield* world
       const starts: number[] = []
+      const started = yield* Queue.unbounded<void>()
       const hanging: Sync = {
         floor: Effect.succeed(floor),
         sync: () => ({
           run: ({ anchor }) =>
             Effect.andThen(
-              Effect.sync(() => starts.push(anchor.height)),
+              Effect.sync(() => {
+                starts.push(anchor.height)
+                Queue.offerUnsafe(started, undefined)
+              }),
               Effect.never,
             ),
         }),
       }
-      const cutOff = (stateSync: Sync, times: number) =>
+      const cutOff = (stateSync: Sync) =>
         Effect.scoped(
           Effect.gen(function* () {
             yield* joinNode({ ...follower, stateSync })
-            while (starts.length < times) yield* Effect.sleep(2)
+            yield* Queue.take(started)
           }),
         )
-      yield* cutOff(hanging, 1)
+      yield* cutOff(hanging)
       const before = imageOf(directory)
       const refused = yield* Effect.flip(Effect.scoped(openNode(follower)))
       expect(refused).toMatchObject({ _tag: "StateSyncUnfinished", floor: floor.proposal.round })
       expect(explain(refused).advice).toContain("goes on where it was cut off")
       expect(imageOf(directory)).toEqual(before)
       const newest = (yield* validator.marshal.newestFinalization)!
-      yield* cutOff({ sync: hanging.sync }, 2)
-      yield* cutOff({ sync: hanging.sync, floor: Effect.succeed(newest) }, 3)
+      yield* cutOff({ sync: hanging.sync })
+      yield* cutOff({ sync: hanging.sync, floor: Effect.succeed(newest) })
       expect(starts[1]).toBe(starts[0])
       expect(starts[2]).toBeGreaterThan(starts[0]!)
       yield* Effect.scoped(

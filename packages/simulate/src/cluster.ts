@@ -110,6 +110,8 @@ export interface RunningNode<B extends Block> {
 export interface Cluster<B extends Block, E> {
   readonly consensus: SimulatedConsensus<B>
   readonly network: BlockNetwork
+  /** The node of an identity. */
+  readonly indexOf: (identity: Uint8Array) => number
   /** Carries everything that nodes send each other. */
   readonly links: Links
   readonly node: (index: number) => RunningNode<B> | undefined
@@ -265,6 +267,7 @@ export const makeCluster = Effect.fnUntraced(function* <B extends Block, E>(opti
   const cluster: Cluster<B, E> = {
     consensus,
     network,
+    indexOf,
     links,
     node: (index) => lives[index]?.node,
     boot,

@@ -2,7 +2,7 @@
  * What a world knows to be final: blocks that a node was delivered, and blocks that a certificate may name.
  *
  * Invariant: the first block of a height stays; whether others agree is judged elsewhere. Nothing is forgotten. A block is
- * known before anybody has voted for it, so every block that is certified is.
+ * known once a node votes for what others propose, so every block that is certified is.
  */
 import { bytesKey } from "@coppice/codec"
 import type { Block, Finalization, Height } from "@coppice/consensus"

@@ -14,6 +14,7 @@ import {
   finalizationCodec,
   Height,
   type Proposal,
+  probeResponseCodec,
   Round,
 } from "@coppice/consensus"
 import { assemble, type Certificate, createParticipants, type KeyPair } from "@coppice/crypto"
@@ -100,7 +101,7 @@ export const lieOf = (
 }
 
 /**
- * A lie in place of an honest answer to a probe, a tag and a finalization. An old certificate is no proof of anything: it is
+ * A lie in place of an honest answer to a probe. An old certificate is no proof of anything: it is
  * good, and only of no use.
  */
 export const probeLieOf = (
@@ -109,8 +110,6 @@ export const probeLieOf = (
   old: Finalization,
 ): Effect.Effect<{ readonly told: Uint8Array | undefined; readonly isProof: boolean }> => {
   const proof = (told: Uint8Array) => Effect.succeed({ told, isProof: true })
-  const response = (finalization: Finalization) =>
-    Uint8Array.from([answer[0]!, ...encode(finalizationCodec, finalization)])
   switch (lie) {
     case "nothing":
       return Effect.succeed({ told: undefined, isProof: false })
@@ -124,10 +123,10 @@ export const probeLieOf = (
       return proof(Uint8Array.from([...answer, 0]))
     case "another block":
     case "another certificate":
-      return Effect.succeed({ told: response(old), isProof: false })
+      return Effect.succeed({ told: encode(probeResponseCodec, old), isProof: false })
     case "forged certificate": {
-      const { proposal, certificate } = decode(finalizationCodec, answer.subarray(1))
-      return proof(response({ proposal, certificate: spoiled(certificate) }))
+      const { proposal, certificate } = decode(probeResponseCodec, answer)
+      return proof(encode(probeResponseCodec, { proposal, certificate: spoiled(certificate) }))
     }
   }
 }

@@ -239,10 +239,7 @@ export class NodeWatch<B extends Block, M extends Databases> {
     const { final } = this.#parts
     return {
       ...marshal,
-      proposed: (round, block) => {
-        final.voted(block)
-        return this.#before(marshal.proposed(round, block), "proposal stored")
-      },
+      proposed: (round, block) => this.#before(marshal.proposed(round, block), "proposal stored"),
       verified: (round, block) => {
         final.voted(block)
         return this.#before(marshal.verified(round, block), "vote stored")

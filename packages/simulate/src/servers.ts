@@ -6,9 +6,8 @@
  * Invariant: every answer that proves itself to be a lie is noted, with whom it was told; no other is (P-9, P-10). What honest
  * nodes tell a probe is noted by the probe's node.
  */
-import { bytesEqual, bytesKey, decode } from "@coppice/codec"
-import { type Block, finalizationCodec } from "@coppice/consensus"
-import type { KeyPair } from "@coppice/crypto"
+import { bytesEqual, decode } from "@coppice/codec"
+import { type Block, probeResponseCodec } from "@coppice/consensus"
 import { Effect } from "effect"
 import type { FinalBlocks } from "./final-blocks.ts"
 import type { NodeRecord } from "./journal.ts"
@@ -18,7 +17,8 @@ import type { Troubles } from "./troubles.ts"
 
 /** What the servers of a world are made of. */
 export interface ServersParts<B extends Block> {
-  readonly validators: ReadonlyArray<KeyPair>
+  /** The node of an identity. */
+  readonly indexOf: (identity: Uint8Array) => number
   readonly final: FinalBlocks<B>
   readonly troubles: Pick<Troubles, "pass">
   readonly records: ReadonlyArray<NodeRecord>
@@ -31,17 +31,10 @@ export class Servers<B extends Block> {
   /** Lies that were told, proven or not. */
   told = 0
   readonly #parts: ServersParts<B>
-  readonly #indexes: ReadonlyMap<string, number>
   readonly #lying = new Map<number, Lie>()
 
   constructor(parts: ServersParts<B>) {
     this.#parts = parts
-    this.#indexes = new Map(parts.validators.map(({ publicKey }, index) => [bytesKey(publicKey), index]))
-  }
-
-  /** The node of an identity. */
-  indexOf(identity: Uint8Array): number {
-    return this.#indexes.get(bytesKey(identity))!
   }
 
   /** A node lies from now on, or is honest again. */
@@ -65,21 +58,22 @@ export class Servers<B extends Block> {
       this.told++
       const [request, asker] = asked
       const told = yield* lieOf(lie, request, answer, (other) => honest(other, asker))
-      if (told !== undefined && !bytesEqual(told, answer)) this.proven.push({ to: this.indexOf(asker), by: index })
+      if (told !== undefined && !bytesEqual(told, answer))
+        this.proven.push({ to: this.#parts.indexOf(asker), by: index })
       return told
     })
 
   /** What it answers probes with. */
   readonly floors = (index: number, honest: ServeProbe): ServeProbe =>
     Effect.fnUntraced({ self: this }, function* (this: Servers<B>, message, asker) {
-      const { troubles, records, final } = this.#parts
+      const { troubles, records, final, indexOf } = this.#parts
       yield* troubles.pass(index, "peer asks")
       const lie = this.#lying.get(index)
       const answer = yield* honest(message, asker)
       if (answer === undefined) return answer
-      const to = this.indexOf(asker)
+      const to = indexOf(asker)
       if (lie === undefined) {
-        records[to]!.hears(decode(finalizationCodec, answer.subarray(1)).proposal.round)
+        records[to]!.hears(decode(probeResponseCodec, answer).proposal.round)
         return answer
       }
       this.told++

@@ -73,9 +73,9 @@ export const makeBlockNetwork = (links: LinkOptions | Crossing): BlockNetwork =>
   let answered = 0
 
   /** Takes its time; never ends when the message is lost, or either end went off the network meanwhile. */
-  const pass = Effect.fnUntraced(function* (from: Uint8Array, to: Uint8Array, ends: ReadonlyMap<string, Attached>) {
+  const pass = Effect.fnUntraced(function* (from: Uint8Array, to: Uint8Array, areThere: () => boolean) {
     const hasArrived = yield* crossing(from, to)
-    if (!hasArrived || [...ends].some(([key, end]) => attached.get(key) !== end)) return yield* Effect.never
+    if (!hasArrived || !areThere()) return yield* Effect.never
   })
 
   /** There and back again. */
@@ -84,16 +84,14 @@ export const makeBlockNetwork = (links: LinkOptions | Crossing): BlockNetwork =>
     peer: Uint8Array,
     serve: (served: Attached) => Effect.Effect<Uint8Array | undefined>,
   ) {
-    const [own, other] = [attached.get(bytesKey(self)), attached.get(bytesKey(peer))]
+    const [from, to] = [bytesKey(self), bytesKey(peer)]
+    const [own, other] = [attached.get(from), attached.get(to)]
     if (other === undefined) return yield* new RequestFailed({ reason: "unreachable" })
     if (own === undefined) return yield* new RequestFailed({ reason: "off the network" })
-    const ends = new Map([
-      [bytesKey(self), own],
-      [bytesKey(peer), other],
-    ])
-    yield* pass(self, peer, ends)
+    const areThere = () => attached.get(from) === own && attached.get(to) === other
+    yield* pass(self, peer, areThere)
     const bytes = yield* serve(other)
-    yield* pass(peer, self, ends)
+    yield* pass(peer, self, areThere)
     return bytes?.slice()
   })
 

@@ -143,7 +143,10 @@ export class World<B extends Block, M extends Databases> {
     this.watches = validators.map((_, index) => {
       return new NodeWatch({ index, subject, plan, seed, troubles, deliveries, final, isCalm })
     })
-    this.#servers = new Servers({ validators, final, troubles, records: this.watches.map(({ record }) => record) })
+    this.#servers = new Servers({
+      ...{ final, troubles, indexOf: (identity) => this.cluster.indexOf(identity) },
+      records: this.watches.map(({ record }) => record),
+    })
   }
 
   /** Makes the cluster, boots the nodes that are there from the start, and lets the faults begin. */
@@ -243,7 +246,7 @@ export class World<B extends Block, M extends Databases> {
   violations(): ReadonlyArray<string> {
     const ofNodes = this.watches.flatMap((watch) => watch.violations())
     const blames = this.cluster.network.blames().map(({ by, peer, reason }) => {
-      return { by: this.#servers.indexOf(by), peer: this.#servers.indexOf(peer), reason }
+      return { by: this.cluster.indexOf(by), peer: this.cluster.indexOf(peer), reason }
     })
     return [
       ...deliveryViolations(this.deliveries, this.parts.plan.pendingAcksMax ?? PENDING_ACKS_MAX),

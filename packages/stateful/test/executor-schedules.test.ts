@@ -8,7 +8,7 @@ import { Effect, Exit, Fiber, Scope } from "effect"
 import { describe, expect, test } from "vitest"
 import { Executor } from "../src/index.ts"
 import { ModelSet } from "./support/model-set.ts"
-import { Stuck, seededRun } from "./support/seeded-run.ts"
+import { Stuck, seededRun, yields } from "./support/seeded-run.ts"
 import {
   contextOn,
   execute,
@@ -21,9 +21,6 @@ import {
 
 const HEIGHTS = 8
 const SEEDS = 60
-
-const yields = (turns: number) =>
-  Effect.forEach(Array.from({ length: turns }), () => Effect.yieldNow, { discard: true })
 
 /** A chain to be finalized; beside every block a valid fork and a liar, which disagree with it. */
 const grown = () => {

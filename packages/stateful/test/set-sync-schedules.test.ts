@@ -19,13 +19,10 @@ import {
   targetsEqual,
 } from "../src/index.ts"
 import { DATABASES, NAMES, type Name, setAt, type Three, Tips, targetAt, tipAt } from "./support/member-syncs.ts"
-import { seededRun } from "./support/seeded-run.ts"
+import { seededRun, yields } from "./support/seeded-run.ts"
 
 const START = 10
 const SEEDS = 300
-
-const yields = (turns: number) =>
-  Effect.forEach(Array.from({ length: turns }), () => Effect.yieldNow, { discard: true })
 
 /** What is changed in a sync, for canaries. */
 interface Broken {

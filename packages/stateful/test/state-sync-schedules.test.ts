@@ -8,15 +8,12 @@ import { Height } from "@coppice/consensus"
 import { Effect, Exit, Fiber } from "effect"
 import { describe, expect, test } from "vitest"
 import { completeOn, FloorChain, joining } from "./support/joining.ts"
-import { seededRun } from "./support/seeded-run.ts"
+import { seededRun, yields } from "./support/seeded-run.ts"
 import { contextOn } from "./support/toy-chain.ts"
 
 const FLOOR = 20
 const HEIGHTS = 12
 const SEEDS = 60
-
-const yields = (turns: number) =>
-  Effect.forEach(Array.from({ length: turns }), () => Effect.yieldNow, { discard: true })
 
 const run = (seed: number) =>
   Effect.gen(function* () {

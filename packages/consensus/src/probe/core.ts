@@ -16,7 +16,7 @@
 import { bytesKey } from "@coppice/codec"
 import { compareRounds, type Finalization } from "@coppice/verify/certificate"
 import { PEERS_REMEMBERED_MAX, PROBE_SERVE_MS } from "../limits.ts"
-import { judgeResponse, messageKind, type ProbeRules } from "./messages.ts"
+import { committeeAsked, judgeResponse, messageKind, type ProbeRules } from "./messages.ts"
 
 /** What happens to a probe. */
 export type ProbeEvent =
@@ -64,8 +64,7 @@ export interface ProbeCore {
 
 /** A probe that nobody has asked for a floor. Throws Error when the committee that is to be asked is not known. */
 export const createProbe = (rules: ProbeRules): ProbeCore => {
-  const { committeeOf, minimumEpoch } = rules
-  if (committeeOf(minimumEpoch) === undefined) throw new Error(`probe: no committee for epoch ${minimumEpoch}`)
+  committeeAsked(rules)
   return {
     rules,
     phase: "discovery",
@@ -77,11 +76,9 @@ export const createProbe = (rules: ProbeRules): ProbeCore => {
   }
 }
 
-const asked = ({ committeeOf, minimumEpoch }: ProbeRules) => committeeOf(minimumEpoch)!.participants
-
 /** Replies that decide: more than the faulty can give. */
 export const repliesNeeded = (rules: ProbeRules): number => {
-  const { n, quorum } = asked(rules)
+  const { n, quorum } = committeeAsked(rules)
   return n - quorum + 1
 }
 
@@ -100,13 +97,13 @@ export const stepProbe = (core: ProbeCore, event: ProbeEvent): Actions => {
       core.isAttached = true
       return core.waiting === 0 ? rest(core) : []
     case "received":
-      return core.phase === "service" ? serve(core, event) : take(core, event)
+      return receive(core, event)
   }
 }
 
 const ask = ({ rules, replies }: ProbeCore): Actions => {
   replies.clear()
-  return [{ type: "ask", peers: asked(rules).keys }]
+  return [{ type: "ask", peers: committeeAsked(rules).keys }]
 }
 
 const rest = (core: ProbeCore): Actions => {
@@ -117,18 +114,22 @@ const rest = (core: ProbeCore): Actions => {
 
 type Received = ProbeEvent & { readonly type: "received" }
 
-const take = (core: ProbeCore, { from, bytes }: Received): Actions => {
-  const { rules, replies } = core
-  const peer = bytesKey(from)
-  if (core.floor !== undefined || replies.has(peer)) return []
-  const kind = messageKind(bytes)
+const receive = (core: ProbeCore, event: Received): Actions => {
+  const isDiscovery = core.phase === "discovery"
+  if (isDiscovery && (core.floor !== undefined || core.replies.has(bytesKey(event.from)))) return []
+  const kind = messageKind(event.bytes)
   if (kind === undefined) return [{ type: "block", reason: "no message of a probe" }]
   // Who does not know yet what is final answers nobody. Certificates cost signature checks: not for nobody.
-  if (kind === "request" || core.waiting === 0) return []
+  if (kind === "request") return isDiscovery ? [] : serve(core, event)
+  return isDiscovery && core.waiting > 0 ? take(core, event) : []
+}
+
+const take = (core: ProbeCore, { from, bytes }: Received): Actions => {
+  const { rules, replies } = core
   const judgement = judgeResponse(rules, from, bytes)
   if (judgement.tag === "ignored") return []
   if (judgement.tag === "refused") return [{ type: "block", reason: judgement.reason }]
-  replies.set(peer, judgement.finalization)
+  replies.set(bytesKey(from), judgement.finalization)
   core.floor = decide(core)
   return core.floor === undefined ? [] : [{ type: "found", floor: core.floor }, { type: "rest" }]
 }
@@ -140,10 +141,8 @@ const decide = ({ rules, replies }: ProbeCore): Finalization | undefined => {
   return judged.reduce((a, b) => (compareRounds(b.proposal.round, a.proposal.round) > 0 ? b : a))
 }
 
-const serve = ({ answeredMs }: ProbeCore, { from, bytes, nowMs, newest }: Received): Actions => {
-  const kind = messageKind(bytes)
-  if (kind === undefined) return [{ type: "block", reason: "no message of a probe" }]
-  if (kind === "response" || newest === undefined) return []
+const serve = ({ answeredMs }: ProbeCore, { from, nowMs, newest }: Received): Actions => {
+  if (newest === undefined) return []
   const peer = bytesKey(from)
   if (nowMs < (answeredMs.get(peer) ?? Number.NEGATIVE_INFINITY) + PROBE_SERVE_MS) return []
   answeredMs.delete(peer)

@@ -7,7 +7,7 @@
  * Invariant: a message that proves its sender wrong is told from one that merely cannot be judged: only the first is a reason
  * to block a peer (F59, F60). A proposal is read before its certificate, because its epoch says who may have signed it.
  */
-import { ByteReader, ByteWriter, DecodeError } from "@coppice/codec"
+import { ByteReader, type Codec, DecodeError } from "@coppice/codec"
 import { certificateCodec, type Participants } from "@coppice/crypto"
 import { type Epoch, type Finalization, finalizationCodec, proposalCodec } from "@coppice/verify/certificate"
 
@@ -33,18 +33,30 @@ export type Judgement =
   | { readonly tag: "ignored" }
   | { readonly tag: "refused"; readonly reason: string }
 
+/** The validators that are asked. Throws Error when they are not known. */
+export const committeeAsked = ({ committeeOf, minimumEpoch }: ProbeRules): Participants => {
+  const committee = committeeOf(minimumEpoch)
+  if (committee === undefined) throw new Error(`probe: no committee for epoch ${minimumEpoch}`)
+  return committee.participants
+}
+
 const TAG_REQUEST = 0
 const TAG_RESPONSE = 1
-const RESPONSE_BYTES_MAX = 1 + finalizationCodec.sizeMax
 
 /** Asks for the newest finalization. */
 export const PROBE_REQUEST = Uint8Array.of(TAG_REQUEST)
 
-/** Answers with one. */
-export const encodeResponse = (finalization: Finalization): Uint8Array => {
-  const writer = new ByteWriter().u8(TAG_RESPONSE)
-  finalizationCodec.write(writer, finalization)
-  return writer.finish()
+/** Wire form of a response. Says nothing about its certificate: that is `judgeResponse`. */
+export const probeResponseCodec: Codec<Finalization> = {
+  name: "probe response",
+  size: undefined,
+  sizeMax: 1 + finalizationCodec.sizeMax,
+  write: (writer, finalization) => finalizationCodec.write(writer.u8(TAG_RESPONSE), finalization),
+  read: (reader) => {
+    const at = reader.offset
+    if (reader.u8() !== TAG_RESPONSE) throw new DecodeError("no response of a probe", at)
+    return finalizationCodec.read(reader)
+  },
 }
 
 /** Which message the bytes begin; undefined when they are none. Reads no further. */
@@ -58,7 +70,7 @@ const refused = (reason: string): Judgement => ({ tag: "refused", reason })
 /** What a response is worth. Pure. Cost: the check of one certificate, if it comes to that. */
 export const judgeResponse = (rules: ProbeRules, from: Uint8Array, bytes: Uint8Array): Judgement => {
   const { committeeOf, minimumEpoch } = rules
-  if (bytes.length > RESPONSE_BYTES_MAX) return refused("longer than a response may be")
+  if (bytes.length > probeResponseCodec.sizeMax) return refused("longer than a response may be")
   try {
     const reader = new ByteReader(bytes)
     reader.u8()
@@ -68,8 +80,7 @@ export const judgeResponse = (rules: ProbeRules, from: Uint8Array, bytes: Uint8A
     if (committee === undefined) return { tag: "ignored" }
     const certificate = certificateCodec(committee.participants.n).read(reader)
     reader.end()
-    if (committeeOf(minimumEpoch)!.participants.indexOf(from) === undefined)
-      return refused("not of the committee asked")
+    if (committeeAsked(rules).indexOf(from) === undefined) return refused("not of the committee asked")
     const finalization = { proposal, certificate }
     return committee.verify(finalization) ? { tag: "reply", finalization } : refused("invalid certificate")
   } catch (thrown) {

@@ -10,6 +10,7 @@
  * silent, or tell of an old block, and then f + 1 replies make up for it. One fiber asks, and only while somebody waits.
  */
 
+import { encode } from "@coppice/codec"
 import type { Finalization } from "@coppice/verify/certificate"
 import { Clock, Deferred, Effect, FiberHandle, type Scope } from "effect"
 import type { Block } from "../block.ts"
@@ -17,7 +18,7 @@ import { PROBE_RETRY_MS } from "../limits.ts"
 import type { Marshal } from "../marshal/marshal.ts"
 import type { BlockTransport, RequestFailed } from "../marshal/transport.ts"
 import { createProbe, type ProbeAction, type ProbeCore, type ProbeEvent, repliesNeeded, stepProbe } from "./core.ts"
-import { encodeResponse, PROBE_REQUEST, type ProbeRules } from "./messages.ts"
+import { PROBE_REQUEST, type ProbeRules, probeResponseCodec } from "./messages.ts"
 
 /** The network as a probe sees it. Peers are named by their identity keys. */
 export interface ProbeTransport {
@@ -91,7 +92,7 @@ class OpenProbe implements Probe {
 
   readonly serve: Probe["serve"] = Effect.fnUntraced({ self: this }, function* (this: OpenProbe, bytes, from) {
     const answer = yield* this.#receive(from, bytes)
-    return answer && encodeResponse(answer)
+    return answer && encode(probeResponseCodec, answer)
   })
 
   readonly #receive = Effect.fnUntraced(

@@ -22,6 +22,10 @@ const generator = (seed: number) => {
   }
 }
 
+/** Lets others run so many times. */
+export const yields = (turns: number): Effect.Effect<void> =>
+  Effect.forEach(Array.from({ length: turns }), () => Effect.yieldNow, { discard: true })
+
 /** Runs an effect under one schedule. */
 export const seededRun = <A, E>(seed: number, effect: Effect.Effect<A, E>): Exit.Exit<A, E> => {
   const random = generator(seed)
